@@ -1,0 +1,1 @@
+"""What learns: tokens, attention and blocks, and one small file per system (design §2)."""

@@ -1,0 +1,1 @@
+"""Learning without labels: masks, targets and objectives (design §2)."""
