@@ -1,0 +1,304 @@
+"""What a model eats, exactly: bands, unit, size, dates, normalisation. Convert exactly or refuse (design §3).
+
+A contract is saved inside the weights. A cube that does not fit is converted where the conversion is exact
+(another order of bands, another scale and offset of the same unit, a missing optional band marked invalid)
+and refused otherwise, with an error that names the file, the band and the mend. Nothing is guessed from
+magnitudes.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, replace
+from typing import Any, Literal
+
+import numpy as np
+import numpy.typing as npt
+
+from swath.bands import Band, sensor
+from swath.cube import BandStatistics, BoolArray, Cube, Encoding
+from swath.errors import ContractError
+
+FORMAT_VERSION = 1
+# Grids whose sampling differs by less than this are the same to a model (28.5 m Landsat and 30 m Landsat).
+GSD_TOLERANCE = 0.10
+Kind = Literal["identity", "standard", "minmax"]
+Scope = Literal["fixed", "scene", "record"]
+
+
+@dataclass(frozen=True)
+class BandSpec:
+    """One band of a contract. Optional bands are only for models trained with band dropout."""
+
+    band: Band
+    required: bool = True
+
+
+@dataclass(frozen=True)
+class Normalisation:
+    """How physical values become what the network eats.
+
+    Attributes:
+        kind: "identity"; "standard" (x - mean) / std; "minmax" (x - min) / (max - min + eps).
+        scope: whose statistics: "fixed" (`centre` and `spread` below), of the whole "scene", or of each
+            "record". Never of a window: that would make seams.
+        centre, spread: per band, in the contract's unit; only for scope "fixed".
+        eps: added to the spread (spec SpectralGPT §2 uses 1e-10).
+    """
+
+    kind: Kind = "identity"
+    scope: Scope = "fixed"
+    centre: tuple[float, ...] = ()
+    spread: tuple[float, ...] = ()
+    eps: float = 1e-10
+
+    def affine(
+        self, bands: int, statistics: BandStatistics | None, where: str = "cube"
+    ) -> tuple[npt.NDArray[np.float64], npt.NDArray[np.float64]]:
+        """Gain and bias per band: what the network eats is `pixels * gain + bias`.
+
+        Bands without one valid pixel get gain 0: all their pixels are invalid anyway.
+        """
+        if self.kind == "identity":
+            return np.ones(bands), np.zeros(bands)
+        if self.scope == "fixed":
+            centre, spread = np.asarray(self.centre, float), np.asarray(self.spread, float)
+        elif statistics is None:
+            raise ContractError(
+                f"the model normalises by {self.scope}, but the pixels carry no {self.scope} statistics",
+                where=where,
+                mend="read them through swath.data, or compute them with Cube.with_statistics()",
+            )
+        elif self.kind == "standard":
+            centre, spread = np.asarray(statistics.mean), np.asarray(statistics.std)
+        else:
+            centre = np.asarray(statistics.minimum)
+            spread = np.asarray(statistics.maximum) - centre
+        if len(centre) != bands or len(spread) != bands:
+            raise ContractError(f"normalisation holds {len(centre)} bands, the pixels {bands}", where=where)
+        known = np.isfinite(centre) & np.isfinite(spread)
+        gain = np.where(known, 1.0 / (np.where(known, spread, 1.0) + self.eps), 0.0)
+        return gain, -np.where(known, centre, 0.0) * gain
+
+
+@dataclass(frozen=True)
+class InputContract:
+    """What a model eats.
+
+    Attributes:
+        bands: in the order of the channel axis.
+        encoding: the unit, scale and offset of the numbers before normalisation, and the processing level
+            ("L1C", "L2A", …; None: any).
+        normalisation: what is done to them.
+        gsd: m per pixel of the training data; None: any.
+        size: (H, W) of the training windows, the size scenes are run at; None: any.
+        exact_size: refuse cubes of another size (a model that takes any size does not need it).
+        min_dates, max_dates: how many dates; max_dates None: any number.
+    """
+
+    bands: tuple[BandSpec, ...]
+    encoding: Encoding
+    normalisation: Normalisation = Normalisation()
+    gsd: float | None = None
+    size: tuple[int, int] | None = None
+    exact_size: bool = False
+    min_dates: int = 1
+    max_dates: int | None = None
+
+    def __post_init__(self) -> None:
+        if not self.bands:
+            raise ContractError("a contract needs at least one band")
+        if self.normalisation.kind != "identity" and self.normalisation.scope == "fixed":
+            lengths = {len(self.normalisation.centre), len(self.normalisation.spread)}
+            if lengths != {len(self.bands)}:
+                raise ContractError(
+                    f"fixed normalisation has {sorted(lengths)} values for {len(self.bands)} bands"
+                )
+
+    @property
+    def wavelengths(self) -> tuple[float, ...]:
+        """Centre wavelengths, nm, in channel order."""
+        return tuple(s.band.center_nm for s in self.bands)
+
+    def convert(self, cube: Cube) -> Cube:
+        """The cube as the model eats it before normalisation: bands in order, float32 in `encoding`, checked.
+
+        Raises:
+            ContractError: naming the cube's source, what does not fit, and the mend.
+        """
+        self._check_frame(cube)
+        t, _, h, w = cube.shape
+        index = self._band_index(cube)
+        pixels = np.zeros((t, len(index), h, w), np.float32)
+        valid: BoolArray = np.zeros(pixels.shape, np.bool_)
+        for c, i in enumerate(index):
+            if i is None:
+                continue  # an optional band that is missing stays invalid
+            for date in range(t):
+                scale, offset = self._conversion(cube.encodings[date][i], cube, self.bands[c].band)
+                stored = cube.pixels[date, i].astype(np.float64)
+                # Invalid pixels may hold anything, NaN included: they leave as 0 and stay invalid.
+                good = cube.valid[date, i]
+                pixels[date, c] = np.where(good, stored * scale + offset, 0.0)
+                valid[date, c] = good
+        row = (self.encoding,) * len(index)
+        return replace(
+            cube,
+            pixels=pixels,
+            valid=valid,
+            bands=tuple(s.band for s in self.bands),
+            encodings=(row,) * t,
+            statistics=self._statistics(cube, index),
+        )
+
+    def affine(self, cube: Cube) -> tuple[npt.NDArray[np.float64], npt.NDArray[np.float64]]:
+        """Gain and bias [C] for a cube that `convert` returned."""
+        return self.normalisation.affine(len(self.bands), cube.statistics, cube.source)
+
+    def _check_frame(self, cube: Cube) -> None:
+        t, _, h, w = cube.shape
+        if t < self.min_dates or (self.max_dates is not None and t > self.max_dates):
+            most = "more" if self.max_dates is None else str(self.max_dates)
+            wanted = str(self.min_dates) if most == str(self.min_dates) else f"{self.min_dates} to {most}"
+            raise ContractError(
+                f"has {t} dates, the model eats {wanted}", where=cube.source, mend="choose dates to fit"
+            )
+        if self.exact_size and self.size is not None and (h, w) != self.size:
+            raise ContractError(
+                f"is {h}x{w} pixels, the model eats {self.size[0]}x{self.size[1]}",
+                where=cube.source,
+                mend="cut windows of that size, or pad with invalid pixels",
+            )
+        if (
+            self.gsd is not None
+            and cube.gsd is not None
+            and not math.isclose(cube.gsd, self.gsd, rel_tol=GSD_TOLERANCE)
+        ):
+            raise ContractError(
+                f"has {cube.gsd:g} m pixels, the model eats {self.gsd:g} m",
+                where=cube.source,
+                mend=f"resample it to {self.gsd:g} m",
+            )
+
+    def _band_index(self, cube: Cube) -> list[int | None]:
+        """Where each band of the contract lies in the cube; by sensor and name, never by position."""
+        place = {(b.sensor, b.name): i for i, b in enumerate(cube.bands)}
+        index: list[int | None] = []
+        for spec in self.bands:
+            found = place.get((spec.band.sensor, spec.band.name))
+            if found is None and spec.required:
+                has = ", ".join(b.name for b in cube.bands)
+                sensors = sorted({b.sensor for b in cube.bands})
+                other = "" if spec.band.sensor in sensors else f" of {spec.band.sensor}"
+                raise ContractError(
+                    f"band {spec.band.name}{other} is missing (it has {has} of {', '.join(sensors)})",
+                    where=cube.source,
+                    mend=f"add the band, or use weights that do not need {spec.band.name}",
+                )
+            index.append(found)
+        if all(i is None for i in index):
+            raise ContractError("none of the model's bands is there", where=cube.source)
+        return index
+
+    def _conversion(self, have: Encoding, cube: Cube, band: Band) -> tuple[float, float]:
+        """Scale and offset from the cube's stored numbers to the contract's."""
+        want = self.encoding
+        if have.unit != want.unit:
+            raise ContractError(
+                f"band {band.name} is in {have.unit}, the model eats {want.unit}",
+                where=cube.source,
+                mend=(
+                    "state the file's unit, scale and offset"
+                    if have.unit == "dn"
+                    else f"use a product in {want.unit}, or weights trained on {have.unit}"
+                ),
+            )
+        if want.level is not None and have.level != want.level:
+            said = "says no processing level" if have.level is None else f"is {have.level}"
+            raise ContractError(
+                f"band {band.name} {said}, the model eats {want.level}",
+                where=cube.source,
+                mend=f"use the {want.level} product, or state the level if it is one",
+            )
+        if (have.scale, have.offset) == (want.scale, want.offset):
+            return 1.0, 0.0  # exactly the identity, with no rounding by the division below
+        return have.scale / want.scale, (have.offset - want.offset) / want.scale
+
+    def _statistics(self, cube: Cube, index: list[int | None]) -> BandStatistics | None:
+        """The record's statistics in the contract's numbers and order."""
+        if cube.statistics is None or self.normalisation.scope == "fixed":
+            return None
+        rows: list[tuple[float, float, float, float, int]] = []
+        for c, i in enumerate(index):
+            if i is None:
+                rows.append((math.nan, math.nan, math.nan, math.nan, 0))
+                continue
+            pairs = {self._conversion(row[i], cube, self.bands[c].band) for row in cube.encodings}
+            if len(pairs) > 1:
+                raise ContractError(
+                    f"band {self.bands[c].band.name} changes its scale or offset within the series, so "
+                    "statistics over its stored numbers mean nothing",
+                    where=cube.source,
+                    mend="convert the series to one scale first, then compute statistics",
+                )
+            scale, offset = pairs.pop()
+            s = cube.statistics
+            ends = sorted((s.minimum[i] * scale + offset, s.maximum[i] * scale + offset))
+            rows.append((ends[0], ends[1], s.mean[i] * scale + offset, s.std[i] * abs(scale), s.count[i]))
+        lo, hi, mean, std, count = zip(*rows, strict=True)
+        return BandStatistics(lo, hi, mean, std, count)
+
+    def to_dict(self) -> dict[str, Any]:
+        """Plain JSON types; bands by sensor and name, with the wavelength for readers without swath."""
+        data = asdict(self)
+        data["format_version"] = FORMAT_VERSION
+        return data
+
+    @classmethod
+    def from_dict(cls, data: Mapping[str, Any], where: str = "contract") -> InputContract:
+        """The contract back from JSON. Raises ContractError naming what is unreadable."""
+        fields = dict(data)
+        version = fields.pop("format_version", None)
+        if version != FORMAT_VERSION:
+            raise ContractError(
+                f"contract format {version} is unknown (this swath reads {FORMAT_VERSION})",
+                where=where,
+                mend="use a swath of the version that wrote it",
+            )
+        try:
+            bands = tuple(BandSpec(Band(**b["band"]), bool(b["required"])) for b in fields.pop("bands"))
+            norm: dict[str, Any] = {
+                k: tuple(v) if isinstance(v, list) else v for k, v in fields.pop("normalisation").items()
+            }
+            size = fields.pop("size")
+            return cls(
+                bands=bands,
+                encoding=Encoding(**fields.pop("encoding")),
+                normalisation=Normalisation(**norm),
+                size=None if size is None else (int(size[0]), int(size[1])),
+                **fields,
+            )
+        except (KeyError, TypeError, ValueError) as err:
+            raise ContractError(f"unreadable contract ({type(err).__name__}: {err})", where=where) from err
+
+
+def contract_for(
+    sensor_name: str,
+    names: tuple[str, ...],
+    encoding: Encoding,
+    normalisation: Normalisation = Normalisation(),
+    *,
+    optional: tuple[str, ...] = (),
+    gsd: float | None = None,
+    size: tuple[int, int] | None = None,
+    min_dates: int = 1,
+    max_dates: int | None = None,
+) -> InputContract:
+    """A contract for bands of one sensor by name; `optional` names those that may be missing."""
+    s = sensor(sensor_name)
+    spare = set(s.select(optional))
+    bands = tuple(BandSpec(b, b not in spare) for b in s.select(names))
+    return InputContract(
+        bands, encoding, normalisation, gsd=gsd, size=size, min_dates=min_dates, max_dates=max_dates
+    )
