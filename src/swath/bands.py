@@ -1,7 +1,7 @@
 """Bands and sensors by name: centre wavelengths and widths in nm, ground sampling distance in m.
 
 Sources: Sentinel-2 MSI, ESA spectral responses of S2A (document COPE-GSEG-EOPG-TN-15-0007); Landsat TM, ETM+
-and OLI/TIRS, USGS band designations; HLS user guide v2.0 (L30 and S30 keep their parents' band names at 30 m);
+and OLI/TIRS, USGS band designations; HLS user guide v2.0 (L30 and S30 keep their parents' names at 30 m);
 Sentinel-1, C-band SAR at 5.405 GHz.
 """
 

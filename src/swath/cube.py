@@ -85,7 +85,7 @@ class Grid:
 
 @dataclass(frozen=True)
 class BandStatistics:
-    """Per band, over the valid pixels of a whole record or scene, before any crop; an empty band has count 0."""
+    """Per band, over valid pixels of a whole record or scene, before any crop; an empty band has count 0."""
 
     minimum: tuple[float, ...]
     maximum: tuple[float, ...]
