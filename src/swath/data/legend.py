@@ -1,0 +1,41 @@
+"""Classes of a map: the value in the label raster, the name, and the colour a person sees."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from swath.errors import ConfigError
+
+
+@dataclass(frozen=True)
+class LandClass:
+    """One class.
+
+    Attributes:
+        value: the number that stands for it in label rasters and in maps.
+        name: as a person reads it.
+        color: red, green, blue, 0 to 255.
+    """
+
+    value: int
+    name: str
+    color: tuple[int, int, int]
+
+    @property
+    def hex(self) -> str:
+        """The colour as "#rrggbb"."""
+        return "#{:02x}{:02x}{:02x}".format(*self.color)
+
+
+def check_legend(classes: Sequence[LandClass], where: str = "classes") -> None:
+    """Raise ConfigError when a legend is empty, or names a value or a class twice, or a colour is none."""
+    if not classes:
+        raise ConfigError("no classes are named", where=where, mend="name at least one class")
+    for what, items in (("value", [c.value for c in classes]), ("name", [c.name for c in classes])):
+        twice = sorted({str(i) for i in items if items.count(i) > 1})
+        if twice:
+            raise ConfigError(f"class {what} {', '.join(twice)} is used twice", where=where, mend="use it once")
+    for c in classes:
+        if not all(0 <= part <= 255 for part in c.color):
+            raise ConfigError(f"colour {c.color} of class {c.name} is not 0 to 255", where=where)

@@ -1,0 +1,1 @@
+"""The embedded real sample: see ATTRIBUTION.md beside this file for origin, licence and changes."""
