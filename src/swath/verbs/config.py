@@ -1,0 +1,302 @@
+"""From recipes, YAML files and options to one typed, frozen config, with errors that say where.
+
+The command line and YAML have the same names, those of the dataclass fields; nested dataclasses are dotted
+(`--training.steps 100` is `training: {steps: 100}`). Later sources win: files in their order, then options.
+jsonargparse converts the types and writes the help; what it does not do, naming the file and the nearest key,
+is done here, before and after it.
+
+    config = load_config(PretrainConfig, ["demo-st-swin"], {"training.steps": 100})
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import re
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, TypeVar
+
+from swath.errors import ConfigError, SwathError
+from swath.verbs import schema
+from swath.verbs.yaml_file import YamlFile, find_config, parse_value, read_yaml
+
+if TYPE_CHECKING:
+    import jsonargparse
+
+T = TypeVar("T")
+
+
+class _Text(str):
+    """Text that is shown in a message without quotes."""
+
+    def __repr__(self) -> str:
+        return str(self)
+
+
+_UNKNOWN = object()
+FORMAT_VERSION = 1
+"""Of configuration files; a file of a later version is refused."""
+_RESERVED = ("format_version", "verb")
+_JSONARGPARSE_KEY = re.compile(r'Parser key "([^"]+)"')
+_VALUE = re.compile(r"(?:Got value|Given value): (.*?)(?: - |$)")
+_CLASS = re.compile(r"<class '(?:\w+\.)*(\w+)'>")
+
+
+def load_config(
+    config: type[T],
+    sources: Sequence[str | Path] = (),
+    options: Mapping[str, object] | None = None,
+    *,
+    verb: str | None = None,
+) -> T:
+    """Build a config from files and options.
+
+    Args:
+        config: a dataclass.
+        sources: names of packaged recipes or paths of YAML files; later ones win.
+        options: values by dotted key; they win over the files. Text is converted to the key's type.
+        verb: the verb it is for; a file that says `verb:` must say the same.
+
+    Raises:
+        ConfigError: an unknown key, a wrong type, a missing option or an unreadable file, in one line.
+    """
+    values: dict[str, Any] = {}
+    origins: dict[str, str] = {}
+    for source in sources:
+        file = read_yaml(find_config(source))
+        _check_reserved(file, verb)
+        given = {k: v for k, v in file.values.items() if k not in _RESERVED}
+        _check_keys(config, given, file)
+        _merge(config, values, given)
+        origins.update({key: file.where(key) for key in file.lines})
+    for name, value in (options or {}).items():
+        origins[name] = f"--{name}"
+        nested = _place_option(config, name, value)
+        _merge(config, values, nested)
+    _check_required(config, values, "")
+    return _instantiate(config, values, origins)
+
+
+def to_plain(config: Any) -> dict[str, Any]:
+    """A config as plain dicts, lists, numbers and text, fit for YAML and JSON."""
+    plain: dict[str, Any] = _plain(config)
+    return plain
+
+
+def dump_config(config: Any, *, verb: str | None = None) -> str:
+    """A fully resolved config as YAML; `load_config` of it gives the same config again."""
+    import yaml
+
+    head: dict[str, Any] = {"format_version": FORMAT_VERSION}
+    if verb is not None:
+        head["verb"] = verb
+    text: str = yaml.safe_dump({**head, **to_plain(config)}, sort_keys=False, allow_unicode=True, width=100)
+    return text
+
+
+def help_text(config: type[Any], usage: str) -> str:
+    """The options of a config, from its field docstrings."""
+    text: str = _parser(config, usage).format_help()
+    # The groups of nested dataclasses offer a file of their own in jsonargparse; swath has one file for all.
+    text = re.sub(r"^  --[\w.]+ CONFIG +Path to a configuration file\.\n", "", text, flags=re.MULTILINE)
+    text = re.sub(r"^  --[\w.]+\.help .*\n", "", text, flags=re.MULTILINE)
+    return _CLASS.sub(r"\1", text)
+
+
+def _check_reserved(file: YamlFile, verb: str | None) -> None:
+    version = file.values.get("format_version", FORMAT_VERSION)
+    if not isinstance(version, int) or version < 1:
+        raise ConfigError(f"format_version must be 1, not {version!r}", where=file.where("format_version"))
+    if version > FORMAT_VERSION:
+        raise ConfigError(
+            f"has format_version {version}; this version of swath reads up to {FORMAT_VERSION}",
+            where=file.where("format_version"),
+            mend="update swath",
+        )
+    wanted = file.values.get("verb", verb)
+    if verb is not None and wanted != verb:
+        raise ConfigError(
+            f"is for 'swath {wanted}', not 'swath {verb}'",
+            where=file.where("verb"),
+            mend=f"run 'swath {wanted} {file.path}' or give a file for {verb}",
+        )
+
+
+def _check_keys(config: type[Any], values: Mapping[str, Any], file: YamlFile, prefix: str = "") -> None:
+    known = schema.keys(config)
+    for name, value in values.items():
+        dotted = prefix + name
+        if name not in known:
+            near = schema.nearest(config, name)
+            listed = f"the keys are: {', '.join(known)}"
+            mend = listed if near is None else f"did you mean '{prefix}{near}'?"
+            raise ConfigError(f"unknown key '{dotted}'", where=file.where(dotted), mend=mend)
+        key = known[name]
+        if key.nested is not None and isinstance(value, Mapping):
+            _check_keys(key.nested, value, file, dotted + ".")
+        elif key.item is not None and isinstance(value, list):
+            for i, entry in enumerate(value):
+                if isinstance(entry, Mapping):
+                    _check_keys(key.item, entry, file, f"{dotted}.{i}.")
+
+
+def _place_option(config: type[Any], name: str, value: object) -> dict[str, Any]:
+    """Turn `training.steps`, 5 into {"training": {"steps": 5}}, or refuse an unknown name."""
+    key, left = schema.find(config, name)
+    if key is None or (left and not key.free_form):
+        near = schema.nearest(config, name)
+        mend = "see --help for the options" if near is None else f"did you mean '--{near}'?"
+        raise ConfigError("unknown option", where=f"--{name}", mend=mend)
+    if isinstance(value, str) and (left or (key.nested is not None and value.lstrip().startswith("{"))):
+        # jsonargparse converts what has a type; below a free-form key, and for whole groups, we do.
+        value = parse_value(value, f"--{name}")
+    if isinstance(value, str) and key.nested is not None and key.optional and value in ("null", "None"):
+        value = None
+    for part in reversed(name.split(".")):
+        value = {part: value}
+    assert isinstance(value, dict)
+    return value
+
+
+def _merge(config: type[Any] | None, into: dict[str, Any], new: Mapping[str, Any]) -> None:
+    """Lay `new` over `into`; only groups (dataclasses and free-form options below them) merge key by key."""
+    known = {} if config is None else schema.keys(config)
+    for name, value in new.items():
+        old = into.get(name)
+        if isinstance(old, dict) and isinstance(value, Mapping):
+            _merge(known[name].nested if name in known else None, old, value)
+        else:
+            into[name] = dict(value) if isinstance(value, Mapping) else value
+
+
+def _check_required(config: type[Any], values: Mapping[str, Any], prefix: str) -> None:
+    missing = [prefix + k.name for k in schema.keys(config).values() if k.required and k.name not in values]
+    if missing:
+        options = ", ".join(f"--{name}" for name in missing)
+        what = "a required option is missing" if len(missing) == 1 else "required options are missing"
+        raise ConfigError(what, where=options, mend="give it here or in a YAML file")
+    for key in schema.keys(config).values():
+        below = values.get(key.name)
+        if key.nested is not None and isinstance(below, Mapping):
+            _check_required(key.nested, below, f"{prefix}{key.name}.")
+
+
+def _check_groups(
+    config: type[Any], values: Mapping[str, Any], origins: Mapping[str, str], prefix: str
+) -> None:
+    """jsonargparse breaks on a group that is no mapping; say it plainly instead."""
+    for key in schema.keys(config).values():
+        if key.nested is None or key.name not in values:
+            continue
+        value = values[key.name]
+        dotted = prefix + key.name
+        if isinstance(value, Mapping):
+            _check_groups(key.nested, value, origins, dotted + ".")
+        elif not (value is None and key.optional):
+            raise _type_error(key, dotted, value, origins)
+
+
+def _instantiate(config: type[T], values: dict[str, Any], origins: Mapping[str, str]) -> T:
+    import argparse
+
+    _check_groups(config, values, origins, "")
+    parser = _parser(config, "")
+    for action in parser._actions:
+        action.required = False  # what is missing has been said, all of it in one line
+    typed, free = _split_free_form(config, _plain(values))
+    try:
+        space = parser.instantiate(parser.parse_object(typed))
+        built: T = _put_back(config(**vars(space)), free)
+        return built
+    except SwathError:
+        raise
+    except (argparse.ArgumentError, TypeError, ValueError) as e:
+        cause: BaseException | None = e
+        while cause is not None:  # a config's own check may be wrapped
+            if isinstance(cause, SwathError):
+                raise cause from None
+            cause = cause.__cause__ or cause.__context__
+        raise _explain(config, values, origins, e) from None
+
+
+def _split_free_form(
+    config: type[Any], values: Mapping[str, Any]
+) -> tuple[dict[str, Any], dict[str, Any]]:
+    """Take out what stands below free-form keys: jsonargparse would read its text as YAML again."""
+    typed: dict[str, Any] = {}
+    free: dict[str, Any] = {}
+    for name, value in values.items():
+        key = schema.keys(config)[name]
+        if key.nested is not None and isinstance(value, dict):
+            typed[name], free[name] = _split_free_form(key.nested, value)
+        elif key.free_form and isinstance(value, dict):
+            typed[name], free[name] = {}, value
+        else:
+            typed[name] = value
+    return typed, {k: v for k, v in free.items() if v}
+
+
+def _put_back(config: Any, free: Mapping[str, Any]) -> Any:
+    """Put free-form values in their places."""
+    changes = {}
+    for name, value in free.items():
+        old = getattr(config, name)
+        changes[name] = _put_back(old, value) if dataclasses.is_dataclass(old) else value
+    return dataclasses.replace(config, **changes) if changes else config
+
+
+def _explain(
+    config: type[Any], values: Mapping[str, Any], origins: Mapping[str, str], error: Exception
+) -> ConfigError:
+    """Say in one line what jsonargparse says in five."""
+    text = " ".join(_CLASS.sub(r"\1", str(error)).split())
+    path = ".".join(_JSONARGPARSE_KEY.findall(text))
+    if not path:
+        return ConfigError(text)
+    key, left = schema.find(config, path)
+    if key is None or (left and not key.free_form):
+        return ConfigError(f"'{path}' does not fit: {text}", where=_origin(origins, path))
+    value: Any = values
+    for part in path.split("."):
+        value = value.get(part, _UNKNOWN) if isinstance(value, Mapping) else _UNKNOWN
+    if value is _UNKNOWN:  # inside a list, where jsonargparse does not say which item
+        said = _VALUE.findall(text)
+        value = _Text(said[0]) if said else _Text("what was given")
+    return _type_error(key, path, value, origins)
+
+
+def _type_error(key: schema.Key, dotted: str, value: object, origins: Mapping[str, str]) -> ConfigError:
+    return ConfigError(
+        f"'{dotted}' must be {schema.words(key.type)}, not {value!r}", where=_origin(origins, dotted)
+    )
+
+
+def _origin(origins: Mapping[str, str], dotted: str) -> str | None:
+    while dotted:
+        if dotted in origins:
+            return origins[dotted]
+        dotted = dotted.rpartition(".")[0]
+    return None
+
+
+def _parser(config: type[Any], usage: str) -> jsonargparse.ArgumentParser:
+    import jsonargparse
+
+    jsonargparse.set_parsing_settings(docstring_parse_attribute_docstrings=True)
+    parser = jsonargparse.ArgumentParser(
+        prog="swath", usage=usage or None, exit_on_error=False, add_help=False
+    )
+    parser.add_class_arguments(config, sub_configs=False)
+    return parser
+
+
+def _plain(value: Any) -> Any:
+    if dataclasses.is_dataclass(value) and not isinstance(value, type):
+        return {f.name: _plain(getattr(value, f.name)) for f in dataclasses.fields(value) if f.init}
+    if isinstance(value, Mapping):
+        return {str(k): _plain(v) for k, v in value.items()}
+    if isinstance(value, (list, tuple, set, frozenset)):
+        return [_plain(v) for v in value]
+    if isinstance(value, Path):
+        return str(value)
+    return value

@@ -1,0 +1,134 @@
+"""What a config dataclass accepts: keys, dotted where dataclasses nest, their types in words, near misses."""
+
+from __future__ import annotations
+
+import dataclasses
+import difflib
+import types
+import typing
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Literal, Union, get_args, get_origin
+
+_WORDS: dict[object, tuple[str, str]] = {
+    int: ("a whole number", "whole numbers"),
+    float: ("a number", "numbers"),
+    bool: ("true or false", "true or false"),
+    str: ("text", "texts"),
+    Path: ("a path", "paths"),
+    type(None): ("null", "nulls"),
+}
+
+
+@dataclass(frozen=True)
+class Key:
+    """One field of a config class."""
+
+    name: str
+    type: Any
+    required: bool
+
+    @property
+    def nested(self) -> type[Any] | None:
+        """The dataclass a mapping under this key must fit: of `D` or `D | None`."""
+        return _single_dataclass(self.type)
+
+    @property
+    def free_form(self) -> bool:
+        """Whether any key may stand below it: a plain dict or anything at all."""
+        return any(a in (dict, Any) or get_origin(a) is dict for a in _alternatives(self.type))
+
+    @property
+    def optional(self) -> bool:
+        """Whether null is a value."""
+        return type(None) in _alternatives(self.type)
+
+    @property
+    def item(self) -> type[Any] | None:
+        """The dataclass of the items, for a list or tuple of dataclasses."""
+        for kind in _alternatives(self.type):
+            if get_origin(kind) in (list, tuple):
+                return _single_dataclass(get_args(kind)[0])
+        return None
+
+
+def keys(config: type[Any]) -> dict[str, Key]:
+    """The fields of a config class that may be given."""
+    hints = typing.get_type_hints(config)
+    return {
+        f.name: Key(
+            f.name,
+            hints[f.name],
+            f.default is dataclasses.MISSING and f.default_factory is dataclasses.MISSING,
+        )
+        for f in dataclasses.fields(config)
+        if f.init
+    }
+
+
+def dotted_keys(config: type[Any], prefix: str = "") -> Iterator[str]:
+    """Every key, with those of nested dataclasses: such as `training` and `training.steps`."""
+    for key in keys(config).values():
+        yield prefix + key.name
+        if key.nested is not None:
+            yield from dotted_keys(key.nested, f"{prefix}{key.name}.")
+
+
+def find(config: type[Any], dotted: str) -> tuple[Key | None, str]:
+    """The deepest key that a dotted name reaches, and what is left of the name below it.
+
+    What is left is free-form if the key's type is a plain dict; otherwise the name is unknown.
+    """
+    name, _, rest = dotted.partition(".")
+    key = keys(config).get(name)
+    if key is None:
+        return None, dotted
+    group = key.nested or key.item
+    if rest and group is not None:
+        below, left = find(group, rest)
+        return (key, rest) if below is None else (below, left)
+    return key, rest
+
+
+def nearest(config: type[Any], dotted: str) -> str | None:
+    """The known key that was probably meant: the same word elsewhere, else the most similar spelling."""
+    known = list(dotted_keys(config))
+    leaf = dotted.rpartition(".")[2]
+    for name in known:
+        if name.rpartition(".")[2] == leaf:
+            return name
+    close = difflib.get_close_matches(dotted, known, n=1, cutoff=0.7)
+    if close:
+        return close[0]
+    leaves = {name.rpartition(".")[2]: name for name in reversed(known)}
+    close = difflib.get_close_matches(leaf, list(leaves), n=1, cutoff=0.6)
+    return leaves[close[0]] if close else None
+
+
+def words(kind: Any, *, plural: bool = False) -> str:
+    """A type in a reader's words: `tuple[float, float]` is "a list of 2 numbers"."""
+    if kind in _WORDS:
+        return _WORDS[kind][plural]
+    origin, args = get_origin(kind), get_args(kind)
+    if origin is Literal:
+        return "one of " + ", ".join(str(a) for a in args)
+    if origin in (Union, types.UnionType):
+        return " or ".join(words(a, plural=plural) for a in args)
+    if origin is tuple and args and args[-1] is not Ellipsis:
+        same = len(set(args)) == 1
+        return f"a list of {len(args)} {words(args[0], plural=True) if same else 'values'}"
+    if origin in (list, tuple) and args:
+        return f"a list of {words(args[0], plural=True)}"
+    if dataclasses.is_dataclass(kind) or origin in (dict, Mapping) or kind is dict:
+        return "mappings" if plural else "a mapping of keys to values"
+    return getattr(kind, "__name__", str(kind))
+
+
+def _alternatives(kind: Any) -> tuple[Any, ...]:
+    return get_args(kind) if get_origin(kind) in (Union, types.UnionType) else (kind,)
+
+
+def _single_dataclass(kind: Any) -> type[Any] | None:
+    found = [a for a in _alternatives(kind) if isinstance(a, type) and dataclasses.is_dataclass(a)]
+    return found[0] if len(found) == 1 else None
