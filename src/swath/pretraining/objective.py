@@ -40,7 +40,7 @@ class ObjectiveOutput:
         loss: scalar, the sum over parts of weight * numerator / count.
         parts: the terms by name.
         reconstruction: [B,T,C,H,W] in the units of the input, or None.
-        mask: bool [B,T,C,H,W], True where the network did not see the pixel, or None.
+        mask: bool [B,T,C,H,W], True where the mask hid a valid token, or None.
     """
 
     loss: Tensor

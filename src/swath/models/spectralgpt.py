@@ -1,0 +1,431 @@
+"""SpectralGPT (Hong et al., IEEE TPAMI 46(8), 2024): a masked autoencoder over spectral tokens.
+
+A token covers three neighbouring bands x 8 x 8 pixels; one kernel embeds all of them, and only the position
+tells which bands and which place it holds. The encoder is a plain ViT that, in pretraining, sees the visible
+tenth of the tokens; a light decoder predicts the pixels of all of them. Attention runs over all tokens of all
+places, bands and dates together.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from swath.bands import sensor
+from swath.errors import ConfigError, ContractError
+from swath.models.config import ModelConfig
+from swath.models.features import Features
+from swath.models.positions import DateEncoding, interpolate_spectrum, resize_grid
+from swath.models.tokens import Tokens, sorted_groups, tokenize
+from swath.models.vit import Block, init_linear
+
+# The order of the published weights, also that of wavelengths: all of Sentinel-2 but the cirrus band.
+SENTINEL2_12 = tuple(band.center_nm for band in sensor("sentinel2").bands if band.name != "B10")
+
+
+@dataclass(frozen=True)
+class EncoderConfig(ModelConfig):
+    """The encoder.
+
+    Attributes:
+        wavelengths: centre of each band in nm, in the order of the channels.
+        image_size: edge in pixels of the images whose grid the learned positions have; others work too.
+        patch_size: edge of a token in pixels.
+        group_size: bands per token (t_patch_size in the publication).
+        embed_dim: width D.
+        depth: blocks.
+        heads: attention heads.
+        mlp_ratio: hidden width of the MLP over D.
+        drop_path: stochastic depth of the last block; grows linearly from 0.
+        positions: "separable" (space + spectrum), or "joint" (one per token), the published classifier's way.
+        temporal: whether dates are encoded; needed for more than one date.
+    """
+
+    wavelengths: tuple[float, ...] = SENTINEL2_12
+    image_size: int = 96
+    patch_size: int = 8
+    group_size: int = 3
+    embed_dim: int = 768
+    depth: int = 12
+    heads: int = 12
+    mlp_ratio: float = 4.0
+    drop_path: float = 0.0
+    positions: str = "separable"
+    temporal: bool = False
+
+    def __post_init__(self) -> None:
+        where = type(self).__name__
+        if not self.wavelengths:
+            raise ConfigError("no wavelengths", where=where, mend="give one per band")
+        if self.image_size % self.patch_size:
+            raise ConfigError(
+                f"image_size {self.image_size} is no multiple of patch_size {self.patch_size}",
+                where=where,
+                mend=f"take {-(-self.image_size // self.patch_size) * self.patch_size}",
+            )
+        if self.embed_dim % self.heads:
+            raise ConfigError(
+                f"embed_dim {self.embed_dim} does not divide into {self.heads} heads", where=where
+            )
+        if self.positions not in ("separable", "joint"):
+            raise ConfigError(
+                f"unknown positions {self.positions!r}", where=where, mend="take separable or joint"
+            )
+
+    @property
+    def grid(self) -> int:
+        """Edge of the learned positions' grid, in tokens."""
+        return self.image_size // self.patch_size
+
+    @property
+    def token_values(self) -> int:
+        """Values in one token."""
+        return self.group_size * self.patch_size**2
+
+    @property
+    def anchors(self) -> tuple[float, ...]:
+        """Mean wavelength of each spectral group, nm."""
+        groups = sorted_groups(self.wavelengths, self.group_size)
+        return tuple(sum(self.wavelengths[c] for c in g) / len(g) for g in groups)
+
+
+@dataclass(frozen=True)
+class SpectralGPTConfig(EncoderConfig):
+    """The pretraining model: the encoder and a decoder, which is the same for all published sizes."""
+
+    decoder_embed_dim: int = 512
+    decoder_depth: int = 4
+    decoder_heads: int = 16
+
+    def forward_flops(self, mask_ratio: float = 0.9, dates: int = 1) -> float:
+        """Floating-point operations of one sample's forward pass at `image_size`; a step costs three."""
+
+        def blocks(n: int, d: int, depth: int) -> float:
+            return depth * (n * d * d * (8 + 4 * self.mlp_ratio) + 4 * n * n * d)
+
+        n = dates * len(self.anchors) * self.grid**2
+        seen, d, e, k = (
+            max(1, int(n * (1 - mask_ratio))),
+            self.embed_dim,
+            self.decoder_embed_dim,
+            self.token_values,
+        )
+        heads = 2 * (seen * d * (k + e) + n * e * k)
+        return blocks(seen, d, self.depth) + blocks(n, e, self.decoder_depth) + heads
+
+
+@dataclass(frozen=True)
+class SpectralGPTClassifierConfig(EncoderConfig):
+    """The classifier.
+
+    Attributes:
+        num_classes: K.
+        head_dropout: dropout before the head.
+        drop_first_token: leave token 0 out of the mean, as the published code does (it takes it for a class
+            token, which this model has not).
+    """
+
+    num_classes: int = 10
+    head_dropout: float = 0.0
+    drop_first_token: bool = False
+
+
+class PatchEmbed(nn.Module):
+    """One linear map for all tokens, kept in the shape of the 3D convolution it is in the publication."""
+
+    def __init__(self, config: EncoderConfig) -> None:
+        super().__init__()
+        kernel = (config.group_size, config.patch_size, config.patch_size)
+        self.proj = nn.Conv3d(1, config.embed_dim, kernel, stride=kernel)
+        nn.init.xavier_uniform_(
+            self.proj.weight.data.flatten(1)
+        )  # the bias keeps the convolution's own start
+
+    def forward(self, patches: Tensor) -> Tensor:
+        """[B,N,K] -> [B,N,D]."""
+        # Kernel and stride are equal, so the convolution is a product, and only visible tokens need it.
+        return F.linear(patches, self.proj.weight.flatten(1), self.proj.bias)
+
+
+class SpectralGPTEncoder(nn.Module):
+    """Tokens to latents; the part that pretraining, classification and dense tasks share."""
+
+    def __init__(self, config: EncoderConfig) -> None:
+        super().__init__()
+        self.config: EncoderConfig = config
+        dim, groups, places = config.embed_dim, len(config.anchors), config.grid**2
+        self.patch_embed = PatchEmbed(config)
+        if config.positions == "joint":
+            self.pos_embed = nn.Parameter(torch.zeros(1, groups * places, dim))  # zero: the published start
+        else:
+            self.pos_embed_spatial = _normal(1, places, dim)
+            self.pos_embed_spectral = _normal(1, groups, dim)
+        if config.temporal:
+            self.date_embed = DateEncoding(dim)
+        rates = [config.drop_path * i / max(1, config.depth - 1) for i in range(config.depth)]
+        self.blocks = nn.ModuleList(Block(dim, config.heads, config.mlp_ratio, rate) for rate in rates)
+        self.norm = nn.LayerNorm(dim, eps=1e-6)
+        self.apply(init_linear)
+
+    def tokenize(
+        self, pixels: Tensor, valid: Tensor | None = None, wavelengths: Sequence[float] | None = None
+    ) -> Tokens:
+        """Normalised pixels [B,T,C,H,W] as tokens.
+
+        Raises:
+            ContractError: bands and wavelengths disagree, or several dates meet a model that encodes none.
+        """
+        if pixels.ndim == 5 and pixels.shape[1] > 1 and not self.config.temporal:
+            raise ContractError(
+                f"{pixels.shape[1]} dates, but this model encodes no dates",
+                mend="give one date, or build the model with temporal=True",
+            )
+        return tokenize(
+            pixels,
+            valid,
+            known=self.config.wavelengths,
+            wavelengths=wavelengths,
+            group_size=self.config.group_size,
+            patch=self.config.patch_size,
+        )
+
+    def positions(self, tokens: Tokens, days: Tensor | None = None) -> Tensor:
+        """The encoder's positions for these tokens, [B or 1, N, D]."""
+        dates = self.date_embed(days) if days is not None and self.config.temporal else None
+        if self.config.positions == "joint":
+            grid = self.config.grid
+            joint = self.pos_embed.reshape(-1, grid, grid, self.pos_embed.shape[-1])  # [G, h, w, D]
+            places = resize_grid(joint, (tokens.rows, tokens.cols)).flatten(1, 2)  # [G, h*w, D]
+            return _per_date(self._at_wavelengths(places, tokens), dates, tokens)
+        return self._separable(self.pos_embed_spatial, self.pos_embed_spectral, dates, tokens)
+
+    def _separable(self, spatial: Tensor, spectral: Tensor, dates: Tensor | None, tokens: Tokens) -> Tensor:
+        grid = spatial.reshape(1, self.config.grid, self.config.grid, -1)
+        places = resize_grid(grid, (tokens.rows, tokens.cols)).flatten(1, 2)  # [1, h*w, D]
+        return _per_date(
+            places[:, None] + self._at_wavelengths(spectral[0], tokens)[:, :, None], dates, tokens
+        )
+
+    def _at_wavelengths(self, x: Tensor, tokens: Tokens) -> Tensor:
+        """[G,...] of the model's groups -> [B or 1, G', ...] of the input's groups."""
+        nm = tokens.grouping.wavelengths
+        return x[None] if nm is None else interpolate_spectrum(x, self.config.anchors, nm)
+
+    def encode(
+        self,
+        tokens: Tokens,
+        days: Tensor | None = None,
+        keep: Tensor | None = None,
+        keep_valid: Tensor | None = None,
+    ) -> Tensor:
+        """The latents of the kept tokens after the last norm.
+
+        Args:
+            tokens: of `tokenize`.
+            days: [B,T,2] or None.
+            keep: long [B,k], the tokens to encode; None for all.
+            keep_valid: bool [B,k], which of them count; None for all. Ignored without `keep`.
+
+        Returns:
+            [B,k,D] (k = N without `keep`).
+        """
+        x: Tensor = self.norm(self._blocks(tokens, days, keep, keep_valid)[-1])
+        return x
+
+    def _blocks(
+        self,
+        tokens: Tokens,
+        days: Tensor | None,
+        keep: Tensor | None = None,
+        keep_valid: Tensor | None = None,
+    ) -> list[Tensor]:
+        """Outputs of all blocks, [B,k,D] each."""
+        patches, positions, key_valid = tokens.patches, self.positions(tokens, days), tokens.valid
+        if keep is not None:
+            patches = take(patches, keep)
+            positions = take(positions, keep)
+            key_valid = keep_valid
+        x = self.patch_embed(patches) + positions
+        outputs = []
+        for block in self.blocks:
+            x = block(x, key_valid)
+            outputs.append(x)
+        return outputs
+
+    def features(
+        self,
+        pixels: Tensor,
+        valid: Tensor | None = None,
+        days: Tensor | None = None,
+        wavelengths: Sequence[float] | None = None,
+        *,
+        layers: Sequence[int] = (-1,),
+    ) -> Features:
+        """Maps after the blocks `layers`, before the last norm (as the published dense heads take them).
+
+        Tokens without a valid pixel are 0.
+
+        Args:
+            pixels: [B,T,C,H,W], normalised.
+            valid: bool [B,T,C,H,W] or None.
+            days: [B,T,2] day of year and year, or None.
+            wavelengths: nm per band, or None for the model's bands.
+            layers: indices of blocks.
+        """
+        tokens = self.tokenize(pixels, valid, wavelengths)
+        outputs = self._blocks(tokens, days)
+        maps = []
+        for layer in layers:
+            x = outputs[layer]
+            if tokens.valid is not None:
+                x = x.masked_fill(~tokens.valid[..., None], 0.0)
+            maps.append(x.reshape(x.shape[0], *tokens.shape, -1).permute(0, 1, 2, 5, 3, 4))
+        pooled = self.norm(mean_tokens(outputs[-1], tokens.valid))
+        return Features(tuple(maps), (self.config.patch_size,) * len(maps), pooled)
+
+
+class SpectralGPT(SpectralGPTEncoder):
+    """The pretraining model: encodes visible tokens, decodes all.
+
+    The mask and the loss are in `swath.pretraining.spectralgpt`.
+    """
+
+    config: SpectralGPTConfig
+
+    def __init__(self, config: SpectralGPTConfig) -> None:
+        super().__init__(config)
+        dim, groups, places = config.decoder_embed_dim, len(config.anchors), config.grid**2
+        if config.positions != "separable":
+            raise ConfigError(
+                "the pretraining model has separable positions", mend="take positions: separable"
+            )
+        self.decoder_embed = nn.Linear(config.embed_dim, dim)
+        self.mask_token = nn.Parameter(torch.randn(1, 1, dim) * 0.02)
+        self.decoder_pos_embed_spatial = _normal(1, places, dim)
+        self.decoder_pos_embed_spectral = _normal(1, groups, dim)
+        if config.temporal:
+            self.decoder_date_embed = DateEncoding(dim)
+        self.decoder_blocks = nn.ModuleList(
+            Block(dim, config.decoder_heads, config.mlp_ratio) for _ in range(config.decoder_depth)
+        )
+        self.decoder_norm = nn.LayerNorm(dim, eps=1e-6)
+        self.decoder_pred = nn.Linear(dim, config.token_values)
+        for name, module in self.named_children():
+            if name.startswith("decoder_"):
+                module.apply(init_linear)
+
+    def decoder_positions(self, tokens: Tokens, days: Tensor | None = None) -> Tensor:
+        """The decoder's positions for these tokens, [B or 1, N, D']."""
+        dates = self.decoder_date_embed(days) if days is not None and self.config.temporal else None
+        return self._separable(self.decoder_pos_embed_spatial, self.decoder_pos_embed_spectral, dates, tokens)
+
+    def decode(
+        self,
+        latent: Tensor,
+        tokens: Tokens,
+        keep: Tensor,
+        keep_valid: Tensor | None = None,
+        days: Tensor | None = None,
+    ) -> Tensor:
+        """Predicted values of all tokens.
+
+        Args:
+            latent: [B,k,D] of `encode`.
+            tokens: the same as there.
+            keep: long [B,k], where the latents belong.
+            keep_valid: bool [B,k], which of them count.
+            days: [B,T,2] or None.
+
+        Returns:
+            [B,N,K].
+        """
+        seen = self.decoder_embed(latent)  # [B, k, D']
+        mask_token = self.mask_token.to(seen.dtype)
+        if keep_valid is not None:
+            seen = torch.where(keep_valid[..., None], seen, mask_token)
+        b, n, d = seen.shape[0], tokens.patches.shape[1], seen.shape[2]
+        x = mask_token.expand(b, n, d).scatter(1, keep[..., None].expand(-1, -1, d), seen)
+        x = x + self.decoder_positions(tokens, days)
+        for block in self.decoder_blocks:
+            x = block(x, tokens.valid)
+        out: Tensor = self.decoder_pred(self.decoder_norm(x))
+        return out
+
+    def forward(
+        self,
+        pixels: Tensor,
+        valid: Tensor | None = None,
+        days: Tensor | None = None,
+        wavelengths: Sequence[float] | None = None,
+    ) -> Features:
+        """The encoder's features of everything that is valid; see `features`."""
+        return self.features(pixels, valid, days, wavelengths)
+
+
+class SpectralGPTClassifier(SpectralGPTEncoder):
+    """The encoder, the mean over valid tokens, a norm, dropout and a linear head.
+
+    From scratch it starts like the pretraining encoder; the published one leaves PyTorch's defaults in place.
+    """
+
+    config: SpectralGPTClassifierConfig
+
+    def __init__(self, config: SpectralGPTClassifierConfig) -> None:
+        super().__init__(config)
+        self.head_drop = nn.Dropout(config.head_dropout)
+        self.head = nn.Linear(config.embed_dim, config.num_classes)
+        nn.init.normal_(self.head.weight, std=0.02)
+        nn.init.zeros_(self.head.bias)
+
+    def forward(
+        self,
+        pixels: Tensor,
+        valid: Tensor | None = None,
+        days: Tensor | None = None,
+        wavelengths: Sequence[float] | None = None,
+    ) -> Tensor:
+        """Logits [B,K] of normalised pixels [B,T,C,H,W]."""
+        tokens = self.tokenize(pixels, valid, wavelengths)
+        x, counted = self._blocks(tokens, days)[-1], tokens.valid
+        if self.config.drop_first_token:
+            x, counted = x[:, 1:], None if counted is None else counted[:, 1:]
+        out: Tensor = self.head(self.head_drop(self.norm(mean_tokens(x, counted))))
+        return out
+
+
+def take(x: Tensor, ids: Tensor) -> Tensor:
+    """[B or 1, N, D] at [B,k] -> [B,k,D]."""
+    return x.expand(ids.shape[0], -1, -1).gather(1, ids[..., None].expand(-1, -1, x.shape[-1]))
+
+
+def mean_tokens(x: Tensor, valid: Tensor | None) -> Tensor:
+    """The mean over valid tokens, [B,N,D] -> [B,D]; 0 where none is valid."""
+    if valid is None:
+        return x.mean(dim=1)
+    return x.masked_fill(~valid[..., None], 0.0).sum(dim=1) / valid.sum(dim=1, keepdim=True).clamp_min(1)
+
+
+def _per_date(x: Tensor, dates: Tensor | None, tokens: Tokens) -> Tensor:
+    """Positions [B or 1, G, h*w, D], and dates [B,T,D] or None, as [B or 1, N, D]."""
+    out = x[:, None].expand(-1, tokens.dates, -1, -1, -1)  # [B or 1, T, G, h*w, D]
+    if dates is not None:
+        out = out + dates[:, :, None, None]
+    return out.flatten(1, 3)
+
+
+def _normal(*shape: int) -> nn.Parameter:
+    return nn.Parameter(nn.init.trunc_normal_(torch.empty(*shape), std=0.02))
+
+
+_BASE = SpectralGPTConfig()
+_LARGE = replace(_BASE, embed_dim=1024, depth=24, heads=16)
+_HUGE = replace(_BASE, embed_dim=1280, depth=32, heads=16)
+PRESETS: dict[str, SpectralGPTConfig] = {
+    f"spectralgpt_{name}_{size}": replace(config, image_size=size)
+    for name, config in (("base", _BASE), ("large", _LARGE), ("huge", _HUGE))
+    for size in (96, 128)
+}

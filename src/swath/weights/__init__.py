@@ -1,0 +1,1 @@
+"""Files of weights: safetensors with contract, converters of published checkpoints, export, hub."""

@@ -1,0 +1,1 @@
+"""Published checkpoints to swath's parameter names, one file per system."""
