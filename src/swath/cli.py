@@ -46,7 +46,9 @@ def main(argv: Sequence[str] | None = None) -> int:
     words = list(sys.argv[1:] if argv is None else argv)
     verbose = "--verbose" in words or "-v" in words
     try:
-        return _dispatch(words)
+        code = _dispatch(words)
+        sys.stdout.flush()  # a closed pipe shows itself here, not when python exits
+        return code
     except SwathError as e:
         return _fail(e, verbose)
     except KeyboardInterrupt:

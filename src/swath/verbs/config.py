@@ -39,7 +39,7 @@ FORMAT_VERSION = 1
 _RESERVED = ("format_version", "verb")
 _JSONARGPARSE_KEY = re.compile(r'Parser key "([^"]+)"')
 _VALUE = re.compile(r"(?:Got value|Given value): (.*?)(?: - |$)")
-_CLASS = re.compile(r"<class '(?:\w+\.)*(\w+)'>")
+_CLASS = re.compile(r"<class\s+'(?:\w+\.)*(\w+)'>")
 
 
 def load_config(
@@ -219,9 +219,7 @@ def _instantiate(config: type[T], values: dict[str, Any], origins: Mapping[str, 
         raise _explain(config, values, origins, e) from None
 
 
-def _split_free_form(
-    config: type[Any], values: Mapping[str, Any]
-) -> tuple[dict[str, Any], dict[str, Any]]:
+def _split_free_form(config: type[Any], values: Mapping[str, Any]) -> tuple[dict[str, Any], dict[str, Any]]:
     """Take out what stands below free-form keys: jsonargparse would read its text as YAML again."""
     typed: dict[str, Any] = {}
     free: dict[str, Any] = {}

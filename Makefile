@@ -1,0 +1,96 @@
+# Every target makes its own virtual environment first; a second run finds it and installs nothing.
+#
+#   make demo          the whole chain on the embedded sample: map, report and table under runs/demo
+#   make demo-full     three seeds, longer training and a U-Net row
+#   make demo-series   the same with several dates, where the shared data sets are there
+#   make test          linters, types, import walls and the quick tests
+#   make test-slow     the slow tests: the wheel in a clean environment, the demo, training runs
+#   make test-oldest   the quick tests on the lowest versions that pyproject.toml allows
+#   make lint          linters, types and import walls only
+#   make bench-attention   measure the attention kernels and write the table that picks one
+#
+# ARGS="..." goes to the command (`make demo ARGS="--seed 1"`, `make test ARGS="-k cube"`).
+
+SHELL := /bin/bash
+.SHELLFLAGS := -eu -o pipefail -c
+.DEFAULT_GOAL := help
+.DELETE_ON_ERROR:
+
+VENV := .venv
+BIN := $(VENV)/bin
+STAMP := $(VENV)/.swath-installed
+OLDEST := .venv-oldest
+OLDEST_STAMP := $(OLDEST)/.swath-installed
+ARGS ?=
+# One pytest process per core; tests/conftest.py gives each one thread.
+WORKERS ?= auto
+PYTEST := $(BIN)/python -m pytest
+
+# The first of these that runs and is new enough. Merely being on the path proves nothing: a version manager's
+# stand-in is there too when the version behind it is not installed.
+find_python = for p in $(1); do \
+	  if "$$p" -c 'import sys; sys.exit(sys.version_info < (3, 11))' 2>/dev/null; then found="$$p"; break; fi; \
+	done
+
+.PHONY: help install demo demo-full demo-series test test-slow test-oldest lint bench-attention
+
+help:
+	@sed -n '2,/^$$/s/^# \{0,1\}//p' Makefile
+
+install: $(STAMP)
+
+$(STAMP): pyproject.toml constraints.txt
+	@if ! $(BIN)/python -c '' 2>/dev/null; then \
+	  found=""; $(call find_python,$(PYTHON) python3 python3.12 python3.11 python3.13 python3.14 python); \
+	  if [ -z "$$found" ]; then \
+	    echo "swath needs Python 3.11 or newer and found none; install one or run: make PYTHON=/path/to/python3.11" >&2; \
+	    exit 1; \
+	  fi; \
+	  echo "making $(VENV) with $$("$$found" --version)"; \
+	  "$$found" -m venv --clear $(VENV) || { \
+	    rm -rf $(VENV); \
+	    echo "$$found cannot make a virtual environment; on Debian and Ubuntu install python3-venv" >&2; exit 1; }; \
+	fi
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt -e ".[test]"
+	@touch $@
+
+demo: $(STAMP)
+	$(BIN)/swath demo $(ARGS)
+
+demo-full: $(STAMP)
+	$(BIN)/swath demo demo-full $(ARGS)
+
+demo-series: $(STAMP)
+	$(BIN)/swath demo demo-series $(ARGS)
+
+lint: $(STAMP)
+	$(BIN)/ruff check .
+	$(BIN)/mypy
+	$(BIN)/lint-imports --no-logo
+
+test: lint
+	$(PYTEST) -m "not slow and not gpu" -n $(WORKERS) --maxprocesses 8 $(ARGS)
+
+test-slow: $(STAMP)
+	$(PYTEST) -m "slow and not gpu" $(ARGS)
+
+bench-attention: $(STAMP)
+	$(BIN)/python -m swath.bench.attention $(ARGS)
+
+# Python 3.12 with torch 2.11 is what CUDA images carry; another Python is used, and said, where 3.12 is missing.
+$(OLDEST_STAMP): pyproject.toml constraints.txt tools/oldest.py | $(STAMP)
+	@if ! $(OLDEST)/bin/python -c '' 2>/dev/null; then \
+	  found=""; $(call find_python,python3.12 $(wildcard $(HOME)/.pyenv/versions/3.12.*/bin/python)); \
+	  if [ -z "$$found" ]; then \
+	    found="$(BIN)/python"; echo "Python 3.12 is not installed: using $$($(BIN)/python --version)"; \
+	  fi; \
+	  "$$found" -m venv --clear $(OLDEST); \
+	fi
+	$(BIN)/python tools/oldest.py > $(OLDEST)/oldest.txt
+	$(OLDEST)/bin/python -m pip install --disable-pip-version-check -c $(OLDEST)/oldest.txt -e ".[test]"
+	@touch $@
+
+# Old versions warn of what has since changed; those warnings are not errors here.
+test-oldest: $(OLDEST_STAMP)
+	@$(OLDEST)/bin/python -c 'import sys, torch; print("Python", sys.version.split()[0], "torch", torch.__version__)'
+	$(OLDEST)/bin/python -m pytest -m "not slow and not gpu" -n $(WORKERS) --maxprocesses 8 -W default $(ARGS)

@@ -1,0 +1,237 @@
+"""Recipes, YAML files and options become typed configs; every mistake is one line."""
+
+from __future__ import annotations
+
+import dataclasses
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, Literal
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from swath.errors import ConfigError
+from swath.verbs.config import dump_config, help_text, load_config
+
+
+@dataclass(frozen=True)
+class Train:
+    """How to train."""
+
+    steps: int = 10
+    """Optimiser steps."""
+    learning_rate: float = 1e-3
+    precision: Literal["auto", "bf16", "fp32"] = "auto"
+    betas: tuple[float, float] = (0.9, 0.95)
+
+    def __post_init__(self) -> None:
+        if self.steps < 1:
+            raise ConfigError(f"steps must be at least 1, not {self.steps}", where="training.steps")
+
+
+@dataclass(frozen=True)
+class Scene:
+    """A scene."""
+
+    files: tuple[Path, ...]
+    nodata: float | None = None
+
+
+@dataclass(frozen=True)
+class Example:
+    """A verb's options."""
+
+    output: Path
+    """The folder of the run."""
+    name: str | None = None
+    quick: bool = False
+    bands: tuple[str, ...] = ()
+    scenes: tuple[Scene, ...] = ()
+    mask: Scene | None = None
+    options: dict[str, Any] = field(default_factory=dict)
+    training: Train = field(default_factory=Train)
+
+
+def write(folder: Path, text: str) -> Path:
+    path = folder / "recipe.yaml"
+    path.write_text(text)
+    return path
+
+
+def test_values_of_all_kinds_arrive_with_their_types(tmp_path: Path) -> None:
+    path = write(
+        tmp_path,
+        "# An example\nformat_version: 1\nverb: example\noutput: runs/a\nbands: [NO, B02]\nquick: true\n"
+        "scenes:\n  - files: [a.tif]\n    nodata: -99999\nmask: {files: [m.tif]}\n"
+        "options: {when: 2000-05-07, vote: NO, deep: {width: 3}}\n"
+        "training:\n  learning_rate: 1e-4\n  betas: [0, 1]\n",
+    )
+    config = load_config(Example, [path], verb="example")
+    assert config == Example(
+        output=Path("runs/a"),
+        quick=True,
+        bands=("NO", "B02"),
+        scenes=(Scene((Path("a.tif"),), -99999.0),),
+        mask=Scene((Path("m.tif"),)),
+        options={"when": "2000-05-07", "vote": "NO", "deep": {"width": 3}},
+        training=Train(learning_rate=1e-4, betas=(0.0, 1.0)),
+    )
+
+
+def test_options_win_over_files_and_later_files_over_earlier(tmp_path: Path) -> None:
+    first = write(tmp_path, "output: a\ntraining: {steps: 1, precision: fp32}\n")
+    second = tmp_path / "second.yml"
+    second.write_text("training: {steps: 2}\noptions: {a: 1}\n")
+    config = load_config(Example, [first, second])
+    assert config.training == Train(steps=2, precision="fp32")
+    config = load_config(
+        Example,
+        [first, second],
+        {"training.steps": "3", "options.b": "[1, x]", "bands": "[B02, B03]", "mask": "{files: [m]}"},
+    )
+    assert config.training == Train(steps=3, precision="fp32")
+    assert config.options == {"a": 1, "b": [1, "x"]}
+    assert config.bands == ("B02", "B03")
+    assert config.mask == Scene((Path("m"),))
+    assert load_config(Example, [first], {"training.steps": 4, "name": None}).training.steps == 4
+
+
+@pytest.mark.parametrize(
+    ("text", "line", "words"),
+    [
+        ("", None, "is empty"),
+        ("# only a comment\n", None, "is empty"),
+        ("- 1\n- 2\n", None, "holds a list, not a mapping"),
+        ("just text\n", None, "holds a single value"),
+        ("output: a\noutput: b\n", 2, "the key 'output' is given twice"),
+        ("training:\n  steps: 1\n  steps: 2\n", 3, "the key 'training.steps' is given twice"),
+        ("training:\n\tsteps: 3\n", 2, "a tab stands where only spaces may; indent with spaces"),
+        ("training: [1\n", None, "is not YAML"),
+        ("output: !!python/object:os.system x\n", 1, "is not YAML"),
+        ("training: &a [*a]\n", None, "refers to itself"),
+        ("training: !!int five\n", None, "is not YAML"),
+        ("? [1, 2]\n: 3\n", 1, "a key must be a plain word"),
+        ("output: a\ntraning: {}\n", 2, "unknown key 'traning'; did you mean 'training'?"),
+        ("output: a\nsteps: 4\n", 2, "unknown key 'steps'; did you mean 'training.steps'?"),
+        (
+            "output: a\ntraining:\n  learnin_rate: 1\n",
+            3,
+            "unknown key 'training.learnin_rate'; did you mean 'training.learning_rate'?",
+        ),
+        (
+            "output: a\nscenes:\n- fils: [a]\n",
+            3,
+            "unknown key 'scenes.0.fils'; did you mean 'scenes.0.files'?",
+        ),
+        ("output: a\nzzzzzz: 1\n", 2, "unknown key 'zzzzzz'; the keys are: output"),
+        ("output: a\ntraining: {steps: 2.5}\n", 2, "'training.steps' must be a whole number, not 2.5"),
+        ("output: a\ntraining:\n  steps: x\n", 3, "'training.steps' must be a whole number, not 'x'"),
+        ("output: a\ntraining: {betas: [1]}\n", 2, "'training.betas' must be a list of 2 numbers, not [1]"),
+        (
+            "output: a\ntraining: {precision: f}\n",
+            2,
+            "'training.precision' must be one of auto, bf16, fp32, not 'f'",
+        ),
+        ("output: a\ntraining: 4\n", 2, "'training' must be a mapping of keys to values, not 4"),
+        ("output: a\ntraining:\n", 2, "'training' must be a mapping of keys to values, not None"),
+        ("output: a\nquick: maybe\n", 2, "'quick' must be true or false, not 'maybe'"),
+        ("output: a\nbands: B02\n", 2, "'bands' must be a list of texts, not 'B02'"),
+        ("output: a\nname: 5\n", 2, "'name' must be text or null, not 5"),
+        ("output: a\nscenes:\n- files: 3\n", 2, "'scenes.files' must be a list of paths, not 3"),
+        ("output: a\nmask:\n  files: 5\n", 3, "'mask.files' must be a list of paths, not 5"),
+        ("output: a\nmask: {nodata: 5}\n", None, "--mask.files: a required option is missing"),
+        ("output: a\noptions: 5\n", 2, "'options' must be a mapping of keys to values, not 5"),
+        ("output: a\nformat_version: 2\n", 2, "has format_version 2; this version of swath reads up to 1"),
+        ("output: a\nformat_version: x\n", 2, "format_version must be 1"),
+        ("output: a\nverb: predict\n", 2, "is for 'swath predict', not 'swath example'"),
+        ("output: a\ntraining: {steps: 0}\n", None, "training.steps: steps must be at least 1, not 0"),
+        ("name: x\n", None, "--output: a required option is missing; give it here or in a YAML file"),
+    ],
+)
+def test_a_bad_file_is_one_line(tmp_path: Path, text: str, line: int | None, words: str) -> None:
+    path = write(tmp_path, text)
+    with pytest.raises(ConfigError) as caught:
+        load_config(Example, [path], verb="example")
+    message = str(caught.value)
+    assert words in message
+    assert "\n" not in message
+    if line is not None:
+        assert message.startswith(f"{path}:{line}: ")
+
+
+@pytest.mark.parametrize(
+    ("options", "words"),
+    [
+        ({"traning.steps": "3"}, "--traning.steps: unknown option; did you mean '--training.steps'?"),
+        ({"steps": "3"}, "--steps: unknown option; did you mean '--training.steps'?"),
+        ({"zzzzzz": "3"}, "--zzzzzz: unknown option; see --help"),
+        ({"name.x": "3"}, "--name.x: unknown option"),
+        ({"training.steps": "x"}, "--training.steps: 'training.steps' must be a whole number, not 'x'"),
+        ({"training": "3"}, "--training: 'training' must be a mapping of keys to values, not '3'"),
+        ({"training": "{steps: 3"}, "--training:1: is not YAML"),
+    ],
+)
+def test_a_bad_option_is_one_line(options: dict[str, object], words: str) -> None:
+    with pytest.raises(ConfigError) as caught:
+        load_config(Example, [], {"output": "a", **options})
+    assert words in str(caught.value)
+
+
+@pytest.mark.parametrize("content", [b"\xff\xfe\x00", None])
+def test_an_unreadable_file_is_one_line(tmp_path: Path, content: bytes | None) -> None:
+    path = tmp_path / "a.yaml"
+    if content is not None:
+        path.write_bytes(content)
+    with pytest.raises(ConfigError, match=r"a\.yaml: (no such file|is not text)"):
+        load_config(Example, [path])
+    with pytest.raises(ConfigError, match="cannot be read"):
+        load_config(Example, [tmp_path / "."])
+
+
+def test_an_unknown_recipe_names_the_nearest(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    from swath.verbs import yaml_file
+
+    path = write(tmp_path, "output: a\n")
+    monkeypatch.setattr(yaml_file, "recipes", lambda: {"demo-st-swin": path})
+    assert load_config(Example, ["demo-st-swin"]).output == Path("a")
+    with pytest.raises(ConfigError, match="no recipe is called 'demo-stswin'; did you mean 'demo-st-swin'"):
+        load_config(Example, ["demo-stswin"])
+    with pytest.raises(
+        ConfigError, match=r"no recipe is called 'x'; the recipes are: demo-st-swin; or give the path"
+    ):
+        load_config(Example, ["x"])
+
+
+texts = st.text(st.characters(codec="utf-8", exclude_categories=("Cs", "Cc")), min_size=1, max_size=12)
+
+
+@given(
+    st.builds(
+        Example,
+        output=st.just(Path("a b/ü")),
+        name=texts.filter(lambda t: t not in ("null", "None", "~") and t.strip() == t),
+        quick=st.booleans(),
+        bands=st.lists(texts, max_size=3).map(tuple),
+        options=st.dictionaries(texts, st.one_of(st.integers(), texts, st.booleans()), max_size=3),
+        training=st.builds(Train, steps=st.integers(1, 10**9), learning_rate=st.floats(1e-12, 1e12)),
+    )
+)
+def test_a_dumped_config_reads_back_the_same(
+    tmp_path_factory: pytest.TempPathFactory, config: Example
+) -> None:
+    path = write(tmp_path_factory.mktemp("dump"), dump_config(config, verb="example"))
+    assert load_config(Example, [path], verb="example") == config
+
+
+def test_help_shows_field_docstrings_and_types() -> None:
+    text = help_text(Example, "swath example")
+    assert "The folder of the run. (required, type: Path)" in " ".join(text.split())
+    assert "--training.steps" in text
+    assert "Optimiser steps." in text
+    assert "<class" not in text
+
+
+def test_the_classes_under_test_are_frozen() -> None:
+    with pytest.raises(dataclasses.FrozenInstanceError):
+        load_config(Example, [], {"output": "a"}).quick = True  # type: ignore[misc]
