@@ -22,11 +22,14 @@ import torch.nn.functional as F
 from torch import Tensor
 
 KERNELS = ("explicit", "sdpa", "flex")
-BIAS_KINDS = ("none", "fixed", "learned")  # of the additive bias; hard masks do not count
+# What is added to the scores: nothing; a mask or a bias without gradient; a bias with one.
+BIAS_KINDS = ("none", "fixed", "learned")
 
 _TABLE: dict[str, Any] = json.loads(
     resources.files("swath.models").joinpath("attention_table.json").read_text("utf-8")
 )
+# A CPU with matrix tiles is another machine: there the explicit form wins in bfloat16.
+_CPU = "cpu+amx" if getattr(torch.cpu, "_is_amx_tile_supported", bool)() else "cpu"
 # A plain global, not a context variable: torch.compile can guard on it.
 _forced: str | None = None
 
@@ -67,7 +70,8 @@ def attend(
         allowed = allowed | dead
     if bias is not None:
         bias = bias.to(q.dtype)
-    kernel = choose_kernel(q.device.type, q.dtype, k.shape[-2], _bias_kind(bias))
+    train = torch.is_grad_enabled() and (q.requires_grad or k.requires_grad or v.requires_grad)
+    kernel = choose_kernel(device_name(q.device.type), q.dtype, k.shape[-2], _bias_kind(bias, allowed), train)
     if kernel == "explicit":
         out = _explicit(q, k, v, bias, allowed, scale)
     else:
@@ -80,14 +84,28 @@ def attend(
     return out if dead is None else out.masked_fill(dead, 0.0)
 
 
-def choose_kernel(device: str, dtype: torch.dtype, tokens: int, bias: str) -> str:
-    """The kernel for a call: the one forced, else the first rule of the table that fits, else the default."""
+def device_name(device_type: str) -> str:
+    """The table's name for a kind of device."""
+    return _CPU if device_type == "cpu" else device_type
+
+
+def choose_kernel(device: str, dtype: torch.dtype, tokens: int, bias: str, train: bool) -> str:
+    """The kernel for a call: the one forced, else the first rule of the table that fits, else the default.
+
+    Args:
+        device: of `device_name`.
+        dtype: of the queries.
+        tokens: number of keys.
+        bias: one of BIAS_KINDS.
+        train: whether a gradient is wanted.
+    """
     if _forced is not None:
         return _forced
     name = str(dtype).removeprefix("torch.")
     for rule in _TABLE["rules"]:
         fits = rule["max_tokens"] is None or tokens <= rule["max_tokens"]
-        if fits and (rule["device"], rule["dtype"], rule["bias"]) == (device, name, bias):
+        case = (rule["device"], rule["dtype"], rule["bias"], rule["train"])
+        if fits and case == (device, name, bias, train):
             return str(rule["kernel"])
     return str(_TABLE["default"])
 
@@ -105,9 +123,9 @@ def force_kernel(kernel: str) -> Iterator[None]:
         _forced = before
 
 
-def _bias_kind(bias: Tensor | None) -> str:
+def _bias_kind(bias: Tensor | None, allowed: Tensor | None) -> str:
     if bias is None:
-        return "none"
+        return "none" if allowed is None else "fixed"
     return "learned" if bias.requires_grad and torch.is_grad_enabled() else "fixed"
 
 
