@@ -51,7 +51,7 @@ class Case:
 
     @property
     def margin(self) -> float:
-        """How much faster than SDPA a kernel must be: SDPA never holds the scores, unless the bias is learned."""
+        """How much faster than SDPA it must be: that one never holds the scores, unless the bias is learned."""
         return 1.25 if self.tokens > 512 and self.bias != "learned" else 1.05
 
     @property
@@ -187,7 +187,9 @@ def write_table(path: Path, rules: Sequence[dict[str, Any]], device: str) -> Non
     table = json.loads(path.read_text("utf-8"))
     others = [rule for rule in table["rules"] if rule["device"] != device_name(device)]
     lines = ",\n".join("    " + json.dumps(rule) for rule in [*others, *rules])
-    head = json.dumps({key: value for key, value in table.items() if key != "rules"}, indent=2).rstrip("}\n")
+    head = json.dumps({key: value for key, value in table.items() if key != "rules"}, indent=2).removesuffix(
+        "\n}"
+    )
     path.write_text(f'{head},\n  "rules": [\n{lines}\n  ]\n}}\n', "utf-8")
 
 
