@@ -1,0 +1,133 @@
+"""Augmentation on the device, in batches; validity and target follow the pixels.
+
+What is drawn for a sample depends on (seed, its number in the run) alone.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+
+import numpy as np
+import numpy.typing as npt
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+from swath.cube import CubeBatch
+from swath.feed.base import IGNORE
+from swath.feed.config import AugmentConfig
+from swath.rng import numpy_generator
+
+
+@dataclass(frozen=True)
+class _Draw:
+    turn: int  # 0..7: quarter turns + 4 * flip
+    crop: tuple[float, float, float, float] | None  # top, left, height, width as shares
+    bands: tuple[bool, ...]  # kept
+    dates: tuple[bool, ...]
+
+
+def augment(batch: CubeBatch, config: AugmentConfig, *, seed: int, first: int) -> CubeBatch:
+    """The batch with each sample changed by its own draw.
+
+    Args:
+        batch: on any device; a target [B,…,H,W] of the pixels' size follows, any other stays.
+        config: what may be done.
+        seed: of the run.
+        first: number of the batch's first sample in the run.
+    """
+    b, t, c, h, w = batch.pixels.shape
+    draws = [_draw(config, seed, first + i, t, c, h == w) for i in range(b)]
+    pixels, valid, target = batch.pixels, batch.valid, batch.target
+    spatial = target is not None and target.ndim >= 3 and target.shape[-2:] == (h, w)
+
+    keep_bands = torch.tensor([d.bands for d in draws], device=valid.device)
+    keep_dates = torch.tensor([d.dates for d in draws], device=valid.device)
+    if not (all(all(d.bands) for d in draws) and all(all(d.dates) for d in draws)):
+        valid = valid & keep_bands[:, None, :, None, None] & keep_dates[:, :, None, None, None]
+
+    if any(d.crop is not None for d in draws):
+        grid = _crop_grid(draws, h, w, pixels.device)
+        pixels, valid = _resample(pixels, valid, grid)
+        if spatial and target is not None:
+            target = _resample_target(target, grid)
+
+    turns = np.array([d.turn for d in draws])
+    if turns.any():
+        pixels, valid = _by_turn(pixels, turns), _by_turn(valid, turns)
+        if spatial and target is not None:
+            target = _by_turn(target, turns)
+    return replace(batch, pixels=pixels, valid=valid, target=target)
+
+
+def _draw(config: AugmentConfig, seed: int, number: int, t: int, c: int, square: bool) -> _Draw:
+    draw = numpy_generator(seed, "augment", number)
+    # All numbers are drawn whether used or not: switching one option on leaves the others' draws alone.
+    flip, quarter, mirror = int(draw.integers(2)), int(draw.integers(4)), int(draw.integers(2))
+    area, ratio, y, x = draw.random(4)
+    bands, dates = draw.random(c), draw.random(t)
+    # A flip of columns and half a turn make both flips; with quarter turns, all eight symmetries.
+    quarters = 2 * mirror if config.flips else 0
+    if config.rotations:
+        quarters += quarter if square else quarter // 2 * 2
+    turn = quarters % 4 + (4 * flip if config.flips else 0)
+    crop = None
+    if config.resized_crop > 0:
+        share = config.resized_crop + (1 - config.resized_crop) * area
+        stretch = float(np.exp(np.log(3 / 4) + ratio * (np.log(4 / 3) - np.log(3 / 4))))
+        height = min(1.0, float(np.sqrt(share / stretch)))
+        width = min(1.0, float(np.sqrt(share * stretch)))
+        crop = (float(y) * (1 - height), float(x) * (1 - width), height, width)
+    return _Draw(turn, crop, _kept(bands, config.band_dropout), _kept(dates, config.date_dropout))
+
+
+def _kept(draws: npt.NDArray[np.float64], probability: float) -> tuple[bool, ...]:
+    kept = draws >= probability
+    if not kept.any():
+        kept[draws.argmax()] = True  # something always stays
+    return tuple(bool(k) for k in kept)
+
+
+def _turn(x: Tensor, turn: int) -> Tensor:
+    x = torch.rot90(x, turn % 4, (-2, -1)) if turn % 4 else x
+    return x.flip(-1) if turn >= 4 else x
+
+
+def _by_turn(x: Tensor, turns: npt.NDArray[np.int64]) -> Tensor:
+    """Each sample by its own turn: at most eight whole-tensor operations."""
+    out = torch.empty_like(x)
+    for turn in np.unique(turns):
+        chosen = torch.from_numpy(np.flatnonzero(turns == turn)).to(x.device)
+        out[chosen] = _turn(x[chosen], int(turn))
+    return out
+
+
+def _crop_grid(draws: list[_Draw], h: int, w: int, device: torch.device) -> Tensor:
+    """[B,h,w,2] sample points in [-1, 1] for `grid_sample` (pixel centres, no aligned corners)."""
+    boxes = torch.tensor([d.crop or (0.0, 0.0, 1.0, 1.0) for d in draws], dtype=torch.float32, device=device)
+    top, left, height, width = boxes.unbind(1)
+    y = (torch.arange(h, device=device) + 0.5) / h
+    x = (torch.arange(w, device=device) + 0.5) / w
+    ys = (top[:, None] + y * height[:, None]) * 2 - 1
+    xs = (left[:, None] + x * width[:, None]) * 2 - 1
+    return torch.stack([xs[:, None, :].expand(-1, h, w), ys[:, :, None].expand(-1, h, w)], -1)
+
+
+def _resample(pixels: Tensor, valid: Tensor, grid: Tensor) -> tuple[Tensor, Tensor]:
+    """Bicubic pixels; a pixel is valid only if everything its cubic kernel touched was."""
+    clean = torch.where(valid, pixels, 0.0).flatten(1, 2)
+    out = F.grid_sample(clean, grid, mode="bicubic", padding_mode="border", align_corners=False)
+    # The kernel reaches two pixels each way: spread invalidity by two, then look at the nearest pixel.
+    holes = F.max_pool2d(F.pad((~valid).float().flatten(1, 2), (2, 2, 2, 2)), 5, stride=1)
+    touched = F.grid_sample(holes, grid, mode="nearest", padding_mode="border", align_corners=False)
+    good = (touched < 0.5).view_as(valid)
+    return torch.where(good, out.view_as(pixels), 0.0), good
+
+
+def _resample_target(target: Tensor, grid: Tensor) -> Tensor:
+    flat = target.reshape(target.shape[0], -1, *target.shape[-2:])
+    # Class numbers are small: exact in float64. Nearest, since the mean of two classes is none.
+    near = F.grid_sample(
+        (flat - IGNORE).double(), grid.double(), mode="nearest", padding_mode="zeros", align_corners=False
+    )
+    return (near.round().to(target.dtype) + IGNORE).view_as(target)

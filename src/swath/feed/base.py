@@ -1,0 +1,123 @@
+"""What every feed offers, and how cubes become batches.
+
+A feed numbers the samples of an endless run: sample n is a pure function of (seed, n). Training at step s
+with B samples per step takes numbers s·B … s·B + B - 1, so where a run was stopped, how a step is divided
+into accumulated batches, and which rank takes which part change nothing.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Protocol, runtime_checkable
+
+import numpy as np
+import numpy.typing as npt
+import torch
+
+from swath.bands import Band
+from swath.contract import InputContract
+from swath.cube import Array, BoolArray, Cube, CubeBatch, date_features
+from swath.errors import InputError
+from swath.feed.config import IGNORE
+
+
+@runtime_checkable
+class Feed(Protocol):
+    """An endless, numbered stream of training samples."""
+
+    def take(self, first: int, count: int) -> CubeBatch:
+        """Samples number first … first + count - 1; the same arguments give the same batch."""
+        ...
+
+
+class Records:
+    """Cubes that a contract converted, of equal T and C, with what normalises them.
+
+    Args:
+        cubes: as `contract.convert` returned them.
+        contract: gives the affine normalisation.
+    """
+
+    def __init__(self, cubes: Sequence[Cube], contract: InputContract) -> None:
+        if not cubes:
+            raise InputError("no cubes to feed", mend="give at least one")
+        self.cubes = tuple(cubes)
+        self.bands: tuple[Band, ...] = tuple(s.band for s in contract.bands)
+        t, c = cubes[0].shape[:2]
+        for cube in cubes:
+            if cube.shape[:2] != (t, c):
+                raise InputError(
+                    f"has {cube.shape[0]} dates and {cube.shape[1]} bands, the first cube {t} and {c}",
+                    where=cube.source,
+                    mend="feed series of one length",
+                )
+            if cube.bands != self.bands:
+                raise InputError(
+                    "its bands are not the contract's",
+                    where=cube.source,
+                    mend="pass it through contract.convert",
+                )
+        affine = [contract.affine(cube) for cube in cubes]
+        self.gain = np.stack([a[0] for a in affine]).astype(np.float32)
+        self.bias = np.stack([a[1] for a in affine]).astype(np.float32)
+        self.days = np.stack([date_features(cube.dates) for cube in cubes])
+
+    def batch(
+        self,
+        index: Sequence[int],
+        rows: Sequence[int],
+        cols: Sequence[int],
+        size: tuple[int, int],
+        ids: tuple[str, ...],
+        target: npt.NDArray[np.generic] | None,
+    ) -> CubeBatch:
+        """Windows of `size` at (rows, cols) of the cubes `index`; beyond a cube's edges pixels are invalid."""
+        t, c = self.cubes[0].shape[:2]
+        pixels = np.zeros((len(index), t, c, *size), np.float32)
+        valid: BoolArray = np.zeros(pixels.shape, np.bool_)
+        # One copy per sample: the rows of a window are contiguous, so this runs at the speed of memory, and
+        # fancy indexing over all samples at once does not beat it.
+        for b, (i, row, col) in enumerate(zip(index, rows, cols, strict=True)):
+            cut_window(self.cubes[i].pixels, row, col, pixels[b])
+            cut_window(self.cubes[i].valid, row, col, valid[b])
+        chosen = np.asarray(index)
+        return CubeBatch(
+            pixels=torch.from_numpy(pixels),
+            valid=torch.from_numpy(valid),
+            bands=self.bands,
+            days=torch.from_numpy(self.days[chosen]),
+            gain=torch.from_numpy(self.gain[chosen]),
+            bias=torch.from_numpy(self.bias[chosen]),
+            ids=ids,
+            target=None if target is None else torch.from_numpy(target),
+        )
+
+
+def cut_window(source: Array | BoolArray, row: int, col: int, out: npt.NDArray[np.generic]) -> None:
+    """Copies what lies inside `source` [...,H,W] of a window into `out` [...,h,w]; leaves the rest."""
+    (height, width), (h, w) = source.shape[-2:], out.shape[-2:]
+    top, left = max(row, 0), max(col, 0)
+    bottom, right = min(row + h, height), min(col + w, width)
+    if top < bottom and left < right:
+        out[..., top - row : bottom - row, left - col : right - col] = source[..., top:bottom, left:right]
+
+
+def window_size(size: int | tuple[int, int]) -> tuple[int, int]:
+    """(H, W) from one number or two."""
+    height, width = (size, size) if isinstance(size, int) else size
+    if height < 1 or width < 1:
+        raise InputError(f"a window of {height}x{width} pixels is empty", mend="give a size of at least 1")
+    return height, width
+
+
+def check_raster(name: str, raster: npt.NDArray[np.generic] | None, cube: Cube) -> None:
+    """Raises InputError if a raster beside a cube is not [H,W] of the cube."""
+    if raster is not None and raster.shape != cube.shape[2:]:
+        raise InputError(
+            f"{name} are {'x'.join(map(str, raster.shape))}, the pixels {cube.shape[2]}x{cube.shape[3]}",
+            where=cube.source,
+            mend=f"read the {name} on the grid of the pixels",
+        )
+
+
+__all__ = ["IGNORE", "Feed", "Records", "check_raster", "cut_window", "window_size"]

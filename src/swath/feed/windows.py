@@ -1,0 +1,218 @@
+"""Windows at random positions of scenes that lie in memory, for training."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import TypeVar
+
+import numpy as np
+import numpy.typing as npt
+
+from swath.contract import InputContract
+from swath.cube import BoolArray, Cube, CubeBatch
+from swath.errors import InputError
+from swath.feed.base import IGNORE, Records, check_raster, cut_window, window_size
+from swath.rng import derive, numpy_generator
+
+Labels = npt.NDArray[np.integer]
+R = TypeVar("R", bound=npt.NDArray[np.generic])
+
+
+def window_sums(values: npt.NDArray[np.generic], size: tuple[int, int]) -> npt.NDArray[np.float64]:
+    """The sum over every window that lies inside: [H,W] -> [H-h+1, W-w+1], by an integral image."""
+    h, w = size
+    integral = np.zeros((values.shape[0] + 1, values.shape[1] + 1))
+    integral[1:, 1:] = np.cumsum(np.cumsum(values, 0, dtype=np.float64), 1)
+    return integral[h:, w:] - integral[:-h, w:] - integral[h:, :-w] + integral[:-h, :-w]
+
+
+class WindowFeed:
+    """Windows drawn evenly from all positions that are allowed.
+
+    Sample n is a pure function of (seed, n): see `swath.feed.base`.
+
+    Args:
+        cubes: scenes as `contract.convert` returned them, of equal T and C, any H and W not below the window.
+        contract: gives the normalisation.
+        size: (h, w) of a window, or one number for both.
+        seed: of all draws.
+        labels: per cube, int [H,W] with IGNORE (-1) where unknown, or None.
+        allowed: per cube, bool [H,W] or None; a window lies wholly inside.
+        min_valid: least share of valid pixels in a window, over its dates and bands.
+        need_label: draw only windows with at least one labelled pixel.
+
+    Raises:
+        InputError: something does not fit, or no window is left.
+    """
+
+    def __init__(
+        self,
+        cubes: Sequence[Cube],
+        contract: InputContract,
+        size: int | tuple[int, int],
+        *,
+        seed: int = 0,
+        labels: Sequence[Labels | None] | None = None,
+        allowed: Sequence[BoolArray | None] | None = None,
+        min_valid: float = 0.0,
+        need_label: bool = False,
+    ) -> None:
+        self.records = Records(cubes, contract)
+        self.size = window_size(size)
+        self.seed = seed
+        self.labels = _per_cube("labels", labels, self.records.cubes)
+        areas = _per_cube("allowed areas", allowed, self.records.cubes)
+        if need_label and all(x is None for x in self.labels):
+            raise InputError("windows must hold a label, but there are no labels", mend="give labels")
+        self.starts = [
+            self._legal_starts(cube, label, area, min_valid, need_label)
+            for cube, label, area in zip(self.records.cubes, self.labels, areas, strict=True)
+        ]
+        self._ends = np.cumsum([len(s) for s in self.starts])
+        if self._ends[-1] == 0:
+            raise InputError(
+                f"no window of {self.size[0]}x{self.size[1]} pixels fits the allowed area, its valid pixels "
+                "and its labels",
+                where=self.records.cubes[0].source,
+                mend="take a smaller window, a larger area or a lower share of valid pixels",
+            )
+
+    def __len__(self) -> int:
+        """How many positions there are."""
+        return int(self._ends[-1])
+
+    def take(self, first: int, count: int) -> CubeBatch:
+        """Samples number first … first + count - 1. Target [B,h,w] int64, if there are labels."""
+        index, rows, cols = [], [], []
+        for n in range(first, first + count):
+            position = int(numpy_generator(self.seed, "window", n).integers(len(self)))
+            i = int(np.searchsorted(self._ends, position, side="right"))
+            start = int(self.starts[i][position - (int(self._ends[i - 1]) if i else 0)])
+            # Starts are numbered over the legal corners of the cube.
+            row, col = divmod(start, self.records.cubes[i].shape[3] - self.size[1] + 1)
+            index.append(i)
+            rows.append(row)
+            cols.append(col)
+        ids = tuple(
+            f"{self.records.cubes[i].source}@{r},{c}" for i, r, c in zip(index, rows, cols, strict=True)
+        )
+        target = None
+        if any(x is not None for x in self.labels):
+            target = np.full((count, *self.size), IGNORE, np.int64)
+            for b, (i, row, col) in enumerate(zip(index, rows, cols, strict=True)):
+                label = self.labels[i]
+                if label is not None:
+                    cut_window(label, row, col, target[b])
+        return self.records.batch(index, rows, cols, self.size, ids, target)
+
+    def _legal_starts(
+        self, cube: Cube, label: Labels | None, area: BoolArray | None, min_valid: float, need_label: bool
+    ) -> npt.NDArray[np.integer]:
+        _, _, height, width = cube.shape
+        h, w = self.size
+        if height < h or width < w:
+            return np.zeros(0, np.int64)
+        rows, cols = height - h + 1, width - w + 1
+        legal = np.ones((rows, cols), np.bool_)
+        if area is not None:
+            # Sums of booleans are exact in float64.
+            legal &= window_sums(area, self.size) == h * w
+        if min_valid > 0:
+            share = cube.valid.mean((0, 1), dtype=np.float64)
+            # A rounding error of the sums must not refuse windows that are valid throughout.
+            legal &= window_sums(share, self.size) >= min_valid * h * w - 1e-6
+        if need_label:
+            legal &= np.zeros_like(legal) if label is None else window_sums(label != IGNORE, self.size) > 0
+        # 4 bytes per position while they suffice: a Sentinel-2 tile has 120 million.
+        kind = np.int32 if rows * cols < 2**31 else np.int64
+        return np.flatnonzero(legal).astype(kind)
+
+
+class RecordFeed:
+    """Small records of fixed places (such as BigEarthNet patches), each once per epoch in a shuffled order.
+
+    Args:
+        cubes: as `contract.convert` returned them, of equal T and C.
+        contract: gives the normalisation.
+        size: random crop (h, w) or one number; None: whole records, which must then be of one size.
+        seed: of all draws.
+        targets: per cube: a class number, a vector [K], or int [H,W] with IGNORE (-1), all alike; or None.
+
+    Sample n is a pure function of (seed, n): epoch n // len(cubes) has its own order.
+    """
+
+    def __init__(
+        self,
+        cubes: Sequence[Cube],
+        contract: InputContract,
+        size: int | tuple[int, int] | None = None,
+        *,
+        seed: int = 0,
+        targets: Sequence[npt.ArrayLike] | None = None,
+    ) -> None:
+        self.records = Records(cubes, contract)
+        self.seed = seed
+        self.size = self.records.cubes[0].shape[2:] if size is None else window_size(size)
+        for cube in self.records.cubes:
+            h, w = cube.shape[2:]
+            if h < self.size[0] or w < self.size[1] or (size is None and (h, w) != self.size):
+                raise InputError(
+                    f"is {h}x{w} pixels, not {self.size[0]}x{self.size[1]}",
+                    where=cube.source,
+                    mend="give a crop size that fits every record",
+                )
+        self.targets = None if targets is None else [np.asarray(t) for t in targets]
+        if self.targets is not None:
+            if len(self.targets) != len(cubes):
+                raise InputError(f"{len(self.targets)} targets are given for {len(cubes)} records")
+            if self.targets[0].ndim == 2:
+                for cube, target in zip(self.records.cubes, self.targets, strict=True):
+                    check_raster("labels", target, cube)
+        self._order: tuple[int, npt.NDArray[np.int64]] = (-1, np.zeros(0, np.int64))
+
+    def __len__(self) -> int:
+        """How many records there are."""
+        return len(self.records.cubes)
+
+    def take(self, first: int, count: int) -> CubeBatch:
+        """Samples number first … first + count - 1. Target [B], [B,K] or [B,h,w], if given."""
+        index, rows, cols = [], [], []
+        for n in range(first, first + count):
+            i = self._record(n)
+            h, w = self.records.cubes[i].shape[2:]
+            draw = numpy_generator(self.seed, "crop", n)
+            index.append(i)
+            rows.append(int(draw.integers(h - self.size[0] + 1)))
+            cols.append(int(draw.integers(w - self.size[1] + 1)))
+        ids = tuple(self.records.cubes[i].source for i in index)
+        return self.records.batch(index, rows, cols, self.size, ids, self._target(index, rows, cols))
+
+    def _record(self, n: int) -> int:
+        epoch, place = divmod(n, len(self))
+        cached, order = self._order
+        if cached != epoch:
+            order = np.random.default_rng(derive(self.seed, "order", epoch)).permutation(len(self))
+            # One tuple, assigned at once: the prefetch thread and the main one never see half of it.
+            self._order = (epoch, order)
+        return int(order[place])
+
+    def _target(self, index: list[int], rows: list[int], cols: list[int]) -> npt.NDArray[np.generic] | None:
+        if self.targets is None:
+            return None
+        if self.targets[0].ndim == 2:
+            target = np.full((len(index), *self.size), IGNORE, np.int64)
+            for b, (i, row, col) in enumerate(zip(index, rows, cols, strict=True)):
+                cut_window(self.targets[i], row, col, target[b])
+            return target
+        stacked = np.stack([self.targets[i] for i in index])
+        return stacked.astype(np.int64 if stacked.dtype.kind in "iub" else np.float32)
+
+
+def _per_cube(name: str, given: Sequence[R | None] | None, cubes: Sequence[Cube]) -> list[R | None]:
+    if given is None:
+        return [None] * len(cubes)
+    if len(given) != len(cubes):
+        raise InputError(f"{len(given)} {name} are given for {len(cubes)} cubes", mend="give one per cube")
+    for cube, raster in zip(cubes, given, strict=True):
+        check_raster(name, raster, cube)
+    return list(given)

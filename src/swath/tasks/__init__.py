@@ -1,0 +1,1 @@
+"""Learning with labels: heads' losses and metrics over a whole set."""

@@ -1,0 +1,144 @@
+"""Scores over a whole set, from one confusion matrix: never means over batches."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from torch import Tensor
+from torchmetrics.classification import MulticlassConfusionMatrix
+
+from swath.errors import InputError
+from swath.tasks.config import IGNORE
+
+
+@dataclass(frozen=True)
+class ClassScore:
+    """One class: NaN where a score has no meaning (precision of a class never predicted)."""
+
+    name: str
+    support: int
+    predicted: int
+    precision: float
+    recall: float
+    f1: float
+    iou: float
+
+
+@dataclass(frozen=True)
+class Scores:
+    """Scores of a whole set.
+
+    Attributes:
+        overall_accuracy: share of the scored pixels (records) that are right.
+        macro_f1, miou: means over the classes that the reference holds.
+        classes: per class.
+        absent: classes with no reference pixel: in neither mean, but what was predicted as them is wrong.
+        count: scored pixels (records).
+        confusion: [K][K], rows the reference, columns the prediction.
+    """
+
+    overall_accuracy: float
+    macro_f1: float
+    miou: float
+    classes: tuple[ClassScore, ...]
+    absent: tuple[str, ...]
+    count: int
+    confusion: tuple[tuple[int, ...], ...]
+
+    @property
+    def note(self) -> str:
+        """A sentence on what the means leave out; empty if nothing."""
+        if not self.absent:
+            return ""
+        return f"means leave out {', '.join(self.absent)}: the reference holds no pixel of it"
+
+    def summary(self) -> dict[str, float]:
+        """The three headline numbers."""
+        return {
+            "overall_accuracy": self.overall_accuracy,
+            "macro_f1": self.macro_f1,
+            "miou": self.miou,
+        }
+
+    def to_dict(self) -> dict[str, Any]:
+        """Plain JSON types; scores without a meaning are null."""
+        rows = [
+            {k: None if isinstance(v, float) and math.isnan(v) else v for k, v in vars(row).items()}
+            for row in self.classes
+        ]
+        return {
+            **self.summary(),
+            "count": self.count,
+            "absent": list(self.absent),
+            "note": self.note,
+            "classes": rows,
+            "confusion": [list(row) for row in self.confusion],
+        }
+
+
+class Confusion:
+    """Collects predictions over a set.
+
+    Args:
+        classes: names, in the order of the class numbers.
+    """
+
+    def __init__(self, classes: Sequence[str]) -> None:
+        self.classes = tuple(classes)
+        self._matrix = MulticlassConfusionMatrix(
+            num_classes=len(self.classes), ignore_index=IGNORE, validate_args=False
+        )
+
+    def update(self, predicted: Tensor, target: Tensor) -> None:
+        """Adds class numbers of any equal shape; entries whose target is IGNORE do not count."""
+        if predicted.shape != target.shape:
+            raise InputError(f"predictions are {tuple(predicted.shape)}, labels {tuple(target.shape)}")
+        # On the CPU: a few numbers, exact and deterministic whatever the device.
+        self._matrix.update(predicted.detach().cpu().flatten(), target.detach().cpu().flatten())
+
+    def compute(self) -> Scores:
+        """The scores so far."""
+        if not self._matrix.update_called:
+            raise InputError("nothing was scored", mend="check that the area holds labels")
+        return scores(self._matrix.compute(), self.classes)
+
+
+def scores(confusion: Tensor, classes: Sequence[str]) -> Scores:
+    """Scores from a confusion matrix [K,K] whose rows are the reference."""
+    matrix = confusion.to(torch.int64)
+    hit = matrix.diagonal().double()
+    support, predicted = matrix.sum(1).double(), matrix.sum(0).double()
+    count = int(matrix.sum())
+    if count == 0:
+        raise InputError("no labelled pixel was scored", mend="check that the area holds labels")
+    nan = torch.full_like(hit, math.nan)
+    precision = torch.where(predicted > 0, hit / predicted, nan)
+    recall = torch.where(support > 0, hit / support, nan)
+    f1 = torch.where(support + predicted > 0, 2 * hit / (support + predicted), nan)
+    iou = torch.where(support + predicted > 0, hit / (support + predicted - hit), nan)
+    present = support > 0
+    rows = tuple(
+        ClassScore(
+            name,
+            int(support[k]),
+            int(predicted[k]),
+            float(precision[k]),
+            float(recall[k]),
+            float(f1[k]),
+            float(iou[k]),
+        )
+        for k, name in enumerate(classes)
+    )
+    return Scores(
+        overall_accuracy=float(hit.sum() / count),
+        macro_f1=float(f1[present].mean()),
+        miou=float(iou[present].mean()),
+        classes=rows,
+        absent=tuple(row.name for row in rows if row.support == 0),
+        count=count,
+        confusion=tuple(tuple(int(x) for x in row) for row in matrix),
+    )

@@ -1,0 +1,1 @@
+"""Running it: Lightning modules, optimisers and schedules, checkpoints, precision, the throughput meter."""

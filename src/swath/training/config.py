@@ -1,0 +1,115 @@
+"""Options of a training run. No torch here, so that the command line's help stays fast."""
+
+from __future__ import annotations
+
+import dataclasses
+from dataclasses import dataclass, field
+from typing import Any, Literal
+
+from swath.errors import ConfigError
+from swath.feed.config import AugmentConfig
+
+# Changing one of these between a run and its continuation changes no step of it.
+FREE_ON_RESUME = ("checkpoint_every", "log_every", "keep", "threads", "device")
+
+
+@dataclass(frozen=True)
+class TrainConfig:
+    """A training run.
+
+    Attributes:
+        steps: optimiser steps.
+        batch_size: samples per forward pass on each device; a step sees batch_size x accumulate x devices.
+        accumulate: forward passes per step.
+        learning_rate: at the top of the schedule.
+        min_learning_rate: at its end.
+        warmup_steps: steps in which it rises linearly from 0; a half cosine follows.
+        weight_decay: of AdamW.
+        betas: of AdamW.
+        decay_rule: "pretrain": all but biases and one-dimensional parameters decay, positions and mask tokens
+            too (MAE, SpectralGPT); "finetune": positions do not.
+        clip_norm: gradients are scaled down to this norm; None: not at all.
+        ema_decay: validate, select and end with an exponential mean of the weights; None: with the weights.
+        precision: "auto" is bf16 autocast on a GPU and on CPUs with AMX, else fp32.
+        device: "auto" is the GPU if there is one.
+        seed: of every draw.
+        augment: what is done to the samples.
+        validate_every: steps between calls of the validation, and at the end; 0: only at the end.
+        monitor: the number of the validation that chooses the weights to end with; None: the last weights.
+        monitor_mode: whether more or less of it is better.
+        checkpoint_every: steps between checkpoints; the end of a run writes one too.
+        keep: how many checkpoints stay on the disk.
+        log_every: steps between lines of metrics.jsonl.
+        threads: of torch on the CPU; None: as they are.
+    """
+
+    steps: int = 1000
+    batch_size: int = 32
+    accumulate: int = 1
+    learning_rate: float = 1e-3
+    min_learning_rate: float = 0.0
+    warmup_steps: int = 0
+    weight_decay: float = 0.05
+    betas: tuple[float, float] = (0.9, 0.95)
+    decay_rule: Literal["pretrain", "finetune"] = "pretrain"
+    clip_norm: float | None = None
+    ema_decay: float | None = None
+    precision: Literal["auto", "bf16", "fp32"] = "auto"
+    device: Literal["auto", "cpu", "cuda"] = "auto"
+    seed: int = 0
+    augment: AugmentConfig = field(default_factory=AugmentConfig)
+    validate_every: int = 0
+    monitor: str | None = None
+    monitor_mode: Literal["max", "min"] = "max"
+    checkpoint_every: int = 500
+    keep: int = 2
+    log_every: int = 10
+    threads: int | None = None
+
+    def __post_init__(self) -> None:
+        for name in ("steps", "batch_size", "accumulate", "checkpoint_every", "keep", "log_every"):
+            _require(getattr(self, name) >= 1, name, f"{getattr(self, name)} is below 1", "give 1 or more")
+        for name in ("learning_rate", "min_learning_rate", "weight_decay", "warmup_steps", "validate_every"):
+            _require(getattr(self, name) >= 0, name, f"{getattr(self, name)} is negative", "give 0 or more")
+        _require(
+            self.warmup_steps <= self.steps,
+            "warmup_steps",
+            f"{self.warmup_steps} is more than the {self.steps} steps of the run",
+            "warm up for a tenth of the run or less",
+        )
+        _require(
+            self.min_learning_rate <= self.learning_rate,
+            "min_learning_rate",
+            f"{self.min_learning_rate} is above the learning rate of {self.learning_rate}",
+            "give less",
+        )
+        betas_fit = len(self.betas) == 2 and all(0 <= b < 1 for b in self.betas)
+        _require(betas_fit, "betas", f"{self.betas} are not two numbers in [0, 1)", "try 0.9 and 0.95")
+        if self.clip_norm is not None:
+            _require(self.clip_norm > 0, "clip_norm", f"{self.clip_norm} is not above 0", "give null or 1.0")
+        if self.ema_decay is not None:
+            _require(0 < self.ema_decay < 1, "ema_decay", f"{self.ema_decay} is not in (0, 1)", "try 0.99")
+        if self.threads is not None:
+            _require(self.threads >= 1, "threads", f"{self.threads} is below 1", "give 1 or more")
+
+    def to_dict(self) -> dict[str, Any]:
+        """Plain values, tuples as lists."""
+        data = dataclasses.asdict(self)
+        data["betas"] = list(self.betas)
+        return data
+
+    def check_continues(self, earlier: dict[str, Any], where: object) -> None:
+        """Raises ConfigError if a run begun with `earlier` would not continue as if nothing had happened."""
+        now = self.to_dict()
+        for key, value in now.items():
+            if key not in FREE_ON_RESUME and key in earlier and earlier[key] != value:
+                raise ConfigError(
+                    f"the run began with {key} {earlier[key]}, not {value}",
+                    where=where,
+                    mend=f"resume with {key} {earlier[key]}, or start a new run",
+                )
+
+
+def _require(fits: bool, name: str, what: str, mend: str) -> None:
+    if not fits:
+        raise ConfigError(what, where=name, mend=mend)

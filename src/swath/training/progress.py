@@ -1,0 +1,98 @@
+"""What a person sees while a run goes on: a bar on a terminal, a line now and then elsewhere."""
+
+from __future__ import annotations
+
+import logging
+import sys
+import time
+from types import TracebackType
+from typing import Any, Self
+
+from rich.console import Console
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
+
+log = logging.getLogger(__name__)
+
+
+class ProgressBar:
+    """Progress of a run with loss, samples per second and time left.
+
+    Args:
+        title: what runs.
+        steps: of the run.
+        start: steps done before.
+        every_seconds: between lines where there is no terminal.
+        terminal: whether to draw a bar; None: if standard error is a terminal.
+    """
+
+    def __init__(
+        self,
+        title: str,
+        steps: int,
+        start: int = 0,
+        every_seconds: float = 10.0,
+        terminal: bool | None = None,
+    ) -> None:
+        self.title, self.steps, self.start = title, steps, start
+        self.every_seconds = every_seconds
+        self._bar: Progress | None = None
+        if sys.stderr.isatty() if terminal is None else terminal:
+            self._bar = Progress(
+                TextColumn("{task.description}"),
+                BarColumn(),
+                MofNCompleteColumn(),
+                TextColumn("loss {task.fields[loss]}"),
+                TextColumn("{task.fields[rate]} samples/s"),
+                TimeRemainingColumn(),
+                console=Console(stderr=True),
+                transient=False,
+            )
+            self._task = self._bar.add_task(title, total=steps, completed=start, loss="-", rate="-")
+        self._said = self._began = time.monotonic()
+
+    def __enter__(self) -> Self:
+        if self._bar is not None:
+            self._bar.start()
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        if self._bar is not None:
+            self._bar.stop()
+
+    def update(self, step: int, loss: float | None = None, rate: float | None = None) -> None:
+        """`step` steps are done; loss and samples per second where they are new."""
+        if self._bar is not None:
+            fields: dict[str, Any] = {}
+            if loss is not None:
+                fields["loss"] = f"{loss:.4f}"
+            if rate is not None:
+                fields["rate"] = f"{rate:.0f}"
+            self._bar.update(self._task, completed=step, **fields)
+            return
+        now = time.monotonic()
+        if loss is None or (now - self._said < self.every_seconds and step < self.steps):
+            return
+        self._said = now
+        done = step - self.start
+        left = (now - self._began) / max(done, 1) * (self.steps - step)
+        log.info(
+            "%s: step %d of %d, loss %.4f, %.0f samples/s, %s left",
+            self.title,
+            step,
+            self.steps,
+            loss,
+            rate or 0.0,
+            duration(left),
+        )
+
+
+def duration(seconds: float) -> str:
+    """Such as "42 s", "3 min 5 s", "2 h 7 min"."""
+    whole = max(0, round(seconds))
+    if whole < 60:
+        return f"{whole} s"
+    if whole < 3600:
+        return f"{whole // 60} min {whole % 60} s"
+    return f"{whole // 3600} h {whole % 3600 // 60} min"
