@@ -32,10 +32,12 @@ def check_legend(classes: Sequence[LandClass], where: str = "classes") -> None:
     """Raise ConfigError when a legend is empty, or names a value or a class twice, or a colour is none."""
     if not classes:
         raise ConfigError("no classes are named", where=where, mend="name at least one class")
-    for what, items in (("value", [c.value for c in classes]), ("name", [c.name for c in classes])):
-        twice = sorted({str(i) for i in items if items.count(i) > 1})
+    for what, items in (("value", [str(c.value) for c in classes]), ("name", [c.name for c in classes])):
+        twice = sorted({i for i in items if items.count(i) > 1})
         if twice:
-            raise ConfigError(f"class {what} {', '.join(twice)} is used twice", where=where, mend="use it once")
+            raise ConfigError(
+                f"class {what} {', '.join(twice)} is used twice", where=where, mend="use it once"
+            )
     for c in classes:
         if not all(0 <= part <= 255 for part in c.color):
             raise ConfigError(f"colour {c.color} of class {c.name} is not 0 to 255", where=where)

@@ -1,0 +1,132 @@
+"""What a scene is made of, in plain values: a config can hold it, and importing it loads no other library."""
+
+from __future__ import annotations
+
+import datetime as dt
+from collections.abc import Sequence
+from dataclasses import dataclass
+from os import PathLike, fspath
+from typing import Any, Literal
+
+from swath.errors import ConfigError
+
+Unit = Literal["dn", "reflectance", "decibel", "kelvin"]
+Resampling = Literal["nearest", "bilinear"]
+DEMO_PREFIX = "demo:"
+
+
+@dataclass(frozen=True)
+class SceneSpec:
+    """Which files make a scene and how their numbers are to be read. Nothing is guessed from pixels.
+
+    Attributes:
+        files: one file; or several, one per band or one per date (`files_are` says which); or one list per
+            date of one file per band. "demo:landsat" is an embedded scene (all: `swath.data.demo.DEMO_SOURCES`).
+        sensor: name of the sensor, such as "sentinel2"; not needed for embedded scenes.
+        bands: names of the bands. Files whose bands bear names (GDAL descriptions, such as "B04") are read by
+            name, and `bands` then chooses among them; files without names need one per band, in file order.
+        files_are: what a plain list of several files runs along.
+        stack_dates: dates within one file, time-major: all bands of the first date, then of the second, ….
+        dates: acquisition dates, ISO 8601 ("2020-06-01"), in order; empty when unknown.
+        unit: of the physical values. Needed unless the files say it (GDAL's unit of each band).
+        scale, offset: physical = stored * scale + offset; one for all, or one per date; None: the file's tags.
+        level: processing level, such as "L2A"; one for all, or one per date.
+        nodata: the stored number that means no data, in place of the one the files name.
+        resampling: how coarser bands (20 m, 60 m) are brought to the finest grid.
+    """
+
+    files: str | tuple[str, ...] | tuple[tuple[str, ...], ...]
+    sensor: str | None = None
+    bands: tuple[str, ...] = ()
+    files_are: Literal["bands", "dates"] = "bands"
+    stack_dates: int = 1
+    dates: tuple[str, ...] = ()
+    unit: Unit | None = None
+    scale: float | tuple[float, ...] | None = None
+    offset: float | tuple[float, ...] | None = None
+    level: str | tuple[str, ...] | None = None
+    nodata: float | None = None
+    resampling: Resampling = "nearest"
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "files", _plain_files(self.files))
+        for name in ("bands", "dates"):
+            value = getattr(self, name)
+            value = (value,) if isinstance(value, str) else tuple(str(v) for v in value)
+            object.__setattr__(self, name, value)
+        for name in ("scale", "offset", "level"):
+            value = getattr(self, name)
+            if isinstance(value, list):
+                object.__setattr__(self, name, tuple(value))
+        if self.files_are not in ("bands", "dates"):
+            raise ConfigError(
+                f"files_are is '{self.files_are}'", where="scene", mend="use 'bands' or 'dates'"
+            )
+        if self.resampling not in ("nearest", "bilinear"):
+            raise ConfigError(
+                f"resampling is '{self.resampling}'", where="scene", mend="use 'nearest' or 'bilinear'"
+            )
+        if self.stack_dates < 1:
+            raise ConfigError(f"stack_dates is {self.stack_dates}", where="scene", mend="use 1 or more")
+        for date in self.dates:
+            try:
+                dt.date.fromisoformat(date)
+            except ValueError:
+                raise ConfigError(
+                    f"'{date}' is not a date", where="scene", mend="write dates as 2020-06-01"
+                ) from None
+
+    @property
+    def file_table(self) -> tuple[tuple[str, ...], ...]:
+        """Files as [date][band or stack]; a stack of several dates is one row."""
+        if isinstance(self.files, str):
+            return ((self.files,),)
+        rows: list[tuple[str, ...]] = []
+        flat: list[str] = []
+        for item in self.files:
+            if isinstance(item, str):
+                flat.append(item)
+            else:
+                rows.append(item)
+        if rows and flat:
+            raise ConfigError(
+                "files mixes single files and lists of files",
+                where="scene",
+                mend="give one list of files, or one list per date",
+            )
+        if rows:
+            return tuple(rows)
+        return (tuple(flat),) if self.files_are == "bands" else tuple((f,) for f in flat)
+
+    @property
+    def name(self) -> str:
+        """A short name for messages: the first file."""
+        return self.file_table[0][0]
+
+    @property
+    def demo(self) -> str | None:
+        """The name of an embedded scene, or None."""
+        first = self.file_table[0][0]
+        return first.removeprefix(DEMO_PREFIX) if first.startswith(DEMO_PREFIX) else None
+
+
+def _plain_files(files: Any) -> str | tuple[str, ...] | tuple[tuple[str, ...], ...]:
+    """Strings and tuples only, whatever lists and paths were given."""
+    if isinstance(files, (str, PathLike)):
+        name = str(fspath(files))
+        if not name:
+            raise ConfigError("no file is named", where="scene", mend="set files")
+        return name
+    if not isinstance(files, Sequence) or not files:
+        raise ConfigError("no file is named", where="scene", mend="set files")
+    plain: list[Any] = []
+    for item in files:
+        if isinstance(item, (str, PathLike)):
+            plain.append(str(fspath(item)))
+        elif isinstance(item, Sequence) and item:
+            plain.append(tuple(str(fspath(f)) for f in item))
+        else:
+            raise ConfigError(
+                "a date has no files", where="scene", mend="list at least one file for each date"
+            )
+    return tuple(plain)
