@@ -51,7 +51,7 @@ class Case:
 
     @property
     def margin(self) -> float:
-        """How much faster than SDPA it must be: that one never holds the scores, unless the bias is learned."""
+        """How much faster than SDPA to be chosen: SDPA holds no scores, unless the bias is learned."""
         return 1.25 if self.tokens > 512 and self.bias != "learned" else 1.05
 
     @property
