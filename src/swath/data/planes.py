@@ -1,4 +1,4 @@
-"""From a SceneSpec to opened files: which band of which file is which (date, band), checked; no pixels yet."""
+"""From a SceneSpec to opened files: which band of which file is which (date, band), checked."""
 
 from __future__ import annotations
 

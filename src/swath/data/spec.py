@@ -21,7 +21,7 @@ class SceneSpec:
 
     Attributes:
         files: one file; or several, one per band or one per date (`files_are` says which); or one list per
-            date of one file per band. "demo:landsat" is an embedded scene (all: `swath.data.demo.DEMO_SOURCES`).
+            date of one file per band. "demo:landsat" is embedded (`swath.data.demo.DEMO_SOURCES` has all).
         sensor: name of the sensor, such as "sentinel2"; not needed for embedded scenes.
         bands: names of the bands. Files whose bands bear names (GDAL descriptions, such as "B04") are read by
             name, and `bands` then chooses among them; files without names need one per band, in file order.
@@ -29,7 +29,7 @@ class SceneSpec:
         stack_dates: dates within one file, time-major: all bands of the first date, then of the second, ….
         dates: acquisition dates, ISO 8601 ("2020-06-01"), in order; empty when unknown.
         unit: of the physical values. Needed unless the files say it (GDAL's unit of each band).
-        scale, offset: physical = stored * scale + offset; one for all, or one per date; None: the file's tags.
+        scale, offset: physical = stored * scale + offset; one for all, or one per date; None: the files'.
         level: processing level, such as "L2A"; one for all, or one per date.
         nodata: the stored number that means no data, in place of the one the files name.
         resampling: how coarser bands (20 m, 60 m) are brought to the finest grid.

@@ -3,7 +3,7 @@
     columns   0 ........ train_end ........ buffer_start ....... east_start ........ width
               |   west     |   validation     |     buffer         |      east       |
 
-West is trained on, the validation block selects, the east is scored; pixels of the buffer are in none of them.
+West is trained on, the validation block selects, the east is scored; pixels of the buffer are in none.
 The buffer is as wide as the training window, so no window that touches the east touches the validation block
 or the west, whatever its place. Training windows lie wholly in the west and validation windows wholly in
 their block (`columns` gives the ranges), so they share no pixel either.

@@ -2,9 +2,9 @@
 
     S2A_MSIL2A_20170613T101031_87_48/S2A_MSIL2A_20170613T101031_87_48_B01.tif … _labels_metadata.json
 
-Twelve bands of Sentinel-2 L2A (no B10) at 10, 20 and 60 m (120, 60 and 20 pixels), uint16, reflectance x 10,000.
-All patches are from 2017 and 2018, before baseline 04.00, so no offset. Labels are the level-3 CORINE classes,
-43 of the 44 (Sumbul et al., "BigEarthNet", IGARSS 2019).
+Twelve bands of Sentinel-2 L2A (no B10) at 10, 20 and 60 m (120, 60 and 20 pixels), uint16, reflectance x 1e4.
+All patches are from 2017 and 2018, before baseline 04.00, so no offset. Labels are the level-3 CORINE
+classes, 43 of the 44 (Sumbul et al., "BigEarthNet", IGARSS 2019).
 """
 
 from __future__ import annotations

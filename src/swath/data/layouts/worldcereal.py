@@ -1,0 +1,193 @@
+"""WorldCereal training sites: one folder per 640 m site, netCDF files per sensor, labels per pixel.
+
+    SITE/S2_L2A_10m_*.nc        B02 B03 B04 B08           [T,64,64]  uint16, reflectance x 1e4, 0 = no data
+    SITE/S2_L2A_20m_*.nc        B05 B06 B07 B8A B11 B12   [T,32,32]  and SCL, the scene classification
+    SITE/OUTPUT_*.nc            LC, CT                    [64,64]    land cover and crop type, 0 = no label
+
+Layout and codes as in the WorldCereal project's test resources (ESA; van Tricht et al., 2023). All dates are
+kept, cloudy ones too. netCDF-4 is HDF5: h5py reads the stored whole numbers, so nothing is rounded on the way.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import datetime as dt
+import importlib
+import re
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from swath.bands import sensor
+from swath.cube import BoolArray, Cube, Encoding, Grid, Sample
+from swath.data.labels import to_indices
+from swath.data.legend import LandClass
+from swath.data.raster import place_of
+from swath.errors import ConfigError, InputError
+
+BANDS = ("B02", "B03", "B04", "B05", "B06", "B07", "B08", "B8A", "B11", "B12")
+FINE = ("B02", "B03", "B04", "B08")
+LAND_COVER = (
+    LandClass(11, "temporary crops", (246, 213, 92)),
+    LandClass(13, "grassland", (178, 223, 138)),
+    LandClass(60, "built-up", (215, 48, 39)),
+    LandClass(99, "no temporary crops", (150, 150, 150)),
+)
+# Sentinel-2 scene classification: 3 cloud shadow, 8 and 9 cloud, 10 thin cirrus.
+_CLOUDY = (3, 8, 9, 10)
+_UNITS = re.compile(r"(seconds|minutes|hours|days) since (\d{4}-\d{2}-\d{2})(?:[ T](\d{2}:\d{2}:\d{2}))?")
+
+
+def read_site(
+    folder: Path | str, *, mask_clouds: bool = True, classes: tuple[LandClass, ...] = LAND_COVER
+) -> Sample:
+    """One site: a cube "sentinel2" [T,10,H,W] on the 10 m grid, and its land cover as class indices [H,W].
+
+    The 20 m bands are repeated two by two (nearest). Statistics are of the valid pixels.
+
+    Args:
+        folder: of the site.
+        mask_clouds: mark cloud, shadow and thin cirrus (of the scene classification) as invalid.
+        classes: what the land-cover codes mean; unlabelled pixels become -1.
+
+    Raises:
+        ConfigError: h5py is not installed.
+        InputError: a file or a band is missing, damaged, or the files do not belong together.
+    """
+    folder = Path(folder)
+    with contextlib.ExitStack() as opened:
+        fine, coarse, labels = (
+            opened.enter_context(_open(folder, f"{name}_*.nc"))
+            for name in ("S2_L2A_10m", "S2_L2A_20m", "OUTPUT")
+        )
+        dates, grid = _dates(fine), _grid(fine)
+        if _dates(coarse) != dates:
+            raise InputError(
+                f"has other dates than {_name(fine)}",
+                where=_name(coarse),
+                mend="use files of one site and export",
+            )
+        if _shape(coarse, "B05")[1:] != (grid.height // 2, grid.width // 2):
+            raise InputError(
+                f"is not half as fine as {_name(fine)}",
+                where=_name(coarse),
+                mend="use files of one site and export",
+            )
+        planes, encodings = [], []
+        for band in BANDS:
+            file = fine if band in FINE else coarse
+            values = _read(file, band)
+            planes.append(values if file is fine else values.repeat(2, axis=1).repeat(2, axis=2))
+            encodings.append(_encoding(file, band))
+        pixels = np.stack(planes, axis=1)
+        valid: BoolArray = pixels != 0
+        if pixels.dtype.kind == "f":
+            valid &= np.isfinite(pixels)
+        if mask_clouds:
+            cloudy = np.isin(_read(coarse, "SCL"), _CLOUDY).repeat(2, axis=1).repeat(2, axis=2)
+            valid &= ~cloudy[:, None]
+        codes = _read(labels, "LC")
+        if codes.shape != (grid.height, grid.width):
+            raise InputError(
+                f"labels are {codes.shape}, the images {grid.height}x{grid.width}",
+                where=_name(labels),
+                mend="use files of one site and export",
+            )
+        target = to_indices(codes, codes != 0, classes, where=_name(labels))
+    cube = Cube(
+        pixels=pixels,
+        valid=valid,
+        bands=sensor("sentinel2").select(BANDS),
+        dates=dates,
+        encodings=(tuple(encodings),) * len(dates),
+        gsd=10.0,
+        place=place_of(grid),
+        grid=grid,
+        source=str(folder),
+    ).with_statistics()
+    return Sample({"sentinel2": cube}, folder.name, target, group=folder.name)
+
+
+def _open(folder: Path, pattern: str) -> Any:
+    try:
+        h5py = importlib.import_module("h5py")
+    except ImportError:
+        raise ConfigError(
+            "reading netCDF needs h5py, which is not installed",
+            where=folder,
+            mend='pip install "swath[series]"',
+        ) from None
+    found = sorted(folder.glob(pattern))
+    if len(found) != 1:
+        raise InputError(
+            f"holds {len(found)} files {pattern}, a WorldCereal site has one",
+            where=folder,
+            mend="check the folder",
+        )
+    try:
+        return h5py.File(found[0], "r")
+    except OSError as err:
+        raise InputError(
+            f"cannot be read as netCDF-4 ({str(err).split(chr(10))[0][:120]})",
+            where=found[0],
+            mend="fetch it anew",
+        ) from err
+
+
+def _name(file: Any) -> str:
+    return str(file.filename)
+
+
+def _shape(file: Any, name: str) -> tuple[int, ...]:
+    if name not in file:
+        raise InputError(f"band {name} is missing", where=_name(file), mend="use the complete file")
+    return tuple(int(n) for n in file[name].shape)
+
+
+def _read(file: Any, name: str) -> np.ndarray[Any, np.dtype[Any]]:
+    _shape(file, name)
+    try:
+        return np.asarray(file[name][()])
+    except (OSError, ValueError) as err:
+        raise InputError(f"band {name} cannot be read", where=_name(file), mend="fetch it anew") from err
+
+
+def _text(value: Any) -> str:
+    return value.decode() if isinstance(value, bytes) else str(value)
+
+
+def _encoding(file: Any, name: str) -> Encoding:
+    attributes = file[name].attrs
+    scale = float(np.ravel(attributes.get("scale_factor", np.nan))[0])
+    offset = float(np.ravel(attributes.get("add_offset", 0.0))[0])
+    try:
+        return Encoding("reflectance", scale, offset, "L2A")
+    except InputError as err:
+        raise InputError(f"band {name}: {err.what}", where=_name(file), mend="correct scale_factor") from None
+
+
+def _dates(file: Any) -> tuple[dt.date, ...]:
+    """Days from CF time: "seconds since 2017-08-04 10:53:28"."""
+    _shape(file, "timestamp")
+    time = file["timestamp"]
+    units = _UNITS.match(_text(time.attrs.get("units", "")))
+    if units is None:
+        raise InputError("does not say the unit of its time", where=_name(file), mend="add 'days since …'")
+    start = dt.datetime.fromisoformat(f"{units[2]}T{units[3] or '00:00:00'}")
+    return tuple((start + dt.timedelta(**{units[1]: float(v)})).date() for v in time[()])
+
+
+def _grid(file: Any) -> Grid:
+    """From the centres of the pixels and the EPSG code."""
+    for name in ("x", "y"):
+        _shape(file, name)
+    x, y = file["x"][()], file["y"][()]
+    code = _text(np.ravel(file.attrs.get("epsg", ""))[0])
+    if len(x) < 2 or len(y) < 2 or not code.isdigit():
+        raise InputError(
+            "does not say its grid (x, y and epsg)", where=_name(file), mend="use the original file"
+        )
+    step_x, step_y = float(x[1] - x[0]), float(y[1] - y[0])
+    corner = (step_x, 0.0, float(x[0]) - step_x / 2, 0.0, step_y, float(y[0]) - step_y / 2)
+    return Grid(f"EPSG:{code}", corner, len(y), len(x))
