@@ -52,7 +52,12 @@ class FakeScene:
         shape = (*self.pixels.shape[:2], height, width)
         pixels = np.full(shape, -9999.0, np.float32)
         valid = np.zeros(shape, bool)
-        y0, x0, y1, x1 = max(row, 0), max(col, 0), min(row + height, self.height), min(col + width, self.width)
+        y0, x0, y1, x1 = (
+            max(row, 0),
+            max(col, 0),
+            min(row + height, self.height),
+            min(col + width, self.width),
+        )
         there = np.s_[:, :, y0 - row : y1 - row, x0 - col : x1 - col]
         pixels[there] = self.pixels[:, :, y0:y1, x0:x1]
         valid[there] = self.valid[:, :, y0:y1, x0:x1]

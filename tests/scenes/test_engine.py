@@ -26,7 +26,9 @@ def whole(engine: Engine) -> np.ndarray:
         if block.probabilities is None:
             continue
         if out is None:
-            out = np.full((len(block.probabilities), engine.plan.height, engine.plan.width), np.nan, np.float32)
+            out = np.full(
+                (len(block.probabilities), engine.plan.height, engine.plan.width), np.nan, np.float32
+            )
         box = block.box
         out[:, box.row : box.row + box.height, box.col : box.col + box.width] = block.probabilities
     assert out is not None
@@ -55,7 +57,7 @@ def test_a_local_model_gives_the_same_map_as_one_pass(
     got = whole(Engine(scene, net, contract, plan, batch_size=32))
     one = contract.convert(replace(scene.read(0, 0, height, width), statistics=scene.statistics()))
     gain, bias = (torch.from_numpy(x).float()[:, None, None] for x in contract.affine(one))
-    pixels = torch.where(torch.from_numpy(one.valid), torch.from_numpy(one.pixels) * gain + bias, 0.0)
+    pixels = torch.where(torch.tensor(one.valid), torch.tensor(one.pixels) * gain + bias, 0.0)
     with torch.no_grad():
         expected = torch.softmax(net(pixels[None]), 1)[0].numpy()
     seen = scene.valid.any(axis=(0, 1))

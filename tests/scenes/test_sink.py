@@ -41,7 +41,9 @@ def tiff_arrays(path: Path) -> list[dict[int, tuple[int, ...]]]:
     return found
 
 
-def make_map(path: Path, fakes: SimpleNamespace, height: int = 700, width: int = 530, **options: bool) -> np.ndarray:
+def make_map(
+    path: Path, fakes: SimpleNamespace, height: int = 700, width: int = 530, **options: bool
+) -> np.ndarray:
     """A map of a scene with holes as a file; what it should hold is returned."""
     scene = fakes.scene(height, width, holes=0.4)
     layers = ClassLayers(fakes.classes, **options)
@@ -186,7 +188,9 @@ def test_nothing_is_left_behind_on_failure(
     scene = fakes.scene(300, 300)
     sink = CogSink(tmp_path / "map.tif", scene.grid, ClassLayers(fakes.classes[:3]))
     with pytest.raises(error):
-        predict_scene(scene, network, fakes.contract(), Plan(300, 300, (64, 64), 0, 0, 256), sink, batch_size=1)
+        predict_scene(
+            scene, network, fakes.contract(), Plan(300, 300, (64, 64), 0, 0, 256), sink, batch_size=1
+        )
     assert list(tmp_path.iterdir()) == []
 
 
@@ -228,8 +232,15 @@ def test_a_scene_without_a_place_gives_a_map_without_one(tmp_path: Path, fakes: 
 
 def test_directories_of_bigtiff(tmp_path: Path) -> None:
     path = tmp_path / "big.tif"
-    options = {"driver": "GTiff", "bigtiff": "yes", "photometric": "palette", "count": 1, "dtype": "uint8"}
-    with rasterio.open(path, "w", width=8, height=9, crs="EPSG:32119", **options) as file:
+    options: dict[str, object] = {
+        "driver": "GTiff",
+        "bigtiff": "yes",
+        "photometric": "palette",
+        "count": 1,
+        "dtype": "uint8",
+    }
+    options["transform"] = rasterio.Affine(1, 0, 5, 0, -1, 5)
+    with rasterio.open(path, "w", width=8, height=9, **options) as file:
         file.write_colormap(1, {3: (1, 2, 3, 255)})
     with path.open("rb") as raw:
         (directory,) = cog.directories(raw)

@@ -36,11 +36,14 @@ def assemble(
     wkt: str,
     layers: ClassLayers,
     sources: Sequence[tuple[str, int]],
+    overviews: int,
     tags: Mapping[str, str],
 ) -> None:
-    """Write a COG whose band i is the one of (file name, band) i; the files lie beside `path`."""
+    """Write a COG whose band i is the one of (file name, band) i; the files lie beside `path`, each with that
+    many overviews.
+    """
     virtual = path.with_suffix(".vrt")
-    virtual.write_bytes(_virtual(grid, wkt, layers, sources, tags))
+    virtual.write_bytes(_virtual(path.parent, grid, wkt, layers, sources, overviews, tags))
     with warnings.catch_warnings():
         # A scene without a place gives a map without a place: whoever opened the scene has said so already.
         warnings.simplefilter("ignore", NotGeoreferencedWarning)
@@ -134,7 +137,13 @@ def directories(file: BinaryIO) -> Iterator[Directory]:
 
 
 def _virtual(
-    grid: Grid, wkt: str, layers: ClassLayers, sources: Sequence[tuple[str, int]], tags: Mapping[str, str]
+    folder: Path,
+    grid: Grid,
+    wkt: str,
+    layers: ClassLayers,
+    sources: Sequence[tuple[str, int]],
+    overviews: int,
+    tags: Mapping[str, str],
 ) -> bytes:
     root = Xml.Element("VRTDataset", rasterXSize=str(grid.width), rasterYSize=str(grid.height))
     if wkt:
@@ -150,7 +159,11 @@ def _virtual(
         if layer.unit:
             Xml.SubElement(node, "UnitType").text = layer.unit
         Xml.SubElement(node, "NoDataValue").text = str(NODATA)
-        source = Xml.SubElement(node, "SimpleSource")
-        Xml.SubElement(source, "SourceFilename", relativeToVRT="1").text = name
-        Xml.SubElement(source, "SourceBand").text = str(band)
+        Xml.SubElement(node, "ColorInterp").text = "Palette" if i == 1 else "Undefined"
+        # Overviews one by one: those that GDAL finds by itself end at 128 pixels, too early for a narrow scene.
+        names = [str(folder / name), *(f"GTIFF_DIR:{n}:{folder / name}" for n in range(2, overviews + 2))]
+        for kind, filename in zip(["SimpleSource", *["Overview"] * overviews], names, strict=True):
+            source = Xml.SubElement(node, kind)
+            Xml.SubElement(source, "SourceFilename", relativeToVRT="0").text = filename
+            Xml.SubElement(source, "SourceBand").text = str(band)
     return bytes(Xml.tostring(root))

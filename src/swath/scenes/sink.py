@@ -190,6 +190,7 @@ class CogSink:
             "" if self._crs is None else self._crs.to_wkt(),
             self.layers,
             [sources[i] for i in range(len(self.layers.bands))],
+            len(levels),
             self.tags,
         )
         names = self._folder / f"{self.path.name}.aux.xml"
