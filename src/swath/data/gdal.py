@@ -14,6 +14,7 @@ from rasterio._err import CPLE_BaseError
 from rasterio.errors import NotGeoreferencedWarning, RasterioError
 
 from swath.cube import Grid
+from swath.data.tiff import bytes_needed
 from swath.errors import InputError
 
 # Without a handler of their own, rasterio's log records would reach stderr through Python's last resort.
@@ -58,6 +59,16 @@ def open_raster(path: str) -> Any:
         raise InputError("there is no such file", where=path, mend="check the path")
     if local and Path(path).is_file() and Path(path).stat().st_size == 0:
         raise InputError("is an empty file", where=path, mend="fetch it anew")
+    if local and Path(path).is_file():
+        with guard(path, "read"):
+            need = bytes_needed(Path(path))
+        have = Path(path).stat().st_size
+        if need is not None and need > have:
+            raise InputError(
+                f"cannot be read whole: it is cut short ({have} bytes, its directory names {need} or more)",
+                where=path,
+                mend="fetch it anew",
+            )
     with guard(path, "read as a raster"):
         source = rasterio.open(path)
     if source.count == 0 or source.width == 0 or source.height == 0:

@@ -5,7 +5,7 @@
     SITE/OUTPUT_*.nc            LC, CT                    [64,64]    land cover and crop type, 0 = no label
 
 Layout and codes as in the WorldCereal project's test resources (ESA; van Tricht et al., 2023). All dates are
-kept, cloudy ones too. netCDF-4 is HDF5: h5py reads the stored whole numbers, so nothing is rounded on the way.
+kept, cloudy ones too. netCDF-4 is HDF5: h5py reads the stored whole numbers, so nothing is rounded.
 """
 
 from __future__ import annotations
