@@ -49,19 +49,7 @@ def test_command_writes_table_and_records(tmp_path: Path, monkeypatch: pytest.Mo
     records = json.loads(results.read_text())
     assert records[0] == {"measure": "attention.cuda.x"}
     assert len(records) == 11
-    keys = [
-        "measure",
-        "value",
-        "unit",
-        "baseline",
-        "ratio",
-        "runs",
-        "machine",
-        "threads",
-        "commit",
-        "command",
-        "date",
-        "note",
-    ]
+    keys = ["measure", "value", "unit", "baseline", "ratio", "runs"]
+    keys += ["machine", "threads", "commit", "command", "date", "note"]
     assert all(sorted(record) == sorted(keys) and len(record["runs"]) == 3 for record in records[1:])
     assert len(json.loads(table.read_text())["rules"]) == 10

@@ -140,7 +140,7 @@ def make_rules(fastest: Sequence[tuple[Case, str]]) -> list[dict[str, Any]]:
 
 
 def run(
-    device: str, work: int = 1_000_000, runs: int = 7
+    device: str, work: int = 2_000_000, runs: int = 7
 ) -> tuple[list[dict[str, Any]], list[dict[str, Any]]]:
     """Measures all cases of a device: (rules, records of design §5)."""
     about = {
