@@ -160,7 +160,7 @@ def _virtual(
             Xml.SubElement(node, "UnitType").text = layer.unit
         Xml.SubElement(node, "NoDataValue").text = str(NODATA)
         Xml.SubElement(node, "ColorInterp").text = "Palette" if i == 1 else "Undefined"
-        # Overviews one by one: those that GDAL finds by itself end at 128 pixels, too early for a narrow scene.
+        # Overviews one by one: what GDAL finds by itself ends at 128 pixels, early for a narrow scene.
         names = [str(folder / name), *(f"GTIFF_DIR:{n}:{folder / name}" for n in range(2, overviews + 2))]
         for kind, filename in zip(["SimpleSource", *["Overview"] * overviews], names, strict=True):
             source = Xml.SubElement(node, kind)
