@@ -71,11 +71,11 @@ class Records:
         ids: tuple[str, ...],
         target: npt.NDArray[np.generic] | None,
     ) -> CubeBatch:
-        """Windows of `size` at (rows, cols) of the cubes `index`; beyond a cube's edges pixels are invalid."""
+        """Windows of `size` at (rows, cols) of the cubes `index`; pixels beyond an edge are invalid."""
         t, c = self.cubes[0].shape[:2]
         pixels = np.zeros((len(index), t, c, *size), np.float32)
         valid: BoolArray = np.zeros(pixels.shape, np.bool_)
-        # One copy per sample: the rows of a window are contiguous, so this runs at the speed of memory, and
+        # One copy per sample: the rows of a window are contiguous, so this runs at the speed of memory;
         # fancy indexing over all samples at once does not beat it.
         for b, (i, row, col) in enumerate(zip(index, rows, cols, strict=True)):
             cut_window(self.cubes[i].pixels, row, col, pixels[b])

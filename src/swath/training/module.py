@@ -53,6 +53,15 @@ def mask_noise(seed: int, first: int, count: int, length: int) -> Tensor:
     return torch.stack(rows)
 
 
+def _seed_device(device: torch.device, seed: int) -> None:
+    """Seeds one device; torch.manual_seed seeds all and, before CUDA began, keeps the stack of each call."""
+    if device.type == "cuda":
+        with torch.cuda.device(device):
+            torch.cuda.manual_seed(seed)
+    else:
+        torch.default_generator.manual_seed(seed)
+
+
 def run_objective(
     objective: nn.Module, batch: CubeBatch, *, seed: int, first: int = 0, dated: bool | None = None
 ) -> ObjectiveOutput:
@@ -69,7 +78,7 @@ def _ready(batch: CubeBatch, first: int, dated: bool) -> Prepared:
 
 def _call(objective: nn.Module, x: Prepared, seed: int) -> ObjectiveOutput:
     # Dropout draws from the global generator: keyed like everything else, it survives a stop and a resume.
-    torch.manual_seed(derive(seed, "forward", x.first))
+    _seed_device(x.pixels.device, derive(seed, "forward", x.first))
     if hasattr(objective, "noise_length"):
         length = cast(Objective, objective).noise_length(x.pixels.shape)
         noise = mask_noise(seed, x.first, len(x.pixels), length).to(x.pixels.device)
@@ -162,7 +171,7 @@ class TrainingModule(pl.LightningModule):
 
     def _counts(self, x: Prepared) -> Mapping[str, Tensor]:
         if x.target is not None and isinstance(self.objective, Task):
-            return cast(Task, self.objective).counts(x.valid, x.target)
+            return self.objective.counts(x.valid, x.target)
         with torch.no_grad(), self.numbers.autocast():
             out = _call(self.objective, x, self.config.seed)
         return {name: part.count for name, part in out.parts.items()}

@@ -14,6 +14,7 @@ import pytorch_lightning as pl
 import torch
 from torch import nn
 
+import swath
 from swath.errors import ConfigError
 from swath.feed.base import Feed
 from swath.training.checkpoint import (
@@ -91,7 +92,7 @@ def fit(
         run_dir: a folder to open, or one that `open_run` opened (then resume and overwrite are its own).
         resume: go on from the newest good checkpoint.
         overwrite: remove an earlier run in the folder first.
-        validate: called with the objective in eval mode, without gradients and in the run's precision; returns
+        validate: called with the objective in eval mode, without gradients, in the run's precision; returns
             named numbers.
         callbacks: called with each line of metrics.jsonl.
         title: of the progress bar.
@@ -129,6 +130,8 @@ def fit(
         metrics_log = MetricsLog(folder.metrics, start)
         stack.callback(metrics_log.close)
         bar = stack.enter_context(ProgressBar(title, config.steps, start, terminal=terminal))
+        if start == 0:
+            metrics_log.write(0, {"run": _facts(precision)})
         keeper = _Keeper(folder, module, metrics_log, bar, stop, validate, callbacks, start)
         if start < config.steps:
             objective.train()
@@ -168,6 +171,18 @@ def _check(config: TrainConfig, validate: Validate | None) -> None:
         raise ConfigError("there is no validation to monitor", where="monitor", mend="set it to null")
 
 
+def _facts(precision: Precision) -> Record:
+    """What decides speed and digits besides the config."""
+    return {
+        "precision": precision.name,
+        "device": precision.device,
+        "why": precision.why,
+        "threads": torch.get_num_threads(),
+        "torch": torch.__version__,
+        "swath": swath.__version__,
+    }
+
+
 def _trainer(config: TrainConfig, device: str, folder: RunFolder, keeper: _Keeper) -> pl.Trainer:
     return pl.Trainer(
         accelerator="gpu" if device == "cuda" else "cpu",
@@ -205,7 +220,7 @@ class _Keeper(pl.Callback):
         start: int,
     ) -> None:
         self.folder, self.module, self.config = folder, module, module.config
-        self.log, self.bar, self.stop = metrics_log, bar, stop
+        self.metrics, self.bar, self.stop = metrics_log, bar, stop  # Lightning sets `log` itself
         self.validate, self.callbacks = validate, callbacks
         self.meter = Throughput()
         self.step = start
@@ -251,7 +266,7 @@ class _Keeper(pl.Callback):
         self.bar.update(step, record["loss"], self.meter.rate)
 
     def _write(self, step: int, record: Record) -> None:
-        self.log.write(step, record)
+        self.metrics.write(step, record)
         for callback in self.callbacks:
             callback({"step": step, **record})
 
@@ -306,7 +321,7 @@ class _Keeper(pl.Callback):
         if step == self._saved:
             return
         self.module.raise_if_bad()
-        self.log.sync()
+        self.metrics.sync()
         trainer.save_checkpoint(checkpoint_path(self.folder.checkpoints, step))
         self._saved = step
         prune(self.folder.checkpoints, self.config.keep, step)

@@ -1,0 +1,116 @@
+from __future__ import annotations
+
+from dataclasses import replace
+
+import numpy as np
+import pytest
+import torch
+
+from swath.errors import ConfigError
+from swath.feed.augment import augment
+from swath.feed.base import IGNORE
+from swath.feed.config import NO_AUGMENT, AugmentConfig
+from swath.feed.windows import WindowFeed
+
+
+def make(cube, contract, size=8, count=64, dates=1):
+    """Targets, pixels of band 0 and validity all say the same: 40·row + column."""
+    labels = np.arange(1200).reshape(30, 40)
+    batch = WindowFeed([cube(dates=dates)], contract, size, labels=[labels], seed=9).take(0, count)
+    valid = (batch.target % 3 != 0)[:, None, None].expand(batch.valid.shape).clone()
+    return replace(batch, valid=valid)
+
+
+@pytest.mark.parametrize("size", [8, (6, 9)])
+def test_pixels_validity_and_target_stay_together(cube, contract, size):
+    batch = make(cube, contract, size)
+    out = augment(batch, AugmentConfig(), seed=1, first=0)
+    assert torch.equal(out.pixels[:, 0, 0].long(), out.target)
+    assert torch.equal(out.valid[:, 0, 0], out.target % 3 != 0)
+    assert torch.equal(out.target.flatten(1).sort(1)[0], batch.target.flatten(1).sort(1)[0])
+    assert not torch.equal(out.target, batch.target)
+
+
+@pytest.mark.parametrize(
+    ("config", "expected"),
+    [
+        (AugmentConfig(), 8),
+        (AugmentConfig(rotations=False), 4),
+        (AugmentConfig(flips=False), 4),
+        (NO_AUGMENT, 1),
+    ],
+)
+def test_all_symmetries_come_about_equally_often(cube, contract, config, expected):
+    batch = make(cube, contract, count=1)
+    batch = replace(
+        batch,
+        pixels=batch.pixels.expand(800, -1, -1, -1, -1),
+        valid=batch.valid.expand(800, -1, -1, -1, -1),
+        target=batch.target.expand(800, -1, -1),
+        ids=batch.ids * 800,
+    )
+    out = augment(batch, config, seed=0, first=0)
+    _, counts = torch.unique(out.target.flatten(1), dim=0, return_counts=True)
+    assert len(counts) == expected
+    assert counts.min() > 0.7 * 800 / expected
+
+
+def test_a_draw_depends_on_the_number_of_the_sample_alone(cube, contract):
+    batch = make(cube, contract)
+    config = AugmentConfig(resized_crop=0.3, band_dropout=0.4, date_dropout=0.4)
+    whole = augment(batch, config, seed=1, first=100)
+    half = replace(
+        batch,
+        pixels=batch.pixels[32:],
+        valid=batch.valid[32:],
+        target=batch.target[32:],
+        ids=batch.ids[32:],
+    )
+    part = augment(half, config, seed=1, first=132)
+    assert torch.equal(whole.pixels[32:], part.pixels)
+    assert torch.equal(whole.valid[32:], part.valid)
+    assert torch.equal(whole.target[32:], part.target)
+
+
+def test_dropout_marks_bands_and_dates_invalid_and_leaves_something(cube, contract):
+    batch = make(cube, contract, dates=3)
+    batch = replace(batch, valid=torch.ones_like(batch.valid))
+    config = AugmentConfig(flips=False, rotations=False, band_dropout=0.6, date_dropout=0.6)
+    out = augment(batch, config, seed=0, first=0)
+    kept = out.valid.flatten(3).all(-1)  # [B,T,C]
+    assert torch.equal(kept, out.valid.flatten(3).any(-1))  # whole bands of whole dates
+    assert kept.any(2).any(1).all()
+    assert torch.equal(kept, kept.any(2)[:, :, None] & kept.any(1)[:, None])
+    assert 0.3 < 1 - kept.any(2).float().mean() < 0.7
+    assert torch.equal(out.pixels, batch.pixels)
+
+
+def test_a_resized_crop_touches_no_invalid_pixel_and_keeps_labels_in_place(cube, contract):
+    batch = make(cube, contract, size=16)
+    valid = torch.ones_like(batch.valid)
+    valid[..., 5, 7] = False
+    pixels = torch.where(valid, batch.pixels, float("nan"))
+    target = batch.target.clone()
+    target[:, :2] = IGNORE
+    config = AugmentConfig(flips=False, rotations=False, resized_crop=0.3)
+    out = augment(replace(batch, pixels=pixels, valid=valid, target=target), config, seed=0, first=0)
+    assert torch.isfinite(out.pixels).all()
+    assert (out.pixels[~out.valid] == 0).all()
+    assert 0.5 < out.valid.float().mean() < 1
+    # Bicubic on a plane is exact away from edges: the value there is 40·row + column of the sample point.
+    inside = out.valid[:, 0, 0] & (out.target != IGNORE)
+    value, label = out.pixels[:, 0, 0][inside], out.target[inside]
+    row, column = label // 40, label % 40
+    assert ((value - (40 * row + column)).abs() < 40 * 0.6 + 2).float().mean() > 0.95
+    whole = augment(batch, AugmentConfig(flips=False, rotations=False), seed=0, first=0)
+    assert torch.equal(whole.pixels, batch.pixels)
+
+
+def test_targets_that_are_no_maps_stay(cube, contract):
+    batch = replace(make(cube, contract), target=torch.arange(64))
+    assert torch.equal(augment(batch, AugmentConfig(), seed=0, first=0).target, torch.arange(64))
+
+
+def test_a_share_outside_its_range_is_refused():
+    with pytest.raises(ConfigError, match=r"band_dropout: 1\.0 is not in"):
+        AugmentConfig(band_dropout=1.0)

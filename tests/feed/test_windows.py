@@ -1,0 +1,113 @@
+from __future__ import annotations
+
+from dataclasses import replace
+
+import numpy as np
+import pytest
+import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from swath.errors import InputError
+from swath.feed.base import IGNORE, Feed
+from swath.feed.windows import RecordFeed, WindowFeed, window_sums
+
+
+def test_a_sample_is_a_function_of_seed_and_number(cube, contract):
+    feed = WindowFeed([cube(), cube(name="other")], contract, 8, seed=1)
+    assert isinstance(feed, Feed)
+    whole = feed.take(100, 6)
+    parts = [feed.take(104, 2), feed.take(100, 4)]  # in any order and any division
+    assert whole.ids == parts[1].ids + parts[0].ids
+    assert torch.equal(whole.pixels, torch.cat([parts[1].pixels, parts[0].pixels]))
+    assert WindowFeed([cube(), cube(name="other")], contract, 8, seed=1).take(100, 6).ids == whole.ids
+    assert WindowFeed([cube(), cube(name="other")], contract, 8, seed=2).take(100, 6).ids != whole.ids
+    assert len({i.split("@")[0] for i in feed.take(0, 50).ids}) == 2
+
+
+def test_windows_hold_the_pixels_their_id_says(cube, contract):
+    scene = cube(dates=2)
+    labels = np.arange(30 * 40).reshape(30, 40)
+    batch = WindowFeed([scene], contract, (6, 9), labels=[labels]).take(0, 20)
+    assert batch.pixels.shape == (20, 2, 3, 6, 9) and batch.target.dtype == torch.int64
+    for b, name in enumerate(batch.ids):
+        row, col = map(int, name.split("@")[1].split(","))
+        np.testing.assert_array_equal(batch.pixels[b], scene.pixels[:, :, row : row + 6, col : col + 9])
+        np.testing.assert_array_equal(batch.target[b], labels[row : row + 6, col : col + 9])
+    assert batch.days[0].tolist() == [[1, 2020], [32, 2020]]
+    gain, bias = contract.affine(scene)
+    np.testing.assert_allclose(batch.gain[3], gain, rtol=1e-6)
+    np.testing.assert_allclose(batch.bias[3], bias, rtol=1e-6)
+
+
+def test_every_position_is_drawn_and_none_outside_the_allowed_area(cube, contract):
+    allowed = np.zeros((30, 40), bool)
+    allowed[:, :12] = True
+    feed = WindowFeed([cube()], contract, 10, allowed=[allowed])
+    assert len(feed) == 21 * 3
+    starts = {tuple(map(int, i.split("@")[1].split(","))) for i in feed.take(0, 600).ids}
+    assert starts == {(r, c) for r in range(21) for c in range(3)}
+
+
+@settings(max_examples=20)
+@given(st.integers(0, 2**31), st.integers(1, 9), st.integers(1, 9))
+def test_window_sums_are_sums(seed, h, w):
+    values = np.random.default_rng(seed).integers(0, 5, (9, 9))
+    expected = [[values[r : r + h, c : c + w].sum() for c in range(10 - w)] for r in range(10 - h)]
+    np.testing.assert_array_equal(window_sums(values, (h, w)), expected)
+
+
+def test_windows_keep_enough_valid_pixels_and_a_label(cube, contract):
+    scene = cube()
+    valid = scene.valid.copy()
+    valid[..., 15:] = False
+    holed = replace(scene, valid=valid)
+    labels = np.full((30, 40), IGNORE)
+    labels[20, 3] = 2
+    feed = WindowFeed([holed], contract, 8, labels=[labels], min_valid=0.5, need_label=True)
+    batch = feed.take(0, 64)
+    assert (batch.valid.float().mean((1, 2, 3, 4)) >= 0.5).all()
+    assert ((batch.target != IGNORE).flatten(1).sum(1) == 1).all()
+    whole = WindowFeed([scene], contract, 8, min_valid=1.0)
+    assert len(whole) == 23 * 33  # rounding refuses no window that is valid throughout
+
+
+def test_what_cannot_be_is_said(cube, contract):
+    with pytest.raises(InputError, match="no window of 50x50"):
+        WindowFeed([cube()], contract, 50)
+    with pytest.raises(InputError, match="labels are 3x3, the pixels 30x40"):
+        WindowFeed([cube()], contract, 8, labels=[np.zeros((3, 3), int)])
+    with pytest.raises(InputError, match="2 labels are given for 1"):
+        WindowFeed([cube()], contract, 8, labels=[None, None])
+    with pytest.raises(InputError, match="no labels"):
+        WindowFeed([cube()], contract, 8, need_label=True)
+    with pytest.raises(InputError, match=r"has 1 dates.*first cube 2"):
+        WindowFeed([cube(dates=2), cube()], contract, 8)
+    with pytest.raises(InputError, match="no cubes"):
+        WindowFeed([], contract, 8)
+
+
+def test_records_come_once_per_epoch_in_another_order(cube, contract):
+    cubes = [cube(height=12, width=12, name=f"r{i}") for i in range(7)]
+    feed = RecordFeed(cubes, contract, targets=list(range(7)), seed=4)
+    epochs = [feed.take(7 * e, 7) for e in range(3)]
+    for epoch in epochs:
+        assert sorted(epoch.ids) == [f"r{i}" for i in range(7)]
+        assert [f"r{int(k)}" for k in epoch.target] == list(epoch.ids)
+    assert len({e.ids for e in epochs}) == 3
+    assert feed.take(5, 4).ids == (*epochs[0].ids[5:], *epochs[1].ids[:2])
+
+
+def test_records_are_cropped_with_their_labels(cube, contract):
+    labels = np.arange(144).reshape(12, 12)
+    feed = RecordFeed([cube(height=12, width=12)], contract, 5, targets=[labels])
+    batch = feed.take(0, 30)
+    assert batch.pixels.shape[-2:] == (5, 5)
+    # value = 40·row + column in band 0, and the label is 12·row + column
+    value = batch.pixels[:, 0, 0].long()
+    assert torch.equal(value // 40 * 12 + value % 40, batch.target)
+    assert len(torch.unique(batch.target[:, 0, 0])) > 10
+    with pytest.raises(InputError, match="crop size"):
+        RecordFeed([cube(height=12, width=12), cube()], contract)
+    vectors = RecordFeed([cube()], contract, targets=[[0.0, 1.0]]).take(0, 2).target
+    assert vectors.dtype == torch.float32 and vectors.shape == (2, 2)
