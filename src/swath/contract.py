@@ -18,13 +18,15 @@ import numpy.typing as npt
 
 from swath.bands import Band, sensor
 from swath.cube import BandStatistics, BoolArray, Cube, Encoding
-from swath.errors import ContractError
+from swath.errors import ContractError, SwathError
 
 FORMAT_VERSION = 1
 # Grids whose sampling differs by less than this are the same to a model (28.5 m Landsat and 30 m Landsat).
 GSD_TOLERANCE = 0.10
 Kind = Literal["identity", "standard", "minmax"]
 Scope = Literal["fixed", "scene", "record"]
+KINDS: tuple[Kind, ...] = ("identity", "standard", "minmax")
+SCOPES: tuple[Scope, ...] = ("fixed", "scene", "record")
 
 
 @dataclass(frozen=True)
@@ -53,12 +55,29 @@ class Normalisation:
     spread: tuple[float, ...] = ()
     eps: float = 1e-10
 
+    def __post_init__(self) -> None:
+        for name, value, known in (("kind", self.kind, KINDS), ("scope", self.scope, SCOPES)):
+            if value not in known:
+                raise ContractError(
+                    f"unknown {name} of normalisation '{value}'",
+                    where="contract",
+                    mend=f"use {', '.join(known)}",
+                )
+        numbers = (*self.centre, *self.spread, self.eps)
+        if not all(math.isfinite(v) for v in numbers) or self.eps < 0 or any(v <= 0 for v in self.spread):
+            raise ContractError(
+                "normalisation holds a centre or spread that is not finite, or a spread or eps below 0",
+                where="contract",
+                mend="compute the statistics again over valid pixels; leave out bands that are constant",
+            )
+
     def affine(
         self, bands: int, statistics: BandStatistics | None, where: str = "cube"
     ) -> tuple[npt.NDArray[np.float64], npt.NDArray[np.float64]]:
         """Gain and bias per band: what the network eats is `pixels * gain + bias`.
 
-        Bands without one valid pixel get gain 0: all their pixels are invalid anyway.
+        Bands without one valid pixel get gain 0: all their pixels are invalid anyway. So do bands of one
+        single value: (x - centre) is 0 all over, but a gain of 1 / eps would turn rounding into noise.
         """
         if self.kind == "identity":
             return np.ones(bands), np.zeros(bands)
@@ -76,8 +95,12 @@ class Normalisation:
             centre = np.asarray(statistics.minimum)
             spread = np.asarray(statistics.maximum) - centre
         if len(centre) != bands or len(spread) != bands:
-            raise ContractError(f"normalisation holds {len(centre)} bands, the pixels {bands}", where=where)
-        known = np.isfinite(centre) & np.isfinite(spread)
+            raise ContractError(
+                f"normalisation holds {len(centre)} bands, the pixels {bands}",
+                where=where,
+                mend="convert the pixels with the same contract first",
+            )
+        known = np.isfinite(centre) & np.isfinite(spread) & (spread > 0)
         gain = np.where(known, 1.0 / (np.where(known, spread, 1.0) + self.eps), 0.0)
         return gain, -np.where(known, centre, 0.0) * gain
 
@@ -108,12 +131,20 @@ class InputContract:
 
     def __post_init__(self) -> None:
         if not self.bands:
-            raise ContractError("a contract needs at least one band")
+            raise ContractError("a contract needs at least one band", where="contract", mend="name its bands")
+        names = [(s.band.sensor, s.band.name) for s in self.bands]
+        twice = sorted({f"{n} of {s}" for s, n in names if names.count((s, n)) > 1})
+        if twice:
+            raise ContractError(
+                f"band {', '.join(twice)} is named twice", where="contract", mend="name each band once"
+            )
         if self.normalisation.kind != "identity" and self.normalisation.scope == "fixed":
             lengths = {len(self.normalisation.centre), len(self.normalisation.spread)}
             if lengths != {len(self.bands)}:
                 raise ContractError(
-                    f"fixed normalisation has {sorted(lengths)} values for {len(self.bands)} bands"
+                    f"fixed normalisation has {sorted(lengths)} values for {len(self.bands)} bands",
+                    where="contract",
+                    mend="give one centre and one spread per band",
                 )
 
     @property
@@ -198,7 +229,12 @@ class InputContract:
                 )
             index.append(found)
         if all(i is None for i in index):
-            raise ContractError("none of the model's bands is there", where=cube.source)
+            wanted = ", ".join(s.band.name for s in self.bands)
+            raise ContractError(
+                f"none of the model's bands is there ({wanted} of {self.bands[0].band.sensor})",
+                where=cube.source,
+                mend="use imagery of that sensor, or other weights",
+            )
         return index
 
     def _conversion(self, have: Encoding, cube: Cube, band: Band) -> tuple[float, float]:
@@ -258,6 +294,8 @@ class InputContract:
     @classmethod
     def from_dict(cls, data: Mapping[str, Any], where: str = "contract") -> InputContract:
         """The contract back from JSON. Raises ContractError naming what is unreadable."""
+        if not isinstance(data, Mapping):
+            raise ContractError("is not a contract", where=where, mend="use the file that swath wrote")
         fields = dict(data)
         version = fields.pop("format_version", None)
         if version != FORMAT_VERSION:
@@ -279,8 +317,14 @@ class InputContract:
                 size=None if size is None else (int(size[0]), int(size[1])),
                 **fields,
             )
-        except (KeyError, TypeError, ValueError) as err:
-            raise ContractError(f"unreadable contract ({type(err).__name__}: {err})", where=where) from err
+        except SwathError as err:
+            raise ContractError(f"unreadable contract ({err.what})", where=where, mend=err.mend) from err
+        except (AttributeError, IndexError, KeyError, TypeError, ValueError) as err:
+            raise ContractError(
+                f"unreadable contract ({type(err).__name__}: {err})",
+                where=where,
+                mend="use the file that swath wrote",
+            ) from err
 
 
 def contract_for(
@@ -297,8 +341,15 @@ def contract_for(
 ) -> InputContract:
     """A contract for bands of one sensor by name; `optional` names those that may be missing."""
     s = sensor(sensor_name)
-    spare = set(s.select(optional))
-    bands = tuple(BandSpec(b, b not in spare) for b in s.select(names))
+    chosen, spare = s.select(names), s.select(optional)
+    strangers = [b.name for b in spare if b not in chosen]
+    if strangers:
+        raise ContractError(
+            f"optional band {', '.join(strangers)} is not among the bands",
+            where="contract",
+            mend="name it among the bands too",
+        )
+    bands = tuple(BandSpec(b, b not in spare) for b in chosen)
     return InputContract(
         bands, encoding, normalisation, gsd=gsd, size=size, min_dates=min_dates, max_dates=max_dates
     )
