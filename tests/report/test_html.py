@@ -102,7 +102,7 @@ def test_writing_is_whole_or_not_at_all(tmp_path: Path) -> None:
     with pytest.raises(OutputError, match="exists already"):
         page().write(target, overwrite=False)
     with pytest.raises(OutputError, match="cannot be written"):
-        page().write(tmp_path / "no" / "report.html")
+        page().write(target / "report.html")
 
 
 def test_only_png_is_taken() -> None:

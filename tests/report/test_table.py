@@ -53,7 +53,7 @@ def test_json_is_plain_and_written_whole(tmp_path: Path) -> None:
     assert data["notes"] == list(TABLE.notes)
     assert [p.name for p in tmp_path.iterdir()] == ["table.json"]
     with pytest.raises(OutputError, match="cannot be written"):
-        TABLE.write_json(tmp_path / "no" / "table.json")
+        TABLE.write_json(path / "table.json")
 
 
 @pytest.mark.parametrize("width", [60, 120])

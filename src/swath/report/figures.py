@@ -84,7 +84,7 @@ def class_map(
     values: Array, classes: Sequence[LandClass], *, nodata: int = 255, metres: float | None = None
 ) -> bytes:
     """A map [H,W] of class values in the legend's colours, with the share of every class; no-data is
-    transparent.
+    white.
     """
     colors = np.zeros((256, 4), np.uint8)
     for c in classes:

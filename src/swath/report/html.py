@@ -18,7 +18,8 @@ from pathlib import Path
 from typing import Self
 
 from swath.data.legend import LandClass
-from swath.report.files import write_text
+from swath.errors import OutputError
+from swath.files import atomic
 from swath.report.table import Table
 
 _PNG = b"\x89PNG\r\n\x1a\n"
@@ -129,7 +130,14 @@ class Page:
 
     def write(self, path: str | Path, *, overwrite: bool = True) -> Path:
         """Write the page whole or not at all. Raises OutputError."""
-        return write_text(path, self.html(), overwrite=overwrite)
+        target = Path(path)
+        if target.exists() and not overwrite:
+            raise OutputError(
+                "exists already", where=target, mend="choose another name, or ask to overwrite it"
+            )
+        with atomic(target) as part:
+            part.write_text(self.html(), encoding="utf-8")
+        return target
 
 
 def _figure(png: bytes, caption: str, alt: str | None) -> str:

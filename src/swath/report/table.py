@@ -16,7 +16,7 @@ from rich.console import Console
 from rich.table import Table as RichTable
 from rich.text import Text
 
-from swath.report.files import write_text
+from swath.files import atomic
 
 Value = float | Sequence[float] | None
 NONE = "–"
@@ -97,10 +97,10 @@ class Table:
         return {"title": self.title, "metrics": metrics, "rows": rows, "notes": list(self.notes)}
 
     def write_json(self, path: str | Path) -> Path:
-        """The table as a JSON file. Raises OutputError when it cannot be written."""
-        return write_text(
-            path, json.dumps(self.to_dict(), indent=2, ensure_ascii=False) + "\n", overwrite=True
-        )
+        """The table as a JSON file, replacing one of that name. Raises OutputError if it cannot."""
+        with atomic(path) as part:
+            part.write_text(json.dumps(self.to_dict(), indent=2, ensure_ascii=False) + "\n", encoding="utf-8")
+        return Path(path)
 
     def print(self, console: Console | None = None) -> None:
         """To the terminal; the best of every column is bold and starred."""

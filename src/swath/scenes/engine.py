@@ -20,14 +20,16 @@ from torch import Tensor, nn
 
 from swath.bands import Band
 from swath.contract import InputContract
-from swath.cube import BandStatistics, Cube, Grid, date_features
+from swath.cube import BandStatistics, Cube, CubeBatch, Grid, date_features
 from swath.errors import ConfigError, ContractError, InputError
+from swath.feed.normalise import normalise
 from swath.scenes.area import pixel_km2
 from swath.scenes.blend import Accumulator
 from swath.scenes.box import Box
 from swath.scenes.layers import BlockMap, Bytes
 from swath.scenes.sink import Sink
 from swath.scenes.windows import Block, Plan, make_plan
+from swath.training.precision import choose_precision
 
 _Array = npt.NDArray[Any]
 
@@ -122,7 +124,7 @@ class Engine:
         plan: how the scene is cut.
         batch_size: windows per call.
         device: where the network lives.
-        precision: "fp32", or "bf16" for autocast; blending is always float32.
+        precision: "fp32", "bf16" for autocast, or "auto" (design §5); blending is always float32.
     """
 
     scene: SceneLike
@@ -131,7 +133,7 @@ class Engine:
     plan: Plan
     batch_size: int = 16
     device: str = "cpu"
-    precision: Literal["fp32", "bf16"] = "fp32"
+    precision: Literal["auto", "bf16", "fp32"] = "fp32"
 
     def __post_init__(self) -> None:
         if (self.plan.height, self.plan.width) != (self.scene.height, self.scene.width):
@@ -147,8 +149,7 @@ class Engine:
             )
         if self.batch_size < 1:
             raise ConfigError(f"{self.batch_size} is less than 1", where="batch_size")
-        if self.precision not in ("fp32", "bf16"):
-            raise ConfigError(f"'{self.precision}' is unknown", where="precision", mend="use fp32 or bf16")
+        choose_precision(self.precision, torch.device(self.device).type)
 
     @property
     def source(self) -> str:
@@ -206,27 +207,29 @@ class Engine:
 
     def _probabilities(self, cube: Cube, block: Block, windows: list[Box]) -> Tensor:
         """[B,K,h,w] float32 of some windows."""
-        pixels = torch.from_numpy(np.stack([_cut(cube.pixels, block, w) for w in windows])).to(self.device)
-        valid = torch.from_numpy(np.stack([_cut(cube.valid, block, w) for w in windows])).to(self.device)
+        days = np.broadcast_to(date_features(cube.dates), (len(windows), len(cube.dates), 2))
         gain, bias = (
-            torch.from_numpy(x.astype(np.float32)).to(self.device)[:, None, None]
-            for x in self.contract.affine(cube)
+            np.broadcast_to(x.astype(np.float32), (len(windows), len(x))) for x in self.contract.affine(cube)
         )
-        days: Tensor | None = None
-        if any(d is not None for d in cube.dates):
-            days = torch.from_numpy(date_features(cube.dates)).to(self.device).expand(len(windows), -1, -1)
-        device = torch.device(self.device)
-        with (
-            torch.inference_mode(),
-            torch.autocast(device.type, torch.bfloat16, enabled=self.precision == "bf16"),
-        ):
+        # The same batch and the same normalisation as in training.
+        batch = CubeBatch(
+            pixels=torch.from_numpy(np.stack([_cut(cube.pixels, block, w) for w in windows])),
+            valid=torch.from_numpy(np.stack([_cut(cube.valid, block, w) for w in windows])),
+            bands=cube.bands,
+            days=torch.tensor(days),
+            gain=torch.tensor(gain),
+            bias=torch.tensor(bias),
+            ids=tuple(str(w) for w in windows),
+        ).to(self.device)
+        precision = choose_precision(self.precision, torch.device(self.device).type)
+        with torch.inference_mode(), precision.autocast():
             logits = self.network(
-                # Selected, not multiplied: what an invalid pixel holds must not matter, NaN included.
-                pixels=torch.where(valid, pixels * gain + bias, 0.0),
-                valid=valid,
-                days=days,
-                wavelengths=self.contract.wavelengths,
+                pixels=normalise(batch),
+                valid=batch.valid,
+                days=batch.days if any(d is not None for d in cube.dates) else None,
+                wavelengths=batch.wavelengths,
             )
+        pixels = batch.pixels
         size = (pixels.shape[0], *pixels.shape[-2:])
         if logits.ndim != 4 or (logits.shape[0], *logits.shape[-2:]) != size:
             raise ContractError(
@@ -246,7 +249,7 @@ def predict_scene(
     *,
     batch_size: int = 16,
     device: str = "cpu",
-    precision: Literal["fp32", "bf16"] = "fp32",
+    precision: Literal["auto", "bf16", "fp32"] = "fp32",
     progress: Callable[[Progress], None] | None = None,
 ) -> Summary:
     """Map a whole scene into a sink; the output appears under its name when all of it is there, or not at
@@ -260,7 +263,7 @@ def predict_scene(
         sink: where the map goes; it knows the classes. It is opened, and closed or rolled back, here.
         batch_size: windows per call of the network.
         device: where the network lives.
-        precision: "fp32" or "bf16".
+        precision: "fp32", "bf16" or "auto".
         progress: called after every batch of windows.
 
     Raises:

@@ -6,6 +6,7 @@ wrong before that, the target is as it was and the folder is gone.
 
 from __future__ import annotations
 
+import os
 import shutil
 import tempfile
 from collections.abc import Iterator, Mapping
@@ -23,6 +24,7 @@ from rasterio.windows import Window
 
 from swath.cube import Grid
 from swath.errors import InputError, OutputError
+from swath.files import sync_folder
 from swath.scenes import cog, style
 from swath.scenes.box import Box
 from swath.scenes.layers import NODATA, Bytes, ClassLayers
@@ -107,10 +109,6 @@ class CogSink:
         self._files: list[tuple[Any, list[int]]] = []  # (open data set, its bands' indices in `layers`)
         if self.path.suffix.lower() not in (".tif", ".tiff"):
             raise OutputError("maps are GeoTIFFs", where=self.path, mend="let the name end in .tif")
-        if not self.path.parent.is_dir():
-            raise OutputError(
-                f"there is no folder {self.path.parent}", where=self.path, mend="create it first"
-            )
         self._refuse_existing()
         try:
             self._crs = CRS.from_user_input(grid.crs) if grid.crs else None
@@ -119,6 +117,7 @@ class CogSink:
 
     def __enter__(self) -> Self:
         with self._writing():
+            self.path.parent.mkdir(parents=True, exist_ok=True)
             self._folder = Path(tempfile.mkdtemp(prefix=f".{self.path.stem}.", dir=self.path.parent))
             try:
                 # GDAL makes overviews of a whole file in one way: bands that need another lie in another
@@ -200,7 +199,10 @@ class CogSink:
         self._refuse_existing()
         # The map last: when it is there, all is there.
         for part in (names, look, made):
+            with part.open("rb+") as file:
+                os.fsync(file.fileno())
             part.replace(self.path.parent / part.name)
+        sync_folder(self.path.parent)
 
     def _discard(self) -> None:
         for file, _ in self._files:
