@@ -1,4 +1,4 @@
-"""Scores of a task over a whole set."""
+"""Scores of a task, and losses of an objective, over a whole set."""
 
 from __future__ import annotations
 
@@ -6,13 +6,55 @@ import contextlib
 from collections.abc import Iterable
 
 import torch
+from torch import nn
 
 from swath.cube import CubeBatch
 from swath.errors import InputError
 from swath.feed.normalise import normalise
 from swath.tasks.base import Task
 from swath.tasks.metrics import Confusion, Scores
+from swath.training.module import run_objective
 from swath.training.precision import Precision
+
+
+def evaluate_objective(
+    objective: nn.Module,
+    batches: Iterable[CubeBatch],
+    *,
+    seed: int = 0,
+    precision: Precision | None = None,
+) -> dict[str, float]:
+    """The loss and its parts over batches (places held out of pretraining); a sample has the same mask at every
+    call, of its own.
+
+    Args:
+        objective: from `swath.pretraining`, or a task; its mode is put back afterwards.
+        batches: such as a GridFeed.
+        seed: of the masks.
+        precision: None: as around the call (inside `fit`: the run's).
+    """
+    device = next(objective.parameters()).device
+    sums: dict[str, list[float]] = {}
+    training, first = objective.training, 0
+    objective.eval()
+    try:
+        # The forward pass seeds the generator of its device: a caller's draws must not notice.
+        with (
+            torch.random.fork_rng(devices=[device] if device.type == "cuda" else []),
+            torch.no_grad(),
+            contextlib.nullcontext() if precision is None else precision.autocast(),
+        ):
+            for batch in batches:
+                out = run_objective(objective, batch.to(device), seed=seed, first=first)
+                first += len(batch.ids)
+                for name, part in out.parts.items():
+                    row = sums.setdefault(name, [0.0, 0.0, part.weight])
+                    row[0] += float(part.numerator)
+                    row[1] += float(part.count)
+    finally:
+        objective.train(training)
+    means = {name: n / c if c > 0 else 0.0 for name, (n, c, _) in sums.items()}
+    return {"loss": sum(sums[name][2] * mean for name, mean in means.items()), **means}
 
 
 def evaluate(task: Task, batches: Iterable[CubeBatch], precision: Precision | None = None) -> Scores:

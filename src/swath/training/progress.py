@@ -6,10 +6,10 @@ import logging
 import sys
 import time
 from types import TracebackType
-from typing import Any, Self
+from typing import TYPE_CHECKING, Any, Self
 
-from rich.console import Console
-from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
+if TYPE_CHECKING:
+    from rich.progress import Progress
 
 log = logging.getLogger(__name__)
 
@@ -37,16 +37,8 @@ class ProgressBar:
         self.every_seconds = every_seconds
         self._bar: Progress | None = None
         if sys.stderr.isatty() if terminal is None else terminal:
-            self._bar = Progress(
-                TextColumn("{task.description}"),
-                BarColumn(),
-                MofNCompleteColumn(),
-                TextColumn("loss {task.fields[loss]}"),
-                TextColumn("{task.fields[rate]} samples/s"),
-                TimeRemainingColumn(),
-                console=Console(stderr=True),
-                transient=False,
-            )
+            self._bar = _bar()
+        if self._bar is not None:
             self._task = self._bar.add_task(title, total=steps, completed=start, loss="-", rate="-")
         self._said = self._began = time.monotonic()
 
@@ -86,6 +78,24 @@ class ProgressBar:
             rate or 0.0,
             duration(left),
         )
+
+
+def _bar() -> Progress | None:
+    """The bar, or None where rich is not installed (a bare CUDA image)."""
+    try:
+        from rich import progress
+        from rich.console import Console
+    except ImportError:
+        return None
+    return progress.Progress(
+        progress.TextColumn("{task.description}"),
+        progress.BarColumn(),
+        progress.MofNCompleteColumn(),
+        progress.TextColumn("loss {task.fields[loss]}"),
+        progress.TextColumn("{task.fields[rate]} samples/s"),
+        progress.TimeRemainingColumn(),
+        console=Console(stderr=True),
+    )
 
 
 def duration(seconds: float) -> str:

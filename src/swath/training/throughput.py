@@ -21,6 +21,7 @@ class Throughput:
         self._clock = clock
         self._ends: deque[tuple[float, int]] = deque(maxlen=steps + 1)
         self._total = 0
+        self._before = 0.0
 
     def add(self, samples: int) -> None:
         """A step of so many samples has just ended."""
@@ -28,16 +29,17 @@ class Throughput:
         self._ends.append((self._clock(), self._total))
 
     def pause(self) -> None:
-        """Forgets the past: what follows (a validation) is no step. The total stays."""
+        """What follows (a validation) is no step; the rate stays until two steps have ended after it."""
+        self._before = self.rate
         self._ends.clear()
 
     @property
     def rate(self) -> float:
         """Samples per second; 0 until two steps have ended."""
         if len(self._ends) < 2:
-            return 0.0
+            return self._before
         (t0, n0), (t1, n1) = self._ends[0], self._ends[-1]
-        return (n1 - n0) / (t1 - t0) if t1 > t0 else 0.0
+        return (n1 - n0) / (t1 - t0) if t1 > t0 else self._before
 
     @property
     def total(self) -> int:
