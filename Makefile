@@ -9,7 +9,7 @@
 #   make lint          linters, types and import walls only
 #   make bench-attention   measure the attention kernels and write the table that picks one
 #
-# ARGS="..." goes to the command (`make demo ARGS="--seed 1"`, `make test ARGS="-k cube"`).
+# ARGS="..." goes to the command (`make demo ARGS="--quick true"`, `make test ARGS="-k cube"`).
 
 SHELL := /bin/bash
 .SHELLFLAGS := -eu -o pipefail -c
@@ -55,10 +55,10 @@ $(STAMP): pyproject.toml constraints.txt
 	@touch $@
 
 demo: $(STAMP)
-	$(BIN)/swath demo $(ARGS)
+	$(BIN)/swath demo --overwrite true $(ARGS)
 
 demo-full: $(STAMP)
-	$(BIN)/swath demo demo-full $(ARGS)
+	$(BIN)/swath demo --full true --seeds 3 --overwrite true $(ARGS)
 
 demo-series: $(STAMP)
 	$(BIN)/swath demo demo-series $(ARGS)
@@ -87,7 +87,7 @@ $(OLDEST_STAMP): pyproject.toml constraints.txt tools/oldest.py | $(STAMP)
 	  "$$found" -m venv --clear $(OLDEST); \
 	fi
 	$(BIN)/python tools/oldest.py > $(OLDEST)/oldest.txt
-	$(OLDEST)/bin/python -m pip install --disable-pip-version-check -c $(OLDEST)/oldest.txt -e ".[test]"
+	$(OLDEST)/bin/python -m pip install --quiet --disable-pip-version-check -r $(OLDEST)/oldest.txt -e .
 	@touch $@
 
 # Old versions warn of what has since changed; those warnings are not errors here.

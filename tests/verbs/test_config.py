@@ -235,3 +235,17 @@ def test_help_shows_field_docstrings_and_types() -> None:
 def test_the_classes_under_test_are_frozen() -> None:
     with pytest.raises(dataclasses.FrozenInstanceError):
         load_config(Example, [], {"output": "a"}).quick = True  # type: ignore[misc]
+
+
+@dataclass(frozen=True)
+class Longer:
+    """A verb whose training has other defaults than training in general."""
+
+    training: Train = field(default_factory=lambda: Train(steps=500))
+
+
+def test_the_defaults_of_a_group_are_those_its_verb_gives() -> None:
+    assert load_config(Longer) == Longer()
+    config = load_config(Longer, [], {"training.precision": "fp32"})
+    assert config.training == Train(steps=500, precision="fp32")
+    assert "Optimiser steps. (type: int, default: 500)" in " ".join(help_text(Longer, "").split())

@@ -14,7 +14,7 @@ import dataclasses
 import re
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, TypeVar
+from typing import TYPE_CHECKING, Any, TypeVar, cast
 
 from swath.errors import ConfigError, SwathError
 from swath.verbs import schema
@@ -96,10 +96,9 @@ def dump_config(config: Any, *, verb: str | None = None) -> str:
 
 def help_text(config: type[Any], usage: str) -> str:
     """The options of a config, from its field docstrings."""
-    text: str = _parser(config, usage).format_help()
-    # The groups of nested dataclasses offer a file of their own in jsonargparse; swath has one file for all.
-    text = re.sub(r"^  --[\w.]+ CONFIG +Path to a configuration file\.\n", "", text, flags=re.MULTILINE)
-    text = re.sub(r"^  --[\w.]+\.help .*\n", "", text, flags=re.MULTILINE)
+    text: str = _parser(config, usage, show_required=True).format_help()
+    # Lists of dataclasses get an option `--scenes.help` each, which nothing here would answer.
+    text = re.sub(r"^  --[\w.]+\.help\s.*\n( {20}.*\n)*", "", text, flags=re.MULTILINE)
     return _CLASS.sub(r"\1", text)
 
 
@@ -200,14 +199,10 @@ def _instantiate(config: type[T], values: dict[str, Any], origins: Mapping[str, 
     import argparse
 
     _check_groups(config, values, origins, "")
-    parser = _parser(config, "")
-    for action in parser._actions:
-        action.required = False  # what is missing has been said, all of it in one line
-    typed, free = _split_free_form(config, _plain(values))
     try:
-        space = parser.instantiate(parser.parse_object(typed))
-        built: T = _put_back(config(**vars(space)), free)
-        return built
+        parser = _parser(config)
+        typed = parser.parse_object(_typed_part(config, _plain(values)), defaults=False)
+        return _build(config, values, parser.instantiate(typed), None)
     except SwathError:
         raise
     except (argparse.ArgumentError, TypeError, ValueError) as e:
@@ -219,28 +214,34 @@ def _instantiate(config: type[T], values: dict[str, Any], origins: Mapping[str, 
         raise _explain(config, values, origins, e) from None
 
 
-def _split_free_form(config: type[Any], values: Mapping[str, Any]) -> tuple[dict[str, Any], dict[str, Any]]:
-    """Take out what stands below free-form keys: jsonargparse would read its text as YAML again."""
+def _typed_part(config: type[Any], values: Mapping[str, Any]) -> dict[str, Any]:
+    """What jsonargparse converts. It would read text below free-form keys as YAML again, and NO as false."""
     typed: dict[str, Any] = {}
-    free: dict[str, Any] = {}
     for name, value in values.items():
         key = schema.keys(config)[name]
-        if key.nested is not None and isinstance(value, dict):
-            typed[name], free[name] = _split_free_form(key.nested, value)
-        elif key.free_form and isinstance(value, dict):
-            typed[name], free[name] = {}, value
-        else:
+        if key.group is not None:
+            typed[name] = _typed_part(key.group, value)
+        elif not (key.free_form and isinstance(value, dict)):
             typed[name] = value
-    return typed, {k: v for k, v in free.items() if v}
+    return typed
 
 
-def _put_back(config: Any, free: Mapping[str, Any]) -> Any:
-    """Put free-form values in their places."""
-    changes = {}
-    for name, value in free.items():
-        old = getattr(config, name)
-        changes[name] = _put_back(old, value) if dataclasses.is_dataclass(old) else value
-    return dataclasses.replace(config, **changes) if changes else config
+def _build(config: type[T], values: Mapping[str, Any], typed: Any, default: T | None) -> T:
+    """Make the dataclasses from converted values; what is not given keeps its default."""
+    changes: dict[str, Any] = {}
+    for name, value in values.items():
+        key = schema.keys(config)[name]
+        if key.group is not None:
+            below = getattr(default, name, key.default)
+            changes[name] = _build(key.group, value, typed.get(name), below)
+        elif key.free_form and isinstance(value, dict):
+            changes[name] = value
+        else:
+            changes[name] = typed[name]
+    if default is None:
+        return config(**changes)
+    made: T = dataclasses.replace(cast(Any, default), **changes)
+    return made
 
 
 def _explain(
@@ -277,15 +278,43 @@ def _origin(origins: Mapping[str, str], dotted: str) -> str | None:
     return None
 
 
-def _parser(config: type[Any], usage: str) -> jsonargparse.ArgumentParser:
+def _parser(
+    config: type[Any], usage: str = "", *, show_required: bool = False
+) -> jsonargparse.ArgumentParser:
     import jsonargparse
 
-    jsonargparse.set_parsing_settings(docstring_parse_attribute_docstrings=True)
     parser = jsonargparse.ArgumentParser(
         prog="swath", usage=usage or None, exit_on_error=False, add_help=False
     )
-    parser.add_class_arguments(config, sub_configs=False)
+    _add_options(parser, config, "", None, show_required)
     return parser
+
+
+def _add_options(
+    parser: jsonargparse.ArgumentParser, config: type[Any], prefix: str, default: object, show_required: bool
+) -> None:
+    """One option per field; one heading per dataclass.
+
+    jsonargparse could add a class by itself, but runs the `if TYPE_CHECKING` blocks of its module to do so,
+    which would load torch for a help text.
+    """
+    import docstring_parser
+
+    document = docstring_parser.parse_from_object(config)
+    texts = {p.arg_name: " ".join((p.description or "").split()) for p in document.params}
+    group = parser.add_argument_group((document.short_description or config.__name__).rstrip("."))
+    groups = []
+    for key in schema.keys(config).values():
+        value = getattr(default, key.name, key.default)
+        if key.group is not None:
+            groups.append((key.group, f"{prefix}{key.name}.", value))
+        else:
+            # What is missing is said before parsing, all of it in one line.
+            required = {"required": True} if key.required and show_required else {"default": value}
+            text = texts.get(key.name, "")
+            group.add_argument(f"--{prefix}{key.name}", type=key.type, help=text, **required)
+    for below, name, value in groups:
+        _add_options(parser, below, name, value, show_required)
 
 
 def _plain(value: Any) -> Any:

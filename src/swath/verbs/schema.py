@@ -28,11 +28,17 @@ class Key:
     name: str
     type: Any
     required: bool
+    default: Any = None
 
     @property
     def nested(self) -> type[Any] | None:
         """The dataclass a mapping under this key must fit: of `D` or `D | None`."""
         return _single_dataclass(self.type)
+
+    @property
+    def group(self) -> type[Any] | None:
+        """The dataclass whose fields are options of their own (`training.steps`): of `D`, not of `D | None`."""
+        return None if self.optional else self.nested
 
     @property
     def free_form(self) -> bool:
@@ -56,15 +62,16 @@ class Key:
 def keys(config: type[Any]) -> dict[str, Key]:
     """The fields of a config class that may be given."""
     hints = typing.get_type_hints(config)
-    return {
-        f.name: Key(
-            f.name,
-            hints[f.name],
-            f.default is dataclasses.MISSING and f.default_factory is dataclasses.MISSING,
-        )
-        for f in dataclasses.fields(config)
-        if f.init
-    }
+    found = {}
+    for f in dataclasses.fields(config):
+        if f.default_factory is not dataclasses.MISSING:
+            default, required = f.default_factory(), False
+        else:
+            required = f.default is dataclasses.MISSING
+            default = None if required else f.default
+        if f.init:
+            found[f.name] = Key(f.name, hints[f.name], required, default)
+    return found
 
 
 def dotted_keys(config: type[Any], prefix: str = "") -> Iterator[str]:
