@@ -1,7 +1,7 @@
 """Print pip requirements: every dependency at the lowest version that pyproject.toml allows.
 
-The test tools keep the versions of constraints.txt: what is tested is swath on old libraries, not old tools. The
-linters are left out: they test no library, and want newer ones for themselves.
+The test tools keep the versions of constraints.txt: what is tested is swath on old libraries, not old tools.
+The linters are left out: they test no library, and want newer ones for themselves.
 """
 
 from __future__ import annotations

@@ -37,7 +37,7 @@ class Key:
 
     @property
     def group(self) -> type[Any] | None:
-        """The dataclass whose fields are options of their own (`training.steps`): of `D`, not of `D | None`."""
+        """The dataclass whose fields are options of their own, as `training.steps`; none of `D | None`."""
         return None if self.optional else self.nested
 
     @property
