@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import asdict, dataclass, field
 from typing import Any
 
 from swath.contract import InputContract
@@ -16,10 +16,17 @@ _KEYS = ("format_version", "architecture", "contract", "classes", "provenance", 
 
 @dataclass(frozen=True)
 class MapClass:
-    """A class of a map: its name and, if it has one, its colour as "#rrggbb"."""
+    """A class of a map.
+
+    Attributes:
+        name: as a person reads it.
+        colour: "#rrggbb", if it has one.
+        value: the number that stands for it in label rasters and maps; None: its place in the order.
+    """
 
     name: str
     colour: str | None = None
+    value: int | None = None
 
 
 @dataclass(frozen=True)
@@ -48,7 +55,7 @@ class WeightsMeta:
             "format_version": FORMAT_VERSION,
             "architecture": {"name": self.architecture, "config": dict(self.config)},
             "contract": None if self.contract is None else self.contract.to_dict(),
-            "classes": [{"name": c.name, "colour": c.colour} for c in self.classes],
+            "classes": [asdict(c) for c in self.classes],
             "provenance": dict(self.provenance),
             "licence": self.licence,
         }
@@ -91,7 +98,7 @@ class WeightsMeta:
                 architecture=str(data["architecture"]["name"]),
                 config=dict(data["architecture"]["config"]),
                 contract=None if contract is None else InputContract.from_dict(contract, str(where)),
-                classes=tuple(MapClass(c["name"], c["colour"]) for c in data.get("classes", [])),
+                classes=tuple(MapClass(**c) for c in data.get("classes", [])),
                 provenance=dict(data.get("provenance", {})),
                 licence=str(data.get("licence", "unknown")),
             )

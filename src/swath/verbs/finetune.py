@@ -1,0 +1,271 @@
+"""`swath finetune`: learn a map's classes from labels, from pretrained weights or from scratch."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from swath.training.config import TrainConfig
+from swath.verbs.config import dump_config
+from swath.verbs.options import LabelledData, ModelOptions, RunOptions
+
+if TYPE_CHECKING:
+    import numpy as np
+    import numpy.typing as npt
+    from torch import nn
+
+    from swath.contract import InputContract
+    from swath.training.run import FitResult
+    from swath.verbs.scene_data import Labelled
+    from swath.weights.file import Loaded
+    from swath.weights.transfer import TransferReport
+
+
+@dataclass(frozen=True)
+class LossOptions:
+    """What a wrong pixel costs.
+
+    Attributes:
+        class_weight_power: classes weigh in the cross-entropy by their count to minus this power; 0: alike.
+        label_smoothing: share of the target that is spread over all classes.
+        dice: weight of a dice term beside the cross-entropy.
+    """
+
+    class_weight_power: float = 0.0
+    label_smoothing: float = 0.0
+    dice: float = 0.0
+
+
+@dataclass(frozen=True)
+class FinetuneConfig:
+    """Learn a map's classes from labels.
+
+    Attributes:
+        run: where the run goes.
+        data: a scene with labels; the columns from `data.east_start` on are never seen.
+        weights: pretrained weights to start from; empty: from scratch.
+        model: which network.
+        loss: what a wrong pixel costs.
+        training: how it is trained.
+    """
+
+    run: RunOptions
+    data: LabelledData
+    weights: str = ""
+    model: ModelOptions = field(default_factory=lambda: ModelOptions("st_swin_unet"))
+    loss: LossOptions = field(default_factory=LossOptions)
+    training: TrainConfig = field(
+        default_factory=lambda: TrainConfig(decay_rule="finetune", monitor="overall_accuracy", validate_every=100)
+    )
+
+
+@dataclass(frozen=True)
+class FinetuneResult:
+    """What fine-tuning came to.
+
+    Attributes:
+        folder: of the run.
+        weights: the file of weights.
+        report: the page about the run.
+        step: whose weights were kept.
+        steps: done.
+        validation: scores on the validation block at `step`.
+        transfer: what became of the pretrained tensors, in words; empty from scratch.
+        samples_per_second: while training.
+        seconds: of this call.
+        precision: what was computed in.
+        parameters: of the network.
+    """
+
+    folder: str
+    weights: str
+    report: str
+    step: int
+    steps: int
+    validation: dict[str, float]
+    transfer: str
+    samples_per_second: float
+    seconds: float
+    precision: str
+    parameters: int
+
+    def summary(self) -> str:
+        """A few words for a terminal."""
+        scores = ", ".join(f"{name.replace('_', ' ')} {value:.3f}" for name, value in self.validation.items())
+        lines = [self.transfer] if self.transfer else []
+        lines.append(f"step {self.step} of {self.steps}, on the validation block: {scores}")
+        lines.append(f"{self.samples_per_second:.0f} samples/s in {self.precision}")
+        return "\n".join([*lines, f"weights {self.weights}", f"report  {self.report}"])
+
+
+def run(config: FinetuneConfig) -> FinetuneResult:
+    """Runs a fine-tuning to its end, or on from where it was stopped.
+
+    Raises:
+        SwathError: in one line, if the data, the options, the weights or the folder do not fit.
+    """
+    import numpy as np
+    import torch
+
+    from swath.errors import SwathError
+    from swath.feed.grid import GridFeed
+    from swath.feed.windows import WindowFeed
+    from swath.rng import derive
+    from swath.tasks.config import TaskConfig, balanced_weights
+    from swath.tasks.segmentation import SegmentationTask
+    from swath.training.evaluate import evaluate
+    from swath.training.folder import open_run
+    from swath.training.run import fit
+    from swath.verbs import run_report
+    from swath.verbs.networks import map_network
+    from swath.verbs.scene_data import contract_of, read_labelled
+    from swath.weights.build import meta_for
+    from swath.weights.file import load, save
+    from swath.weights.meta import MapClass
+
+    source = load(config.weights) if config.weights else None
+    data = read_labelled(config.data)
+    only = 1 if data.cube.shape[0] == 1 else None
+    if source is None:
+        contract = contract_of([data.cube], config.data.normalise, config.data.window, dates=only)
+    else:
+        contract = contract_of_weights(source, config.data.window)
+    cube = contract.convert(data.cube)
+    torch.manual_seed(derive(config.training.seed, "initialise"))
+    network = map_network(
+        config.model, contract, len(data.classes), None if source is None else source.meta.config
+    )
+    transferred = None if source is None else transfer_pretrained(source, network)
+    train = training_labels(data)
+    counts = tuple(int(n) for n in np.bincount(train[train >= 0], minlength=len(data.classes)))
+    power = config.loss.class_weight_power
+    task = SegmentationTask(
+        network,
+        TaskConfig(
+            tuple(c.name for c in data.classes),
+            balanced_weights(counts, power) if power else None,
+            config.loss.label_smoothing,
+            config.loss.dice,
+        ),
+    )
+    window = config.data.window
+    feed = WindowFeed(
+        [cube],
+        contract,
+        window,
+        seed=config.training.seed,
+        labels=[train],
+        allowed=[data.split.west],
+        min_valid=config.data.min_valid,
+        need_label=config.data.need_label,
+    )
+    scored = GridFeed(
+        [validation_cube(cube, data)], contract, window, labels=[validation_labels(data)], stride=window // 2
+    )
+
+    def validate(current: nn.Module) -> dict[str, float]:
+        assert isinstance(current, SegmentationTask)
+        return evaluate(current, scored).summary()
+
+    folder = open_run(config.run.folder, resume=config.run.resume, overwrite=config.run.overwrite)
+    (folder.path / "config.yaml").write_text(dump_config(config, verb="finetune"), "utf-8")
+    result = fit(task, feed, config.training, folder, validate=validate, title=f"fine-tune {config.model.system}")
+    if result.interrupted:
+        raise SwathError(
+            f"stopped at step {result.steps} of {config.training.steps}",
+            where=folder.path,
+            mend="go on with --run.resume true",
+        )
+    meta = meta_for(
+        network,
+        contract=contract,
+        classes=tuple(MapClass(c.name, c.hex, c.value) for c in data.classes),
+        provenance=provenance(config, data, result, source),
+        licence="Apache-2.0" if source is None else source.meta.licence,
+    )
+    save(folder.weights, network, meta)
+    parameters = sum(p.numel() for p in network.parameters())
+    report = run_report.finetuning_page(folder.path, config, data, result, parameters, transferred)
+    return FinetuneResult(
+        str(folder.path),
+        str(folder.weights),
+        str(report),
+        result.step,
+        result.steps,
+        dict(result.metrics),
+        "" if transferred is None else str(transferred),
+        result.samples_per_second,
+        result.seconds,
+        result.precision.name,
+        parameters,
+    )
+
+
+def contract_of_weights(source: Loaded, window: int) -> InputContract:
+    """What the pretrained weights eat, at the window size of this training."""
+    from dataclasses import replace
+
+    from swath.errors import WeightsError
+
+    if source.meta.contract is None:
+        raise WeightsError("say nothing of their input", where=source.path, mend="use weights with a contract")
+    return replace(source.meta.contract, size=(window, window))
+
+
+def transfer_pretrained(source: Loaded, network: nn.Module) -> TransferReport:
+    """Encoder and decoder of a pretrained ST-SwinMAE into an ST-SwinUNet; anything unexpected is an error."""
+    from swath.errors import WeightsError
+    from swath.models.st_swin import MAE_TO_UNET_DROPPED, MAE_TO_UNET_NEW, STSwinUNet
+    from swath.weights.transfer import transfer
+
+    if source.meta.architecture != "st_swin_mae" or not isinstance(network, STSwinUNet):
+        raise WeightsError(
+            f"hold a {source.meta.architecture}; a {type(network).__name__} cannot continue it",
+            where=source.path,
+            mend="use weights of an st_swin_mae with model.system st_swin_unet, or train without weights",
+        )
+    return transfer(source.state, network, allow_new=MAE_TO_UNET_NEW, allow_dropped=MAE_TO_UNET_DROPPED)
+
+
+def training_labels(data: Labelled) -> npt.NDArray[np.int64]:
+    """Labels of the west only: what lies elsewhere is not even in memory of the training."""
+    import numpy as np
+
+    from swath.feed.config import IGNORE
+
+    return np.where(data.split.west, data.labels, IGNORE)
+
+
+def validation_labels(data: Labelled) -> npt.NDArray[np.int64]:
+    """Labels of the validation block, on the block's own columns."""
+    first, last = data.split.columns["validation"]
+    return data.labels[:, first:last]
+
+
+def validation_cube(cube: Any, data: Labelled) -> Any:
+    """The validation block."""
+    first, last = data.split.columns["validation"]
+    return cube.window(0, first, cube.shape[2], last - first)
+
+
+def provenance(
+    config: FinetuneConfig, data: Labelled, result: FitResult, source: Loaded | None
+) -> dict[str, Any]:
+    """Where the weights come from."""
+    import torch
+
+    import swath
+
+    return {
+        "made_by": f"swath {swath.__version__}, torch {torch.__version__}",
+        "recipe": "finetune",
+        "data": Path(data.cube.source).name,
+        "labels": config.data.labels if config.data.labels.startswith("demo:") else Path(config.data.labels).name,
+        "never_seen": f"columns from {data.split.columns['east'][0]} on",
+        "step": result.step,
+        "batch_size": config.training.batch_size * config.training.accumulate,
+        "seed": config.training.seed,
+        "precision": result.precision.name,
+        "pretrained": None if source is None else {"sha256": source.sha256, **source.meta.provenance},
+    }

@@ -1,0 +1,127 @@
+"""Groups of options that several verbs share. No torch here: the command line's help reads them."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import Any, Literal
+
+from swath.data.legend import LandClass
+from swath.data.spec import SceneSpec
+from swath.errors import ConfigError
+
+
+@dataclass(frozen=True)
+class ModelOptions:
+    """Which network.
+
+    Attributes:
+        system: its family, such as "st_swin_mae", "spectralgpt", "st_swin_unet" or "unet".
+        preset: a named size of that family; `swath inspect --presets true` lists them.
+        options: single options over the preset, such as {"embed_dim": 64}.
+    """
+
+    system: str
+    preset: str = ""
+    options: dict[str, Any] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
+class NormaliseOptions:
+    """How physical values become what the network eats.
+
+    Attributes:
+        kind: "standard" (mean and standard deviation), "minmax" or "identity".
+        scope: whose statistics: of the whole "scene", or of each "record".
+    """
+
+    kind: Literal["identity", "standard", "minmax"] = "standard"
+    scope: Literal["scene", "record"] = "scene"
+
+
+@dataclass(frozen=True)
+class PixelData:
+    """Images without labels.
+
+    Attributes:
+        scenes: rasters to cut windows from.
+        patches: a folder of BigEarthNet-S2 patches, or "demo:bigearthnet", in place of scenes.
+        hold_out: places that are never learned from, to look at reconstructions of: for scenes
+            "row,column,height,width" in pixels of the first scene; for patches their names.
+        columns: learn from these columns (start, stop) of every scene only; empty: from all.
+        window: side of the training windows, pixels.
+        min_valid: least share of valid pixels in a window.
+        normalise: how values are scaled.
+    """
+
+    scenes: tuple[SceneSpec, ...] = ()
+    patches: str = ""
+    hold_out: tuple[str, ...] = ()
+    columns: tuple[int, ...] = ()
+    window: int = 96
+    min_valid: float = 0.5
+    normalise: NormaliseOptions = field(default_factory=NormaliseOptions)
+
+    def __post_init__(self) -> None:
+        if bool(self.scenes) == bool(self.patches):
+            raise ConfigError(
+                "data names neither scenes nor patches" if not self.scenes else "data names scenes and patches",
+                where="data",
+                mend="give one of data.scenes and data.patches",
+            )
+        check_columns(self.columns, "data.columns")
+        if self.window < 1:
+            raise ConfigError(f"is {self.window}", where="data.window", mend="give a number of pixels")
+        if not 0 <= self.min_valid <= 1:
+            raise ConfigError(f"is {self.min_valid}", where="data.min_valid", mend="give a share from 0 to 1")
+
+
+@dataclass(frozen=True)
+class LabelledData:
+    """A scene with labels per pixel.
+
+    Attributes:
+        scene: the raster.
+        labels: a raster of class values on the scene's grid; most pixels may be unlabelled. "demo:landclass" and
+            "demo:labelled-pixels" are embedded.
+        classes: value, name and colour of each class; may be left out for embedded labels.
+        ignore: values of the label raster that mean "no label", besides its no-data.
+        window: side of the training windows, pixels.
+        validation: width of the validation block, columns; 0: as wide as the window.
+        east_start: first column of the part that training never sees; 0: the middle of the scene. West of it lie
+            a buffer as wide as the window, the validation block, and the columns to learn from.
+        min_valid: least share of valid pixels in a training window.
+        need_label: draw only windows that hold a label (for sparse labels).
+        normalise: how values are scaled, if no pretrained weights say so.
+    """
+
+    scene: SceneSpec
+    labels: str
+    classes: tuple[LandClass, ...] = ()
+    ignore: tuple[int, ...] = ()
+    window: int = 96
+    validation: int = 0
+    east_start: int = 0
+    min_valid: float = 0.25
+    need_label: bool = True
+    normalise: NormaliseOptions = field(default_factory=NormaliseOptions)
+
+
+@dataclass(frozen=True)
+class RunOptions:
+    """Where a run goes.
+
+    Attributes:
+        folder: the run's own folder.
+        overwrite: replace an earlier run in it.
+        resume: continue the run in it.
+    """
+
+    folder: str
+    overwrite: bool = False
+    resume: bool = False
+
+
+def check_columns(columns: tuple[int, ...], where: str) -> None:
+    """Raises ConfigError if `columns` is neither empty nor (start, stop)."""
+    if columns and (len(columns) != 2 or not 0 <= columns[0] < columns[1]):
+        raise ConfigError(f"{list(columns)} is no range of columns", where=where, mend="write [start, stop]")

@@ -1,0 +1,227 @@
+"""`swath pretrain`: learn from images without labels."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Literal
+
+from swath.training.config import TrainConfig
+from swath.verbs.config import dump_config
+from swath.verbs.options import ModelOptions, PixelData, RunOptions
+
+if TYPE_CHECKING:
+    from torch import nn
+
+    from swath.cube import CubeBatch
+    from swath.training.run import FitResult
+    from swath.verbs.scene_data import Pretraining
+
+
+@dataclass(frozen=True)
+class MaskOptions:
+    """What is hidden, and what is asked of the hidden.
+
+    Attributes:
+        ratio: part of the tokens (SpectralGPT) or windows (ST-SwinMAE) to hide.
+        window: side of ST-SwinMAE's mask windows, tokens.
+        share_over_time: ST-SwinMAE: one mask for all dates in place of one for each.
+        norm_pix: targets are normalised per token.
+        loss: SpectralGPT: "released", "three_target" or "token_only".
+    """
+
+    ratio: float = 0.75
+    window: int = 4
+    share_over_time: bool = False
+    norm_pix: bool = False
+    loss: Literal["released", "three_target", "token_only"] = "released"
+
+
+@dataclass(frozen=True)
+class PretrainConfig:
+    """Learn from images without labels.
+
+    Attributes:
+        run: where the run goes.
+        model: which network.
+        data: what it learns from.
+        mask: what is hidden.
+        training: how it is trained.
+    """
+
+    run: RunOptions
+    model: ModelOptions
+    data: PixelData
+    mask: MaskOptions = field(default_factory=MaskOptions)
+    training: TrainConfig = field(default_factory=TrainConfig)
+
+
+@dataclass(frozen=True)
+class PretrainResult:
+    """What pretraining came to.
+
+    Attributes:
+        folder: of the run.
+        weights: the file of weights.
+        report: the page about the run.
+        steps: done.
+        loss: of the last logged step.
+        held_out_loss: on the places held out, or None if there are none.
+        samples_per_second: while training.
+        seconds: of this call.
+        precision: what was computed in.
+        parameters: of the network.
+    """
+
+    folder: str
+    weights: str
+    report: str
+    steps: int
+    loss: float
+    held_out_loss: float | None
+    samples_per_second: float
+    seconds: float
+    precision: str
+    parameters: int
+
+    def summary(self) -> str:
+        """A few words for a terminal."""
+        held = "" if self.held_out_loss is None else f", {self.held_out_loss:.4f} on places held out"
+        return (
+            f"{self.steps} steps, loss {self.loss:.4f}{held}; {self.samples_per_second:.0f} samples/s in "
+            f"{self.precision}\nweights {self.weights}\nreport  {self.report}"
+        )
+
+
+def run(config: PretrainConfig) -> PretrainResult:
+    """Runs a pretraining to its end, or on from where it was stopped.
+
+    Raises:
+        SwathError: in one line, if the data, the options or the folder do not fit.
+    """
+    from swath.errors import SwathError
+    from swath.rng import derive
+    from swath.training.folder import open_run
+    from swath.training.run import fit
+    from swath.verbs import run_report
+    from swath.verbs.scene_data import read_pretraining
+    from swath.weights.build import meta_for
+    from swath.weights.file import save
+
+    import torch
+
+    data = read_pretraining(config.data)
+    torch.manual_seed(derive(config.training.seed, "initialise"))
+    objective = make_objective(config, data)
+    feed = make_feed(config, data)
+    folder = open_run(config.run.folder, resume=config.run.resume, overwrite=config.run.overwrite)
+    (folder.path / "config.yaml").write_text(dump_config(config, verb="pretrain"), "utf-8")
+    held = held_out_batch(data)
+    seed = config.training.seed
+
+    def validate(current: nn.Module) -> dict[str, float]:
+        assert held is not None
+        return {"held_out_loss": held_out_loss(current, held, seed)}
+
+    result = fit(
+        objective,
+        feed,
+        config.training,
+        folder,
+        validate=None if held is None else validate,
+        title=f"pretrain {config.model.system}",
+    )
+    if result.interrupted:
+        raise SwathError(
+            f"stopped at step {result.steps} of {config.training.steps}",
+            where=folder.path,
+            mend="go on with --run.resume true",
+        )
+    network: Any = objective.network
+    parameters = sum(p.numel() for p in network.parameters())
+    meta = meta_for(network, contract=data.contract, provenance=provenance(config, data, result), licence="Apache-2.0")
+    save(folder.weights, network, meta)
+    numbers = result.metrics
+    report = run_report.pretraining_page(folder.path, config, objective, held, result, parameters)
+    return PretrainResult(
+        str(folder.path),
+        str(folder.weights),
+        str(report),
+        result.steps,
+        result.loss,
+        numbers.get("held_out_loss"),
+        result.samples_per_second,
+        result.seconds,
+        result.precision.name,
+        parameters,
+    )
+
+
+def make_objective(config: PretrainConfig, data: Pretraining) -> nn.Module:
+    """The network with what it is trained for."""
+    from dataclasses import replace
+
+    from swath.verbs.networks import pretraining_network
+
+    network = pretraining_network(config.model, data.contract, config.data.window)
+    mask = config.mask
+    if config.model.system == "spectralgpt":
+        from swath.models.spectralgpt import SpectralGPT
+        from swath.pretraining.spectralgpt import LOSSES, SpectralGPTObjective
+
+        assert isinstance(network, SpectralGPT)
+        loss = replace(LOSSES[mask.loss], mask_ratio=mask.ratio, norm_pix_loss=mask.norm_pix)
+        return SpectralGPTObjective(network, loss)
+    from swath.models.st_swin import STSwinMAE
+    from swath.pretraining.st_swin_mae import STSwinMAEObjective
+
+    assert isinstance(network, STSwinMAE)
+    return STSwinMAEObjective(network, mask.ratio, mask.window, mask.share_over_time, mask.norm_pix)
+
+
+def make_feed(config: PretrainConfig, data: Pretraining) -> Any:
+    """Windows of scenes, or crops of patches."""
+    from swath.feed.windows import RecordFeed, WindowFeed
+
+    size, seed = config.data.window, config.training.seed
+    if config.data.patches:
+        return RecordFeed(data.cubes, data.contract, size, seed=seed)
+    return WindowFeed(
+        data.cubes, data.contract, size, seed=seed, allowed=data.areas, min_valid=config.data.min_valid
+    )
+
+
+def held_out_batch(data: Pretraining) -> CubeBatch | None:
+    """The places held out, as large as the smallest of them, or None."""
+    from swath.feed.windows import RecordFeed
+
+    if not data.held_out:
+        return None
+    side = min(min(cube.shape[2:]) for cube in data.held_out)
+    return RecordFeed(data.held_out, data.contract, side, seed=0).take(0, len(data.held_out))
+
+
+def held_out_loss(objective: nn.Module, batch: CubeBatch, seed: int, draws: int = 4) -> float:
+    """The loss on some places, over several masks: always the same ones."""
+    from swath.training.module import run_objective
+
+    outputs = [run_objective(objective, batch, seed=seed, first=i * len(batch.ids)) for i in range(draws)]
+    return sum(float(out.loss) for out in outputs) / draws
+
+
+def provenance(config: PretrainConfig, data: Pretraining, result: FitResult) -> dict[str, Any]:
+    """Where the weights come from."""
+    import torch
+
+    import swath
+
+    return {
+        "made_by": f"swath {swath.__version__}, torch {torch.__version__}",
+        "recipe": "pretrain",
+        "data": [Path(cube.source).name for cube in data.cubes],
+        "steps": result.steps,
+        "batch_size": config.training.batch_size * config.training.accumulate,
+        "seed": config.training.seed,
+        "precision": result.precision.name,
+        "mask_ratio": config.mask.ratio,
+    }

@@ -1,0 +1,194 @@
+"""The page about a run: its curve, what it reconstructs or scores, and the command that repeats it."""
+
+from __future__ import annotations
+
+import shlex
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import numpy.typing as npt
+
+from swath.errors import InputError
+from swath.report import figures
+from swath.report.html import Page
+from swath.training.module import run_objective
+
+if TYPE_CHECKING:
+    from torch import nn
+
+    from swath.cube import CubeBatch
+    from swath.training.run import FitResult
+    from swath.verbs.finetune import FinetuneConfig
+    from swath.verbs.pretrain import PretrainConfig
+    from swath.verbs.scene_data import Labelled
+    from swath.weights.transfer import TransferReport
+
+EXAMPLES = "reconstructions.npz"
+
+
+@dataclass(frozen=True, eq=False)
+class Examples:
+    """Reconstructions of places held out, of the first date, in what the network eats.
+
+    Attributes:
+        original, reconstructed: [B,C,H,W].
+        hidden, valid: bool [B,C,H,W].
+        bands: C names.
+        places: B names.
+    """
+
+    original: npt.NDArray[np.float32]
+    reconstructed: npt.NDArray[np.float32]
+    hidden: npt.NDArray[np.bool_]
+    valid: npt.NDArray[np.bool_]
+    bands: tuple[str, ...]
+    places: tuple[str, ...]
+
+    def save(self, path: Path) -> None:
+        """Keeps them beside the run's weights."""
+        from swath.files import atomic
+
+        with atomic(path) as temporary, temporary.open("wb") as file:
+            np.savez_compressed(file, **vars(self))
+
+    @classmethod
+    def load(cls, path: Path) -> Examples:
+        """Back from the disk."""
+        try:
+            with np.load(path) as data:
+                arrays = {name: data[name] for name in data.files}
+        except (OSError, ValueError) as err:
+            raise InputError(f"cannot be read ({err})", where=path, mend="run the pretraining again") from err
+        names = {key: tuple(str(x) for x in arrays.pop(key)) for key in ("bands", "places")}
+        return cls(**arrays, **names)
+
+    def figure(self, place: int, bands: Sequence[str] = ()) -> bytes:
+        """Seen, reconstructed and original of some bands (all, if none is named)."""
+        chosen = [self.bands.index(b) for b in bands] or list(range(len(self.bands)))
+        return figures.reconstruction(
+            self.original[place][chosen],
+            self.reconstructed[place][chosen],
+            self.hidden[place][chosen],
+            [self.bands[i] for i in chosen],
+            self.valid[place][chosen],
+        )
+
+
+def examples(objective: nn.Module, batch: CubeBatch, seed: int) -> Examples:
+    """Runs an objective on some places with the masks of `seed`."""
+    import torch
+
+    from swath.feed.normalise import normalise
+
+    training = objective.training
+    objective.eval()
+    with torch.no_grad():
+        out = run_objective(objective, batch, seed=seed)
+    objective.train(training)
+    assert out.reconstruction is not None and out.mask is not None
+    return Examples(
+        normalise(batch)[:, 0].numpy(),
+        out.reconstruction[:, 0].float().cpu().numpy(),
+        out.mask[:, 0].cpu().numpy(),
+        batch.valid[:, 0].numpy(),
+        tuple(b.name for b in batch.bands),
+        tuple(Path(name.split("@")[0]).name for name in batch.ids),
+    )
+
+
+def loss_lines(records: Iterable[Mapping[str, Any]]) -> dict[str, list[tuple[float, float]]]:
+    """Training loss, smoothed over ten logged steps, and what the validation measured of it."""
+    steps = [(r["step"], r["loss"]) for r in records if r.get("loss") is not None]
+    values = [v for _, v in steps]
+    smooth = [float(np.mean(values[max(0, i - 9) : i + 1])) for i in range(len(values))]
+    lines = {"training": [(float(s), v) for (s, _), v in zip(steps, smooth, strict=True)]}
+    held = [
+        (float(r["step"]), float(r["validation"]["held_out_loss"]))
+        for r in records
+        if "held_out_loss" in r.get("validation", {})
+    ]
+    if held:
+        lines["places held out"] = held
+    return lines
+
+
+def score_lines(records: Iterable[Mapping[str, Any]]) -> dict[str, list[tuple[float, float]]]:
+    """What the validation measured, by name."""
+    lines: dict[str, list[tuple[float, float]]] = {}
+    for r in records:
+        for name, value in r.get("validation", {}).items():
+            lines.setdefault(name.replace("_", " "), []).append((float(r["step"]), float(value)))
+    return lines
+
+
+def command(verb: str, folder: Path) -> str:
+    """The command that repeats a run from its own config."""
+    config = shlex.quote(str(folder / "config.yaml"))
+    return f"swath {verb} {config} --run.folder {shlex.quote(str(folder) + '-again')}"
+
+
+def pretraining_page(
+    folder: Path,
+    config: PretrainConfig,
+    objective: nn.Module,
+    held: CubeBatch | None,
+    result: FitResult,
+    parameters: int,
+) -> Path:
+    """Writes report.html, and the reconstructions beside it."""
+    page = Page(f"Pretraining of {config.model.system}", f"`{folder}`")
+    page.section("The run").facts(
+        {
+            "parameters": f"{parameters:,}",
+            "steps": result.steps,
+            "last loss": f"{result.loss:.4f}",
+            "samples/s": f"{result.samples_per_second:.0f}",
+            "precision": result.precision.name,
+        }
+    )
+    page.figure(figures.curves(loss_lines(result.records)), "Loss, mean of the last ten logged steps.")
+    if held is not None:
+        shown = examples(objective, held, config.training.seed)
+        shown.save(folder / EXAMPLES)
+        page.section("Reconstructions", "Places that training never saw; hidden parts in blue.")
+        for i, place in enumerate(shown.places):
+            page.figure(shown.figure(i), f"{place}, band by band, each stretched by the original's own range.")
+    page.section("Again").code(command("pretrain", folder))
+    return page.write(folder / "report.html")
+
+
+def finetuning_page(
+    folder: Path,
+    config: FinetuneConfig,
+    data: Labelled,
+    result: FitResult,
+    parameters: int,
+    transferred: TransferReport | None,
+) -> Path:
+    """Writes report.html."""
+    start = "from scratch" if transferred is None else f"from `{config.weights}`"
+    page = Page(f"Fine-tuning of {config.model.system}", f"`{folder}`, {start}")
+    page.section("The run").facts(
+        {
+            "parameters": f"{parameters:,}",
+            "best step": f"{result.step} of {result.steps}",
+            **{name.replace("_", " "): f"{value:.3f}" for name, value in result.metrics.items()},
+            "samples/s": f"{result.samples_per_second:.0f}",
+        }
+    )
+    if transferred is not None:
+        page.text("What became of the pretrained tensors:").code(str(transferred))
+    page.figure(figures.curves(loss_lines(result.records)), "Training loss, mean of the last ten logged steps.")
+    page.figure(
+        figures.curves(score_lines(result.records), y="score"), "Scores on the validation block; the best step is kept."
+    )
+    first, last = data.split.columns["validation"]
+    page.notes(
+        f"Learned from columns {data.split.columns['west'][0]} to {data.split.columns['west'][1] - 1}, selected on "
+        f"{first} to {last - 1}; columns from {data.split.columns['east'][0]} on were never seen."
+    )
+    page.section("Again").code(command("finetune", folder))
+    return page.write(folder / "report.html")

@@ -1,0 +1,194 @@
+"""From files to what training eats: cubes through a contract, labels on their grid, parts of a scene."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import numpy.typing as npt
+
+from swath.contract import BandSpec, InputContract, Normalisation
+from swath.cube import BoolArray, Cube
+from swath.data.legend import LandClass, check_legend
+from swath.data.spec import DEMO_PREFIX, SceneSpec
+from swath.data.splits import ColumnSplit, column_split
+from swath.errors import ConfigError, InputError
+from swath.verbs.options import LabelledData, NormaliseOptions, PixelData
+
+DEMO_PATCHES = "demo:bigearthnet"
+
+
+def read_scene(spec: SceneSpec) -> Cube:
+    """A whole scene in memory, with its statistics."""
+    from swath.data.raster import open_scene
+
+    with open_scene(spec) as scene:
+        cube = scene.read_all()
+    if not cube.valid.any():
+        raise InputError("holds no valid pixel", where=cube.source, mend="check its no-data value")
+    return cube
+
+
+def read_patches(folder: str) -> list[Cube]:
+    """BigEarthNet-S2 patches in the order of their names; each carries its own statistics."""
+    from swath.data.demo import open_demo_bigearthnet
+    from swath.data.layouts.bigearthnet import read_patch
+
+    if folder == DEMO_PATCHES:
+        return [sample.cube for sample in open_demo_bigearthnet()]
+    root = Path(folder)
+    if not root.is_dir():
+        raise InputError("no such folder", where=root, mend=f"give a folder of patches, or {DEMO_PATCHES}")
+    found = sorted(p for p in root.iterdir() if p.is_dir() and not p.name.startswith("."))
+    if not found:
+        raise InputError("holds no patch folders", where=root, mend="give the folder that holds them")
+    return [read_patch(p).cube for p in found]
+
+
+def contract_of(
+    cubes: Sequence[Cube], normalise: NormaliseOptions, window: int, *, dates: int | None = None
+) -> InputContract:
+    """The contract that cubes of one kind fulfil as they are: the first one's bands, unit and pixel size.
+
+    Args:
+        cubes: to be converted with it; whatever of them does not fit is refused then.
+        normalise: how values are scaled.
+        window: side of the training windows.
+        dates: the only number of dates; None: any.
+    """
+    first = cubes[0]
+    encodings = {encoding for row in first.encodings for encoding in row}
+    units = sorted({encoding.unit for encoding in encodings})
+    if len(units) > 1:
+        raise InputError(f"mixes units: {', '.join(units)}", where=first.source, mend="choose bands of one unit")
+    return InputContract(
+        tuple(BandSpec(band) for band in first.bands),
+        first.encodings[0][0],
+        Normalisation(normalise.kind, normalise.scope),
+        gsd=first.gsd,
+        size=(window, window),
+        min_dates=dates or 1,
+        max_dates=dates,
+    )
+
+
+@dataclass(frozen=True, eq=False)
+class Pretraining:
+    """What a pretraining run learns from and is looked at with.
+
+    Attributes:
+        contract: of the input.
+        cubes: converted, to learn from.
+        areas: per cube, where windows may lie; None: anywhere.
+        held_out: converted cubes of places that are never learned from.
+    """
+
+    contract: InputContract
+    cubes: tuple[Cube, ...]
+    areas: tuple[BoolArray | None, ...]
+    held_out: tuple[Cube, ...]
+
+
+def read_pretraining(data: PixelData) -> Pretraining:
+    """Reads, converts and divides what `data` names."""
+    if data.patches:
+        return _from_patches(data)
+    cubes = [read_scene(spec) for spec in data.scenes]
+    contract = contract_of(cubes, data.normalise, data.window, dates=_only_date(cubes))
+    converted = [contract.convert(cube) for cube in cubes]
+    boxes = [_box(text, converted[0]) for text in data.hold_out]
+    held_out = [converted[0].window(*box) for box in boxes]
+    areas: list[BoolArray | None] = []
+    for i, cube in enumerate(converted):
+        area = np.ones(cube.shape[2:], np.bool_)
+        if data.columns:
+            area[:, : data.columns[0]] = False
+            area[:, data.columns[1] :] = False
+        for row, col, height, width in boxes if i == 0 else ():
+            area[row : row + height, col : col + width] = False
+        areas.append(None if area.all() else area)
+    return Pretraining(contract, tuple(converted), tuple(areas), tuple(held_out))
+
+
+def _from_patches(data: PixelData) -> Pretraining:
+    cubes = read_patches(data.patches)
+    contract = contract_of(cubes, data.normalise, data.window, dates=_only_date(cubes))
+    converted = [contract.convert(cube) for cube in cubes]
+    names = [Path(cube.source).name for cube in converted]
+    missing = [name for name in data.hold_out if name not in names]
+    if missing:
+        raise ConfigError(
+            f"there is no patch {missing[0]}", where="data.hold_out", mend=f"name some of {', '.join(names)}"
+        )
+    kept = [c for c, name in zip(converted, names, strict=True) if name not in data.hold_out]
+    held = [c for c, name in zip(converted, names, strict=True) if name in data.hold_out]
+    if not kept:
+        raise ConfigError("every patch is held out", where="data.hold_out", mend="hold out fewer")
+    return Pretraining(contract, tuple(kept), (None,) * len(kept), tuple(held))
+
+
+def _only_date(cubes: Sequence[Cube]) -> int | None:
+    return 1 if all(cube.shape[0] == 1 for cube in cubes) else None
+
+
+def _box(text: str, cube: Cube) -> tuple[int, int, int, int]:
+    mend = "write row,column,height,width in pixels inside the first scene"
+    try:
+        row, col, height, width = (int(part) for part in text.split(","))
+    except ValueError:
+        raise ConfigError(f"'{text}' is no box", where="data.hold_out", mend=mend) from None
+    _, _, h, w = cube.shape
+    if row < 0 or col < 0 or height < 1 or width < 1 or row + height > h or col + width > w:
+        raise ConfigError(f"'{text}' is not inside {h}x{w} pixels", where="data.hold_out", mend=mend)
+    return row, col, height, width
+
+
+@dataclass(frozen=True, eq=False)
+class Labelled:
+    """A scene with its labels, divided.
+
+    Attributes:
+        cube: as read, before any contract.
+        labels: class indices [H,W], IGNORE where unknown.
+        classes: in the order of the indices.
+        split: west, validation block, buffer and east.
+    """
+
+    cube: Cube
+    labels: npt.NDArray[np.int64]
+    classes: tuple[LandClass, ...]
+    split: ColumnSplit
+
+
+def legend(labels: str, classes: Sequence[LandClass], where: str) -> tuple[LandClass, ...]:
+    """The classes of a label raster: those named, or those of an embedded one."""
+    from swath.data.demo import NC_CLASSES
+
+    if classes:
+        check_legend(classes, where)
+        return tuple(classes)
+    if labels.startswith(DEMO_PREFIX):
+        return NC_CLASSES
+    raise ConfigError(
+        "no classes are named", where=where, mend="give value, name and color of each class of the label raster"
+    )
+
+
+def read_labelled(data: LabelledData) -> Labelled:
+    """Reads a scene and its labels, and divides it by columns."""
+    from swath.data.labels import read_labels
+
+    cube = read_scene(data.scene)
+    if cube.grid is None:
+        raise InputError("has no grid to lay labels on", where=cube.source)
+    classes = legend(data.labels, data.classes, "data.classes")
+    labels = read_labels(data.labels, cube.grid, classes, ignore=data.ignore, scene=cube.source)
+    split = column_split(
+        *cube.shape[2:],
+        window=data.window,
+        validation=data.validation or None,
+        east_start=data.east_start or None,
+    )
+    return Labelled(cube, labels, classes, split)
