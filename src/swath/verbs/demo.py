@@ -18,6 +18,7 @@ from swath.errors import ConfigError, OutputError
 from swath.verbs.config import load_config
 
 if TYPE_CHECKING:
+    from swath.cube import BoolArray
     from swath.report.table import Table
     from swath.tasks.metrics import Scores
     from swath.verbs.scene_data import Labelled
@@ -129,8 +130,7 @@ def run(config: DemoConfig) -> DemoResult:
     Raises:
         SwathError: in one line; an earlier demo is left alone unless told otherwise.
     """
-    from swath.report.table import Table
-    from swath.verbs import demo_page
+    from swath.verbs.demo_page import write_page
     from swath.verbs.options import LabelledData
     from swath.verbs.scene_data import read_labelled
 
@@ -145,7 +145,7 @@ def run(config: DemoConfig) -> DemoResult:
         _one_seed(config, folder, seed, data, scores, steps)
     table: Table = make_table(config, scores, data)
     table_path = table.write_json(folder / "table.json")
-    report = demo_page.write(folder, config, data, table, scores, steps.commands)
+    report = write_page(folder, config, data, table, scores, steps.commands)
     table.print()
     return DemoResult(str(folder / "map.tif"), str(report), str(table_path), time.monotonic() - began)
 
@@ -155,7 +155,9 @@ def _open(folder: Path, overwrite: bool) -> None:
         raise OutputError("is a file", where=folder, mend="give another --output")
     if folder.is_dir() and any(folder.iterdir()):
         if not overwrite:
-            raise OutputError("exists and is not empty", where=folder, mend="give another --output, or --overwrite true")
+            raise OutputError(
+                "exists and is not empty", where=folder, mend="give another --output, or --overwrite true"
+            )
         # Only what a demo made: a folder named by mistake must not lose anything else.
         made = [p for p in folder.iterdir() if p.name in _MADE or p.name.startswith("seed-")]
         for path in made:
@@ -220,7 +222,11 @@ def _one_seed(
         step("pretrain", [recipe], options(recipe, "pretrain-spectralgpt"))
     if config.full:
         west = {"data.columns": list(data.split.columns["west"]), "data.hold_out": []}
-        step("pretrain", ["demo-pretrain-st-swin"], options("demo-pretrain-st-swin", "pretrain-st-swin-west", west))
+        step(
+            "pretrain",
+            ["demo-pretrain-st-swin"],
+            options("demo-pretrain-st-swin", "pretrain-st-swin-west", west),
+        )
     for row in (*ROWS, *(FULL_ROWS if config.full else ()), *SPARSE_ROWS):
         more: dict[str, Any] = {}
         if row.pretrained:
@@ -263,6 +269,8 @@ def _score_map(path: Path, data: Labelled) -> Scores:
 
 
 def _score_forest(seed: int, sides: tuple[int, ...], labels: str, data: Labelled) -> Scores:
+    import numpy as np
+
     from swath.baselines.forest import ForestOptions, forest_map
     from swath.data.labels import read_labels
     from swath.verbs.evaluate import score
@@ -272,7 +280,7 @@ def _score_forest(seed: int, sides: tuple[int, ...], labels: str, data: Labelled
     # The same pixels that the networks learn from and select on: a forest has nothing to select.
     train = data.split.west | data.split.validation
     mapped = forest_map(data.cube, known, train, ForestOptions(sides, seed=seed))
-    whole = data.cube.valid.all(axis=(0, 1))
+    whole: BoolArray = np.asarray(data.cube.valid.all(axis=(0, 1)))
     return score(mapped, data.labels, whole, data.split.columns["east"], _names(data))
 
 
@@ -289,7 +297,10 @@ def make_table(config: DemoConfig, scores: Mapping[str, list[Scores]], data: Lab
     rows = [
         tables.Row(
             titles[key][0],
-            {name: [s.summary()[name] for s in scores[key]] for name in ("overall_accuracy", "macro_f1", "miou")},
+            {
+                name: [s.summary()[name] for s in scores[key]]
+                for name in ("overall_accuracy", "macro_f1", "miou")
+            },
             titles[key][1],
         )
         for key in sorted(scores, key=lambda k: titles[k][0])
@@ -311,7 +322,9 @@ def make_table(config: DemoConfig, scores: Mapping[str, list[Scores]], data: Lab
     if config.seeds == 1:
         notes.append("One seed: differences of a few hundredths are within the spread between seeds.")
     if config.quick:
-        notes.insert(0, "QUICK RUN: a few training steps, to see that everything runs. The scores mean nothing.")
+        notes.insert(
+            0, "QUICK RUN: a few training steps, to see that everything runs. The scores mean nothing."
+        )
     metrics = (
         tables.Metric("overall_accuracy", "overall accuracy"),
         tables.Metric("macro_f1", "macro F1"),

@@ -26,7 +26,7 @@ FALSE_COLOUR = ("B4", "B3", "B2")
 SWIR_COLOUR = ("B5", "B4", "B3")
 
 
-def write(
+def write_page(
     folder: Path,
     config: DemoConfig,
     data: Labelled,
@@ -47,13 +47,11 @@ def write(
     _reconstructions(page, home)
     _training(page, home, config)
     page.section("Repeat it", "Each step alone, as the demo ran it:")
-    page.code([_relative(command) for command in commands])
-    page.text("All of it: `make demo`, or `swath demo`. Where the data come from: `swath/demo_data/ATTRIBUTION.md`.")
+    page.code(commands)
+    page.text(
+        "All of it: `make demo`, or `swath demo`. Where the data come from: `swath/demo_data/ATTRIBUTION.md`."
+    )
     return page.write(folder / "report.html")
-
-
-def _relative(command: str) -> str:
-    return command
 
 
 def _results(

@@ -46,7 +46,9 @@ class EvaluateConfig:
     def __post_init__(self) -> None:
         check_columns(self.columns, "columns")
         if not 1 <= self.min_coverage <= 100:
-            raise ConfigError(f"is {self.min_coverage}", where="min_coverage", mend="give a percentage of 1 to 100")
+            raise ConfigError(
+                f"is {self.min_coverage}", where="min_coverage", mend="give a percentage of 1 to 100"
+            )
 
 
 @dataclass(frozen=True)
@@ -94,7 +96,9 @@ def run(config: EvaluateConfig) -> EvaluateResult:
     values, known, coverage, grid = read_map(config.map)
     labels = read_labels(config.labels, grid, classes, ignore=config.ignore, scene=config.map)
     predicted = to_indices(values, known, classes, where=config.map)
-    scores = score(predicted, labels, coverage >= config.min_coverage, config.columns, tuple(c.name for c in classes))
+    scores = score(
+        predicted, labels, coverage >= config.min_coverage, config.columns, tuple(c.name for c in classes)
+    )
     data = scores.to_dict()
     if config.output:
         with atomic(config.output) as temporary:

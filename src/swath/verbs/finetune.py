@@ -56,7 +56,9 @@ class FinetuneConfig:
     model: ModelOptions = field(default_factory=lambda: ModelOptions("st_swin_unet"))
     loss: LossOptions = field(default_factory=LossOptions)
     training: TrainConfig = field(
-        default_factory=lambda: TrainConfig(decay_rule="finetune", monitor="overall_accuracy", validate_every=100)
+        default_factory=lambda: TrainConfig(
+            decay_rule="finetune", monitor="overall_accuracy", validate_every=100
+        )
     )
 
 
@@ -170,7 +172,9 @@ def run(config: FinetuneConfig) -> FinetuneResult:
 
     folder = open_run(config.run.folder, resume=config.run.resume, overwrite=config.run.overwrite)
     (folder.path / "config.yaml").write_text(dump_config(config, verb="finetune"), "utf-8")
-    result = fit(task, feed, config.training, folder, validate=validate, title=f"fine-tune {config.model.system}")
+    result = fit(
+        task, feed, config.training, folder, validate=validate, title=f"fine-tune {config.model.system}"
+    )
     if result.interrupted:
         raise SwathError(
             f"stopped at step {result.steps} of {config.training.steps}",
@@ -209,7 +213,9 @@ def contract_of_weights(source: Loaded, window: int) -> InputContract:
     from swath.errors import WeightsError
 
     if source.meta.contract is None:
-        raise WeightsError("say nothing of their input", where=source.path, mend="use weights with a contract")
+        raise WeightsError(
+            "say nothing of their input", where=source.path, mend="use weights with a contract"
+        )
     return replace(source.meta.contract, size=(window, window))
 
 
@@ -261,7 +267,9 @@ def provenance(
         "made_by": f"swath {swath.__version__}, torch {torch.__version__}",
         "recipe": "finetune",
         "data": Path(data.cube.source).name,
-        "labels": config.data.labels if config.data.labels.startswith("demo:") else Path(config.data.labels).name,
+        "labels": config.data.labels
+        if config.data.labels.startswith("demo:")
+        else Path(config.data.labels).name,
         "never_seen": f"columns from {data.split.columns['east'][0]} on",
         "step": result.step,
         "batch_size": config.training.batch_size * config.training.accumulate,

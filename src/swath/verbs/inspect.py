@@ -83,13 +83,15 @@ def _presets() -> list[tuple[str, str]]:
 
 
 def _scene(config: InspectConfig) -> list[tuple[str, str]]:
-    from swath.data.raster import open_scene
     from swath.cube import UNITS
+    from swath.data.raster import open_scene
     from swath.data.spec import SceneSpec
 
     unit = next((u for u in UNITS if u == config.unit), None)
     if config.unit and unit is None:
-        raise ConfigError(f"unknown unit '{config.unit}'", where="unit", mend=f"use one of {', '.join(UNITS)}")
+        raise ConfigError(
+            f"unknown unit '{config.unit}'", where="unit", mend=f"use one of {', '.join(UNITS)}"
+        )
     spec = SceneSpec(
         config.file,
         sensor=config.sensor or None,

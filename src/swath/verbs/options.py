@@ -64,7 +64,9 @@ class PixelData:
     def __post_init__(self) -> None:
         if bool(self.scenes) == bool(self.patches):
             raise ConfigError(
-                "data names neither scenes nor patches" if not self.scenes else "data names scenes and patches",
+                "data names neither scenes nor patches"
+                if not self.scenes
+                else "data names scenes and patches",
                 where="data",
                 mend="give one of data.scenes and data.patches",
             )

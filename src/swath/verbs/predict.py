@@ -99,7 +99,11 @@ def run(config: PredictConfig) -> PredictResult:
     precision = choose_precision(config.precision, device)
     network = build_loaded(loaded).to(device).eval()
     with open_scene(config.input) as scene:
-        tags = {"MODEL": loaded.meta.architecture, "WEIGHTS_SHA256": loaded.sha256, "LICENCE": loaded.meta.licence}
+        tags = {
+            "MODEL": loaded.meta.architecture,
+            "WEIGHTS_SHA256": loaded.sha256,
+            "LICENCE": loaded.meta.licence,
+        }
         sink = CogSink(
             config.output,
             scene.grid,
@@ -159,9 +163,7 @@ def turned(network: nn.Module) -> WindowNetwork:
     """The network's mean probabilities, as logits, over the eight ways to turn and flip square windows."""
     import torch
 
-    def call(
-        pixels: Tensor, valid: Tensor, days: Tensor | None, wavelengths: tuple[float, ...]
-    ) -> Tensor:
+    def call(pixels: Tensor, valid: Tensor, days: Tensor | None, wavelengths: tuple[float, ...]) -> Tensor:
         total: Any = 0.0
         for flip in (False, True):
             for quarter in range(4):

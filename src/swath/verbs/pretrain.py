@@ -99,6 +99,8 @@ def run(config: PretrainConfig) -> PretrainResult:
     Raises:
         SwathError: in one line, if the data, the options or the folder do not fit.
     """
+    import torch
+
     from swath.errors import SwathError
     from swath.rng import derive
     from swath.training.folder import open_run
@@ -107,8 +109,6 @@ def run(config: PretrainConfig) -> PretrainResult:
     from swath.verbs.scene_data import read_pretraining
     from swath.weights.build import meta_for
     from swath.weights.file import save
-
-    import torch
 
     data = read_pretraining(config.data)
     torch.manual_seed(derive(config.training.seed, "initialise"))
@@ -139,7 +139,9 @@ def run(config: PretrainConfig) -> PretrainResult:
         )
     network: Any = objective.network
     parameters = sum(p.numel() for p in network.parameters())
-    meta = meta_for(network, contract=data.contract, provenance=provenance(config, data, result), licence="Apache-2.0")
+    meta = meta_for(
+        network, contract=data.contract, provenance=provenance(config, data, result), licence="Apache-2.0"
+    )
     save(folder.weights, network, meta)
     numbers = result.metrics
     report = run_report.pretraining_page(folder.path, config, objective, held, result, parameters)

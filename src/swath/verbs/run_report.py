@@ -59,11 +59,12 @@ class Examples:
         """Back from the disk."""
         try:
             with np.load(path) as data:
-                arrays = {name: data[name] for name in data.files}
+                arrays: dict[str, Any] = {name: data[name] for name in data.files}
         except (OSError, ValueError) as err:
             raise InputError(f"cannot be read ({err})", where=path, mend="run the pretraining again") from err
-        names = {key: tuple(str(x) for x in arrays.pop(key)) for key in ("bands", "places")}
-        return cls(**arrays, **names)
+        for key in ("bands", "places"):
+            arrays[key] = tuple(str(x) for x in arrays[key])
+        return cls(**arrays)
 
     def figure(self, place: int, bands: Sequence[str] = ()) -> bytes:
         """Seen, reconstructed and original of some bands (all, if none is named)."""
@@ -155,7 +156,9 @@ def pretraining_page(
         shown.save(folder / EXAMPLES)
         page.section("Reconstructions", "Places that training never saw; hidden parts in blue.")
         for i, place in enumerate(shown.places):
-            page.figure(shown.figure(i), f"{place}, band by band, each stretched by the original's own range.")
+            page.figure(
+                shown.figure(i), f"{place}, band by band, each stretched by the original's own range."
+            )
     page.section("Again").code(command("pretrain", folder))
     return page.write(folder / "report.html")
 
@@ -181,9 +184,12 @@ def finetuning_page(
     )
     if transferred is not None:
         page.text("What became of the pretrained tensors:").code(str(transferred))
-    page.figure(figures.curves(loss_lines(result.records)), "Training loss, mean of the last ten logged steps.")
     page.figure(
-        figures.curves(score_lines(result.records), y="score"), "Scores on the validation block; the best step is kept."
+        figures.curves(loss_lines(result.records)), "Training loss, mean of the last ten logged steps."
+    )
+    page.figure(
+        figures.curves(score_lines(result.records), y="score"),
+        "Scores on the validation block; the best step is kept.",
     )
     first, last = data.split.columns["validation"]
     page.notes(

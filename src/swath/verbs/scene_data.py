@@ -62,7 +62,9 @@ def contract_of(
     encodings = {encoding for row in first.encodings for encoding in row}
     units = sorted({encoding.unit for encoding in encodings})
     if len(units) > 1:
-        raise InputError(f"mixes units: {', '.join(units)}", where=first.source, mend="choose bands of one unit")
+        raise InputError(
+            f"mixes units: {', '.join(units)}", where=first.source, mend="choose bands of one unit"
+        )
     return InputContract(
         tuple(BandSpec(band) for band in first.bands),
         first.encodings[0][0],
@@ -172,7 +174,9 @@ def legend(labels: str, classes: Sequence[LandClass], where: str) -> tuple[LandC
     if labels.startswith(DEMO_PREFIX):
         return NC_CLASSES
     raise ConfigError(
-        "no classes are named", where=where, mend="give value, name and color of each class of the label raster"
+        "no classes are named",
+        where=where,
+        mend="give value, name and color of each class of the label raster",
     )
 
 
