@@ -263,6 +263,56 @@ def test_a_column_of_invalid_tokens_never_speaks() -> None:
     same(model(pixels, valid)[..., :16], model(pixels[..., :16]))
 
 
+# --- run by other means
+
+
+def test_bfloat16_stays_close() -> None:
+    model = STSwinUNet(STSwinUNetConfig(TINY, classes=2, stem_skip=True)).eval()
+    pixels, valid = torch.randn(2, 2, 3, 16, 16), torch.rand(2, 2, 3, 16, 16) > 0.3
+    valid[0, 1] = False
+    logits = model(pixels, valid)
+    with torch.autocast("cpu", torch.bfloat16):
+        rough = model(pixels, valid)
+    rough.float().sum().backward()
+    torch.testing.assert_close(rough.float(), logits, atol=0.1, rtol=0.1)
+
+
+def test_two_runs_are_bit_equal() -> None:
+    pixels, valid = draw(3, 2, 3, 16, 20), torch.rand(3, 2, 3, 16, 20) > 0.3
+    valid[0, 1] = False
+    model = unet(stem_skip=True, collapse="last")
+    torch.use_deterministic_algorithms(True)
+    try:
+        first, second = (gradients(model, weigh(model(pixels, valid))) for _ in range(2))
+    finally:
+        torch.use_deterministic_algorithms(False)
+    assert all(torch.equal(a, b) for a, b in zip(first, second, strict=True))
+
+
+@pytest.mark.slow
+@pytest.mark.filterwarnings("ignore::DeprecationWarning")
+def test_one_date_compiles_to_one_graph() -> None:
+    model = STSwinUNet(STSwinUNetConfig(replace(TINY, depths=(1, 2), heads=(1, 2)), classes=2)).eval()
+    pixels, valid = torch.randn(2, 1, 3, 20, 36), torch.ones(2, 1, 3, 20, 36, dtype=torch.bool)
+    valid[..., :13] = False
+    compiled = torch.compile(model, backend="aot_eager", fullgraph=True)
+    for ok in (None, valid):
+        torch.testing.assert_close(compiled(pixels, ok), model(pixels, ok), atol=1e-5, rtol=1e-5)
+
+
+def test_the_stem_tells_pixels_of_one_token_apart() -> None:
+    """Behind the plain head a token's pixels are one linear layer of one vector; the stem sees each pixel."""
+    pixels = draw(1, 1, 3, 8, 8)
+    moved = pixels.clone()
+    moved[0, 0, :, 1, 1] += 1.0
+    model = unet(stem_skip=True)
+    assert model.stem is not None
+    x = draw(1, 1, 8, 8, 8)
+    change = (model.stem(x, moved, None) - model.stem(x, pixels, None)).abs().amax(dim=(0, 1, 4))
+    assert change[1, 1] > 0
+    assert not change[6:].any() and not change[:, 6:].any()
+
+
 # --- configs and presets
 
 

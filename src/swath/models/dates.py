@@ -61,7 +61,7 @@ def group_by_dates(valid: Tensor | None) -> list[DateGroup] | None:
     counts = held.sum(dim=1).clamp(min=1)
     order = torch.argsort(~held, dim=1, stable=True)  # the dates with data first, in their order
     groups = []
-    for n in counts.unique().tolist():
+    for n in torch.unique(counts).tolist():
         rows = (counts == n).nonzero()[:, 0]
         dates = order[rows, : int(n)]
         groups.append(DateGroup(rows.to(valid.device), dates.to(valid.device)))

@@ -74,6 +74,8 @@ class PatchEmbed3D(nn.Module):
         if valid is None:
             return tokens, None
         held = cut_patches(pad_pixels(valid, self.patch), self.patch).flatten(4).any(dim=-1)
+        if torch.compiler.is_compiling():
+            return tokens, held  # a look at the values would cut the graph in two
         # One wait for the device buys the whole network the cheaper form without key masks.
         return tokens, None if bool(held.all()) else held
 

@@ -167,17 +167,18 @@ def plan_windows(
 
 
 def _kept(build: Callable[..., Tensor | None]) -> Callable[..., Tensor | None]:
-    """Keeps what was built per argument; built outside inference mode, so training may reuse it.
-
-    A compiler sees a constant: the arguments are plain numbers and a device.
-    """
+    """Keeps what was built, per argument; built outside inference mode, so that training may reuse it."""
 
     @lru_cache(maxsize=128)
     def keep(*args: object) -> Tensor | None:
         with torch.inference_mode(False), torch.no_grad():
             return build(*args)
 
-    return keep
+    def look(*args: object) -> Tensor | None:
+        # A compiler cannot see through the cache; these few small integers cost it nothing to build again.
+        return build(*args) if torch.compiler.is_compiling() else keep(*args)
+
+    return look
 
 
 def _build_index(window: Size, table: Size, bias_slice: BiasSlice, device: torch.device) -> Tensor:
