@@ -269,7 +269,7 @@ def make_plan(
     The default stride is the largest power of two up to three quarters of the window: neighbouring windows
     then overlap by a quarter to a bit over a half, and strides divide blocks, so that block borders cost one
     more window and no fraction. The default block is the smallest multiple of 512 (4096 at most) with 10 % of
-    extra windows or fewer, or the smallest that holds the whole scene.
+    extra windows or fewer in a large scene.
 
     Raises:
         ConfigError: a number that does not fit the others.
@@ -278,9 +278,15 @@ def make_plan(
         # Never so far apart that trimming would leave gaps.
         side = max(1, min(min(window) * 3 // 4, min(window) - 2 * trim))
         overlap = min(window) - (1 << (side.bit_length() - 1))
-    sides = range(2 * TILE, LARGEST_BLOCK + 1, 2 * TILE) if block is None else [block]
-    plans = (Plan(height, width, window, overlap, trim, side) for side in sides)
-    for plan in plans:
-        if plan.extra <= HALO_SHARE:
+    return Plan(
+        height, width, window, overlap, trim, _block_for(window, overlap, trim) if block is None else block
+    )
+
+
+def _block_for(window: tuple[int, int], overlap: int, trim: int) -> int:
+    """The default block. It does not depend on the scene, and so neither does the memory a scene takes."""
+    for block in range(2 * TILE, LARGEST_BLOCK + 1, 2 * TILE):
+        # Eight by eight blocks stand for any large scene.
+        if Plan(8 * block, 8 * block, window, overlap, trim, block).extra <= HALO_SHARE:
             break
-    return plan
+    return block
