@@ -24,8 +24,8 @@ def evaluate_objective(
     seed: int = 0,
     precision: Precision | None = None,
 ) -> dict[str, float]:
-    """The loss and its parts over batches (places held out of pretraining); a sample has the same mask at every
-    call, of its own.
+    """The loss and its parts over batches (places held out of pretraining); a sample has a mask of its own,
+    the same at every call.
 
     Args:
         objective: from `swath.pretraining`, or a task; its mode is put back afterwards.
