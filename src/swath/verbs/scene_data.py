@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
 import numpy.typing as npt
 
 from swath.contract import BandSpec, InputContract, Normalisation
-from swath.cube import BoolArray, Cube
+from swath.cube import BoolArray, Cube, Sample
 from swath.data.legend import LandClass, check_legend
 from swath.data.spec import DEMO_PREFIX, SceneSpec
 from swath.data.splits import ColumnSplit, column_split
@@ -37,14 +37,19 @@ def read_patches(folder: str) -> list[Cube]:
     from swath.data.layouts.bigearthnet import read_patch
 
     if folder == DEMO_PATCHES:
-        return [sample.cube for sample in open_demo_bigearthnet()]
+        return [_named(sample) for sample in open_demo_bigearthnet()]
     root = Path(folder)
     if not root.is_dir():
         raise InputError("no such folder", where=root, mend=f"give a folder of patches, or {DEMO_PATCHES}")
     found = sorted(p for p in root.iterdir() if p.is_dir() and not p.name.startswith("."))
     if not found:
         raise InputError("holds no patch folders", where=root, mend="give the folder that holds them")
-    return [read_patch(p).cube for p in found]
+    return [_named(read_patch(p)) for p in found]
+
+
+def _named(sample: Sample) -> Cube:
+    """Its cube by the patch's name in place of its first file's, and with its own statistics."""
+    return replace(sample.cube, source=sample.id).with_statistics()
 
 
 def contract_of(
