@@ -42,6 +42,12 @@ REGISTRY: dict[str, Architecture] = {
     "spectralgpt_classifier": Architecture(
         "swath.models.spectralgpt", "SpectralGPTClassifier", "SpectralGPTClassifierConfig"
     ),
+    "spectralgpt_segmentation": Architecture(
+        "swath.models.spectralgpt_dense", "SpectralGPTSegmentation", "SpectralGPTSegmentationConfig"
+    ),
+    "spectralgpt_change": Architecture(
+        "swath.models.spectralgpt_dense", "SpectralGPTChange", "SpectralGPTChangeConfig"
+    ),
     "st_swin_mae": Architecture("swath.models.st_swin", "STSwinMAE", "STSwinConfig"),
     "st_swin_unet": Architecture("swath.models.st_swin", "STSwinUNet", "STSwinUNetConfig", held="map_config"),
     "unet": Architecture("swath.models.unet", "UNet", "UNetConfig"),
