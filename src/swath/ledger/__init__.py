@@ -1,0 +1,1 @@
+"""What equals what: fast and slow paths, ours and the published codes."""
