@@ -114,3 +114,21 @@ def test_targets_that_are_no_maps_stay(cube, contract):
 def test_a_share_outside_its_range_is_refused():
     with pytest.raises(ConfigError, match=r"band_dropout: 1\.0 is not in"):
         AugmentConfig(band_dropout=1.0)
+
+
+def test_radiometry_stretches_what_normalises_and_no_pixel(cube, contract):
+    from swath.feed.normalise import normalise
+
+    batch = make(cube, contract)
+    out = augment(batch, replace(NO_AUGMENT, radiometry=0.1), seed=3, first=0)
+    assert torch.equal(out.pixels, batch.pixels)
+    before, after = normalise(batch), normalise(out)
+    for b in range(3):
+        x, y = before[b, 0, 0][batch.valid[b, 0, 0]], after[b, 0, 0][batch.valid[b, 0, 0]]
+        factor = (y.max() - y.min()) / (x.max() - x.min())
+        assert torch.allclose(y, x * factor + (y[0] - x[0] * factor), atol=1e-4)
+        assert 0.5 < factor < 1.5
+    assert not torch.equal(after[0], after[1] - before[1] + before[0])
+    # One sample's stretch does not depend on its batch.
+    alone = augment(make(cube, contract, count=5), replace(NO_AUGMENT, radiometry=0.1), seed=3, first=0)
+    assert torch.equal(alone.gain[4], out.gain[4])

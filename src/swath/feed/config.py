@@ -20,6 +20,8 @@ class AugmentConfig:
         resized_crop: cut a part of this share of the area or more and resize it back bicubically; 0: off.
         band_dropout: probability that a band is marked invalid in all dates; one band always stays.
         date_dropout: probability that a date is marked invalid in all bands; one date always stays.
+        radiometry: each band of a sample is stretched and shifted by normal draws of this standard deviation,
+            in units of its normalised range: haze, season and calibration vary like that between places.
     """
 
     flips: bool = True
@@ -27,9 +29,10 @@ class AugmentConfig:
     resized_crop: float = 0.0
     band_dropout: float = 0.0
     date_dropout: float = 0.0
+    radiometry: float = 0.0
 
     def __post_init__(self) -> None:
-        for name in ("resized_crop", "band_dropout", "date_dropout"):
+        for name in ("resized_crop", "band_dropout", "date_dropout", "radiometry"):
             value = getattr(self, name)
             if not 0.0 <= value < 1.0:
                 raise ConfigError(f"{value} is not in [0, 1)", where=name, mend="give a share such as 0.2")
