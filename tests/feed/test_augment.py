@@ -57,7 +57,7 @@ def test_all_symmetries_come_about_equally_often(cube, contract, config, expecte
 
 def test_a_draw_depends_on_the_number_of_the_sample_alone(cube, contract):
     batch = make(cube, contract)
-    config = AugmentConfig(resized_crop=0.3, band_dropout=0.4, date_dropout=0.4)
+    config = AugmentConfig(resized_crop=0.3, band_dropout=0.4, date_dropout=0.4, radiometry=0.1)
     whole = augment(batch, config, seed=1, first=100)
     half = replace(
         batch,

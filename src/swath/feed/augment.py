@@ -25,7 +25,7 @@ class _Draw:
     crop: tuple[float, float, float, float] | None  # top, left, height, width as shares
     bands: tuple[bool, ...]  # kept
     dates: tuple[bool, ...]
-    stretch: npt.NDArray[np.float64]  # [2,C]: factor and shift of each band, once normalised
+    radiometry: npt.NDArray[np.float64]  # [2,C]: factor and shift of each band, once normalised
 
 
 def augment(batch: CubeBatch, config: AugmentConfig, *, seed: int, first: int) -> CubeBatch:
@@ -61,7 +61,7 @@ def augment(batch: CubeBatch, config: AugmentConfig, *, seed: int, first: int) -
     gain, bias = batch.gain, batch.bias
     if config.radiometry > 0:
         # (x * gain + bias) * factor + shift: no pixel is touched, only what normalises it.
-        stretch = torch.from_numpy(np.stack([d.stretch for d in draws])).to(gain)
+        stretch = torch.from_numpy(np.stack([d.radiometry for d in draws])).to(gain)
         gain, bias = gain * stretch[:, 0], bias * stretch[:, 0] + stretch[:, 1]
     return replace(batch, pixels=pixels, valid=valid, target=target, gain=gain, bias=bias)
 
@@ -72,7 +72,7 @@ def _draw(config: AugmentConfig, seed: int, number: int, t: int, c: int, square:
     flip, quarter, mirror = int(draw.integers(2)), int(draw.integers(4)), int(draw.integers(2))
     area, ratio, y, x = draw.random(4)
     bands, dates = draw.random(c), draw.random(t)
-    stretch = np.array([[1.0], [0.0]]) + config.radiometry * draw.standard_normal((2, c))
+    radiometry = np.array([[1.0], [0.0]]) + config.radiometry * draw.standard_normal((2, c))
     # A flip of columns and half a turn make both flips; with quarter turns, all eight symmetries.
     quarters = 2 * mirror if config.flips else 0
     if config.rotations:
@@ -85,7 +85,7 @@ def _draw(config: AugmentConfig, seed: int, number: int, t: int, c: int, square:
         height = min(1.0, float(np.sqrt(share / stretch)))
         width = min(1.0, float(np.sqrt(share * stretch)))
         crop = (float(y) * (1 - height), float(x) * (1 - width), height, width)
-    return _Draw(turn, crop, _kept(bands, config.band_dropout), _kept(dates, config.date_dropout), stretch)
+    return _Draw(turn, crop, _kept(bands, config.band_dropout), _kept(dates, config.date_dropout), radiometry)
 
 
 def _kept(draws: npt.NDArray[np.float64], probability: float) -> tuple[bool, ...]:
