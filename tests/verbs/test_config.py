@@ -5,7 +5,7 @@ from __future__ import annotations
 import dataclasses
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, ClassVar, Literal
 
 import pytest
 from hypothesis import given
@@ -249,3 +249,89 @@ def test_the_defaults_of_a_group_are_those_its_verb_gives() -> None:
     config = load_config(Longer, [], {"training.precision": "fp32"})
     assert config.training == Train(steps=500, precision="fp32")
     assert "Optimiser steps. (type: int, default: 500)" in " ".join(help_text(Longer, "").split())
+
+
+@dataclass(frozen=True)
+class Source:
+    """Files with what is said of them."""
+
+    SHORTHAND: ClassVar[str] = "files"
+    files: str | tuple[str, ...]
+    sensor: str = ""
+
+
+@dataclass(frozen=True)
+class Reader:
+    """A verb that reads."""
+
+    input: Source
+    more: tuple[Source, ...] = ()
+    other: Source | None = None
+
+
+@pytest.mark.parametrize(
+    ("options", "expected"),
+    [
+        ({"input": "a b.tif"}, Reader(Source("a b.tif"))),
+        ({"input": Path("a.tif")}, Reader(Source("a.tif"))),
+        ({"input": "[a, b]"}, Reader(Source(("a", "b")))),
+        ({"input": ["a", "b"]}, Reader(Source(("a", "b")))),
+        ({"input": "{files: a, sensor: s}"}, Reader(Source("a", "s"))),
+        ({"input": {"files": "a"}, "input.sensor": "s"}, Reader(Source("a", "s"))),
+        ({"input": Source("a", "s")}, Reader(Source("a", "s"))),
+        ({"input": "a", "input.sensor": "s"}, Reader(Source("a", "s"))),
+        ({"input.sensor": "s", "input": "a"}, Reader(Source("a", "s"))),
+        ({"input": "a", "more": "[b, {files: [c, d], sensor: s}]"},
+         Reader(Source("a"), (Source("b"), Source(("c", "d"), "s")))),
+        ({"input": "a", "more": ["b", Path("c")]}, Reader(Source("a"), (Source("b"), Source("c")))),
+        ({"input": "a", "more": "b.tif"}, Reader(Source("a"), (Source("b.tif"),))),
+        ({"input": "a", "other": "b"}, Reader(Source("a"), (), Source("b"))),
+        ({"input": "a", "other": None}, Reader(Source("a"))),
+    ],
+)  # fmt: skip
+def test_text_stands_for_the_field_that_a_class_names(options: dict[str, Any], expected: Reader) -> None:
+    assert load_config(Reader, [], options) == expected
+
+
+def test_shorthands_in_files_merge_with_options(tmp_path: Path) -> None:
+    path = write(tmp_path, "input: a.tif\nmore: [b.tif, {files: c.tif}]\n")
+    config = load_config(Reader, [path], {"input.sensor": "s"})
+    assert config == Reader(Source("a.tif", "s"), (Source("b.tif"), Source("c.tif")))
+    assert load_config(Reader, [path], {"input": "z.tif"}).input == Source("z.tif")
+    path = write(tmp_path, dump_config(config))
+    assert load_config(Reader, [path]) == config
+
+
+@pytest.mark.parametrize(
+    ("options", "line"),
+    [
+        ({"input.sensor": "s"}, "--input.files: a required option is missing"),
+        ({"input": "5"}, None),
+        ({"input": "{fils: a}"}, "--input.fils: unknown option; did you mean '--input.files'?"),
+        ({"input": 5}, "--input: 'input' must be a mapping of keys to values, not 5"),
+        ({"input": "a", "more": "[{fils: b}]"},
+         "--more.0.fils: unknown option; did you mean '--more.0.files'?"),
+    ],
+)  # fmt: skip
+def test_what_a_shorthand_cannot_mean_is_refused(options: dict[str, Any], line: str | None) -> None:
+    if line is None:
+        assert load_config(Reader, [], options).input.files == "5"
+        return
+    with pytest.raises(ConfigError) as caught:
+        load_config(Reader, [], options)
+    assert str(caught.value).startswith(line)
+
+
+def test_unknown_names_inside_mappings_are_refused_with_the_name_that_was_meant() -> None:
+    with pytest.raises(
+        ConfigError, match=r"^training\.stps: unknown option; did you mean 'training\.steps'\?$"
+    ):
+        load_config(Example, [], {"output": "a", "training": {"stps": 3}}, flag="")
+    with pytest.raises(ConfigError, match=r"^--training\.stps: "):
+        load_config(Example, [], {"output": "a", "training": "{stps: 3}"})
+
+
+def test_help_says_what_is_short_for_what() -> None:
+    text = " ".join(help_text(Reader, "").split())
+    assert "--input VALUE is short for --input.files VALUE" in text
+    assert "Plain names are short for {files: NAME}: [a, b]." in text

@@ -6,7 +6,7 @@ import datetime as dt
 from collections.abc import Sequence
 from dataclasses import dataclass
 from os import PathLike, fspath
-from typing import Any, Literal
+from typing import Any, ClassVar, Literal
 
 from swath.errors import ConfigError
 
@@ -34,6 +34,8 @@ class SceneSpec:
         nodata: the stored number that means no data, in place of the one the files name.
         resampling: how coarser bands (20 m, 60 m) are brought to the finest grid.
     """
+
+    SHORTHAND: ClassVar[str] = "files"
 
     files: str | tuple[str, ...] | tuple[tuple[str, ...], ...]
     sensor: str | None = None

@@ -13,7 +13,14 @@ import yaml
 from swath.errors import OutputError
 from swath.files import atomic
 
-OWNED = ("config.yaml", "metrics.jsonl", "checkpoints", "weights.safetensors", "report.html")
+OWNED = (
+    "config.yaml",
+    "metrics.jsonl",
+    "checkpoints",
+    "weights.safetensors",
+    "report.html",
+    "reconstructions.npz",
+)
 
 
 @dataclass(frozen=True)
@@ -44,6 +51,26 @@ class RunFolder:
         return self.path / "weights.safetensors"
 
 
+def check_run(path: Path | str, *, resume: bool = False, overwrite: bool = False) -> Path:
+    """Whether `open_run` will take a folder; changes nothing, so that it can be asked before long work.
+
+    Raises:
+        OutputError: the folder is not empty and neither `resume` nor `overwrite` is given, or is no folder.
+    """
+    folder = Path(path)
+    if resume and overwrite:
+        raise OutputError("resume and overwrite exclude each other", where=folder, mend="give one of them")
+    if folder.exists() and not folder.is_dir():
+        raise OutputError("is a file, not a folder", where=folder, mend="give another folder")
+    if folder.is_dir() and any(folder.iterdir()) and not (resume or overwrite):
+        raise OutputError(
+            "exists and is not empty",
+            where=folder,
+            mend="give another folder, or set run.resume or run.overwrite to true",
+        )
+    return folder
+
+
 def open_run(
     path: Path | str,
     *,
@@ -60,17 +87,9 @@ def open_run(
         config: what config.yaml is to hold; None: no config.yaml is written.
 
     Raises:
-        OutputError: the folder is not empty and neither `resume` nor `overwrite` is given, or is no folder.
+        OutputError: as `check_run`; or it cannot be made.
     """
-    folder = Path(path)
-    if resume and overwrite:
-        raise OutputError("resume and overwrite exclude each other", where=folder, mend="give one of them")
-    if folder.exists() and not folder.is_dir():
-        raise OutputError("is a file, not a folder", where=folder, mend="give another folder")
-    if folder.is_dir() and any(folder.iterdir()) and not (resume or overwrite):
-        raise OutputError(
-            "exists and is not empty", where=folder, mend="give another folder, --resume or --overwrite"
-        )
+    folder = check_run(path, resume=resume, overwrite=overwrite)
     if overwrite and folder.is_dir():
         for name in OWNED:
             old = folder / name

@@ -5,14 +5,16 @@ The command line and YAML have the same names, those of the dataclass fields; ne
 jsonargparse converts the types and writes the help; what it does not do, naming the file and the nearest key,
 is done here, before and after it.
 
-    config = load_config(PretrainConfig, ["demo-st-swin"], {"training.steps": 100})
+    config = load_config(PretrainConfig, ["demo-pretrain-st-swin"], {"training.steps": 100})
+
+Where a dataclass names a shorthand, as scenes do, plain text stands for that field (`swath.verbs.schema`).
 """
 
 from __future__ import annotations
 
 import dataclasses
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar, cast
 
@@ -48,14 +50,17 @@ def load_config(
     options: Mapping[str, object] | None = None,
     *,
     verb: str | None = None,
+    flag: str = "--",
 ) -> T:
     """Build a config from files and options.
 
     Args:
         config: a dataclass.
         sources: names of packaged recipes or paths of YAML files; later ones win.
-        options: values by dotted key; they win over the files. Text is converted to the key's type.
+        options: values by dotted key, or nested mappings; they win over the files. Text is converted to the
+            key's type.
         verb: the verb it is for; a file that says `verb:` must say the same.
+        flag: what stands before the name of an option in messages.
 
     Raises:
         ConfigError: an unknown key, a wrong type, a missing option or an unreadable file, in one line.
@@ -65,15 +70,18 @@ def load_config(
     for source in sources:
         file = read_yaml(find_config(source))
         _check_reserved(file, verb)
-        given = {k: v for k, v in file.values.items() if k not in _RESERVED}
+        given = _expand(config, {k: v for k, v in file.values.items() if k not in _RESERVED})
         _check_keys(config, given, file)
         _merge(config, values, given)
         origins.update({key: file.where(key) for key in file.lines})
     for name, value in (options or {}).items():
-        origins[name] = f"--{name}"
-        nested = _place_option(config, name, value)
-        _merge(config, values, nested)
-    _check_required(config, values, "")
+        for dotted, single in _place_option(config, name, value, flag):
+            origins[dotted] = flag + dotted
+            nested: Any = single
+            for part in reversed(dotted.split(".")):
+                nested = {part: nested}
+            _merge(config, values, _expand(config, nested))
+    _check_required(config, values, "", flag)
     return _instantiate(config, values, origins)
 
 
@@ -139,22 +147,62 @@ def _check_keys(config: type[Any], values: Mapping[str, Any], file: YamlFile, pr
                     _check_keys(key.item, entry, file, f"{dotted}.{i}.")
 
 
-def _place_option(config: type[Any], name: str, value: object) -> dict[str, Any]:
-    """Turn `training.steps`, 5 into {"training": {"steps": 5}}, or refuse an unknown name."""
+def _place_option(
+    config: type[Any], name: str, value: object, flag: str, top: str = ""
+) -> Iterator[tuple[str, object]]:
+    """The single options that one stands for: (`training.steps`, 5) for `training`, {"steps": 5}.
+
+    Raises ConfigError for a name that is unknown, also for one inside a mapping.
+    """
     key, left = schema.find(config, name)
     if key is None or (left and not key.free_form):
         near = schema.nearest(config, name)
-        mend = "see --help for the options" if near is None else f"did you mean '--{near}'?"
-        raise ConfigError("unknown option", where=f"--{name}", mend=mend)
-    if isinstance(value, str) and (left or (key.nested is not None and value.lstrip().startswith("{"))):
-        # jsonargparse converts what has a type; below a free-form key, and for whole groups, we do.
-        value = parse_value(value, f"--{name}")
+        known = "see --help for the options" if flag else f"the options are: {', '.join(schema.keys(config))}"
+        mend = known if near is None else f"did you mean '{flag}{top}{near}'?"
+        raise ConfigError("unknown option", where=flag + top + name, mend=mend)
+    # jsonargparse converts what has a type; below a free-form key, and for whole groups, we do.
+    if isinstance(value, str) and (left or (_takes_yaml(key) and value.lstrip().startswith(("{", "[")))):
+        value = parse_value(value, flag + top + name)
     if isinstance(value, str) and key.nested is not None and key.optional and value in ("null", "None"):
         value = None
-    for part in reversed(name.split(".")):
-        value = {part: value}
-    assert isinstance(value, dict)
-    return value
+    value = _plain(value)
+    if isinstance(value, dict) and key.group is not None and not left:
+        for below, single in value.items():
+            for dotted, leaf in _place_option(key.group, below, single, flag, f"{top}{name}."):
+                yield f"{name}.{dotted}", leaf
+        return
+    if key.item is not None and isinstance(value, list):
+        for i, entry in enumerate(value):
+            for below in entry if isinstance(entry, dict) else ():
+                # Only to find unknown names: the list stays one value.
+                list(_place_option(key.item, below, entry[below], flag, f"{top}{name}.{i}."))
+    yield name, value
+
+
+def _takes_yaml(key: schema.Key) -> bool:
+    return key.nested is not None or key.item is not None
+
+
+def _expand(config: type[Any], values: Mapping[str, Any]) -> dict[str, Any]:
+    """Write out shorthands: `input: scene.tif` is `input: {files: scene.tif}`; see `swath.verbs.schema`."""
+    expanded: dict[str, Any] = {}
+    known = schema.keys(config)
+    for name, value in values.items():
+        key = known.get(name)
+        if key is None:
+            expanded[name] = value
+            continue
+        if key.shorthand is not None and isinstance(value, (str, list, Path)):
+            value = {key.shorthand: value}
+        elif key.item_shorthand is not None:
+            # One thing alone stands for a list of it.
+            items = [value] if isinstance(value, (str, Path)) else value
+            if isinstance(items, list):
+                value = [{key.item_shorthand: v} if isinstance(v, (str, list, Path)) else v for v in items]
+        if key.nested is not None and isinstance(value, Mapping):
+            value = _expand(key.nested, value)
+        expanded[name] = value
+    return expanded
 
 
 def _merge(config: type[Any] | None, into: dict[str, Any], new: Mapping[str, Any]) -> None:
@@ -168,16 +216,16 @@ def _merge(config: type[Any] | None, into: dict[str, Any], new: Mapping[str, Any
             into[name] = dict(value) if isinstance(value, Mapping) else value
 
 
-def _check_required(config: type[Any], values: Mapping[str, Any], prefix: str) -> None:
+def _check_required(config: type[Any], values: Mapping[str, Any], prefix: str, flag: str) -> None:
     missing = [prefix + k.name for k in schema.keys(config).values() if k.required and k.name not in values]
     if missing:
-        options = ", ".join(f"--{name}" for name in missing)
+        options = ", ".join(flag + name for name in missing)
         what = "a required option is missing" if len(missing) == 1 else "required options are missing"
         raise ConfigError(what, where=options, mend="give it here or in a YAML file")
     for key in schema.keys(config).values():
         below = values.get(key.name)
         if key.nested is not None and isinstance(below, Mapping):
-            _check_required(key.nested, below, f"{prefix}{key.name}.")
+            _check_required(key.nested, below, f"{prefix}{key.name}.", flag)
 
 
 def _check_groups(
@@ -302,7 +350,12 @@ def _add_options(
 
     document = docstring_parser.parse_from_object(config)
     texts = {p.arg_name: " ".join((p.description or "").split()) for p in document.params}
-    group = parser.add_argument_group((document.short_description or config.__name__).rstrip("."))
+    short = getattr(config, "SHORTHAND", None)
+    spelled = prefix.rstrip(".")
+    group = parser.add_argument_group(
+        (document.short_description or config.__name__).rstrip("."),
+        f"--{spelled} VALUE is short for --{spelled}.{short} VALUE" if short and spelled else None,
+    )
     groups = []
     for key in schema.keys(config).values():
         value = getattr(default, key.name, key.default)
@@ -312,6 +365,8 @@ def _add_options(
             # What is missing is said before parsing, all of it in one line.
             required = {"required": True} if key.required and show_required else {"default": value}
             text = texts.get(key.name, "")
+            if key.item_shorthand is not None:
+                text += f" Plain names are short for {{{key.item_shorthand}: NAME}}: [a, b]."
             group.add_argument(f"--{prefix}{key.name}", type=key.type, help=text, **required)
     for below, name, value in groups:
         _add_options(parser, below, name, value, show_required)

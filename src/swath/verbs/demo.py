@@ -312,7 +312,8 @@ def make_table(config: DemoConfig, scores: Mapping[str, list[Scores]], data: Lab
         f"Scored on {first.count:,} pixels of the eastern half (columns {east[0]} to {east[1] - 1}) with all six bands "
         f"valid: {support}.",
         f"Learned from columns {west[0]} to {west[1] - 1}, selected on {validation[0]} to {validation[1] - 1}; a buffer "
-        "as wide as the training window lies between them and the east, which neither training nor selection saw. "
+        "as wide as the training window lies between them and the east, which neither normalisation nor training nor "
+        "selection saw. "
         "The forests, which select nothing, learn from the validation block too.",
         "The labels are of 1996, the image of 2000: some of the error is real change. The labelled pixels of (g), (h) "
         "and (i) are a part of the same label raster.",

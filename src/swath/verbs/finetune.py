@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import logging
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from swath.training.config import TrainConfig
-from swath.verbs.config import dump_config
 from swath.verbs.options import LabelledData, ModelOptions, RunOptions
+from swath.verbs.run_start import check_start, started
 
 if TYPE_CHECKING:
     import numpy as np
@@ -20,6 +21,10 @@ if TYPE_CHECKING:
     from swath.verbs.scene_data import Labelled
     from swath.weights.file import Loaded
     from swath.weights.transfer import TransferReport
+
+log = logging.getLogger(__name__)
+SCORES = ("overall_accuracy", "macro_f1", "miou")
+"""What the validation block is scored by."""
 
 
 @dataclass(frozen=True)
@@ -117,22 +122,18 @@ def run(config: FinetuneConfig) -> FinetuneResult:
     from swath.tasks.config import TaskConfig, balanced_weights
     from swath.tasks.segmentation import SegmentationTask
     from swath.training.evaluate import evaluate
-    from swath.training.folder import open_run
     from swath.training.run import fit
     from swath.verbs import run_report
     from swath.verbs.networks import map_network
-    from swath.verbs.scene_data import contract_of, read_labelled
+    from swath.verbs.scene_data import read_labelled
     from swath.weights.build import meta_for
     from swath.weights.file import load, save
     from swath.weights.meta import MapClass
 
+    check_start(config.run, config.training, SCORES)
     source = load(config.weights) if config.weights else None
     data = read_labelled(config.data)
-    only = 1 if data.cube.shape[0] == 1 else None
-    if source is None:
-        contract = contract_of([data.cube], config.data.normalise, config.data.window, dates=only)
-    else:
-        contract = contract_of_weights(source, config.data.window)
+    contract = training_contract(config.data, data, source)
     cube = contract.convert(data.cube)
     torch.manual_seed(derive(config.training.seed, "initialise"))
     network = map_network(
@@ -170,11 +171,9 @@ def run(config: FinetuneConfig) -> FinetuneResult:
         assert isinstance(current, SegmentationTask)
         return evaluate(current, scored).summary()
 
-    folder = open_run(config.run.folder, resume=config.run.resume, overwrite=config.run.overwrite)
-    (folder.path / "config.yaml").write_text(dump_config(config, verb="finetune"), "utf-8")
-    result = fit(
-        task, feed, config.training, folder, validate=validate, title=f"fine-tune {config.model.system}"
-    )
+    with started(config, "finetune") as folder:
+        title = f"fine-tune {config.model.system}"
+        result = fit(task, feed, config.training, folder, validate=validate, title=title)
     if result.interrupted:
         raise SwathError(
             f"stopped at step {result.steps} of {config.training.steps}",
@@ -203,6 +202,31 @@ def run(config: FinetuneConfig) -> FinetuneResult:
         result.seconds,
         result.precision.name,
         parameters,
+    )
+
+
+def training_contract(options: LabelledData, data: Labelled, source: Loaded | None) -> InputContract:
+    """What the network will eat, with statistics of nothing but the columns to learn from.
+
+    The contract of pretrained weights is kept. If it normalises by whole scenes, which would let the scored part
+    scale the pixels learned from, its statistics are fixed to those of the columns to learn from.
+    """
+    from dataclasses import replace
+
+    from swath.verbs.scene_data import contract_of, fixed_normalisation
+
+    west = data.split.columns["west"]
+    if source is None:
+        only = 1 if data.cube.shape[0] == 1 else None
+        normalise = replace(options.normalise, columns=west)
+        return contract_of([data.cube], normalise, options.window, dates=only)
+    contract = contract_of_weights(source, options.window)
+    normalisation = contract.normalisation
+    if normalisation.kind == "identity" or normalisation.scope == "fixed":
+        return contract
+    log.info("normalising by the columns to learn from, not by the whole %s", normalisation.scope)
+    return replace(
+        contract, normalisation=fixed_normalisation(contract, [data.cube], normalisation.kind, west)
     )
 
 

@@ -31,11 +31,24 @@ class NormaliseOptions:
 
     Attributes:
         kind: "standard" (mean and standard deviation), "minmax" or "identity".
-        scope: whose statistics: of the whole "scene", or of each "record".
+        scope: whose statistics: of the whole "scene" and of each "record", anew for whatever is read later; or
+            "fixed": those of the images learned from, kept in the weights.
+        columns: with scope "fixed": take the statistics over these columns (start, stop) of every scene only, so
+            that pixels elsewhere change nothing; empty: over all.
     """
 
     kind: Literal["identity", "standard", "minmax"] = "standard"
-    scope: Literal["scene", "record"] = "scene"
+    scope: Literal["fixed", "scene", "record"] = "scene"
+    columns: tuple[int, ...] = ()
+
+    def __post_init__(self) -> None:
+        check_columns(self.columns, "normalise.columns")
+        if self.columns and self.scope != "fixed":
+            raise ConfigError(
+                f"columns are chosen, but the scope is {self.scope}",
+                where="normalise",
+                mend="set scope to fixed, or leave columns out",
+            )
 
 
 @dataclass(frozen=True)
@@ -49,7 +62,8 @@ class PixelData:
             "row,column,height,width" in pixels of the first scene; for patches their names.
         columns: learn from these columns (start, stop) of every scene only; empty: from all.
         window: side of the training windows, pixels.
-        min_valid: least share of valid pixels in a window.
+        min_valid: least share of valid pixels in a window; with `dates`, in each date that is taken.
+        dates: how many dates of a series a sample takes, drawn anew each time; 0: all.
         normalise: how values are scaled.
     """
 
@@ -59,6 +73,7 @@ class PixelData:
     columns: tuple[int, ...] = ()
     window: int = 96
     min_valid: float = 0.5
+    dates: int = 0
     normalise: NormaliseOptions = field(default_factory=NormaliseOptions)
 
     def __post_init__(self) -> None:
@@ -71,6 +86,14 @@ class PixelData:
                 mend="give one of data.scenes and data.patches",
             )
         check_columns(self.columns, "data.columns")
+        if self.dates < 0 or (self.dates and self.patches):
+            raise ConfigError(
+                f"is {self.dates}", where="data.dates", mend="give 0, or a number of dates of the scenes"
+            )
+        if self.patches and (self.columns or self.normalise.columns):
+            raise ConfigError(
+                "columns are those of scenes, not of patches", where="data", mend="leave columns out"
+            )
         if self.window < 1:
             raise ConfigError(f"is {self.window}", where="data.window", mend="give a number of pixels")
         if not 0 <= self.min_valid <= 1:
@@ -93,7 +116,8 @@ class LabelledData:
             a buffer as wide as the window, the validation block, and the columns to learn from.
         min_valid: least share of valid pixels in a training window.
         need_label: draw only windows that hold a label (for sparse labels).
-        normalise: how values are scaled, if no pretrained weights say so.
+        normalise: how values are scaled, if no pretrained weights say so; always by fixed statistics of the
+            columns to learn from, which go into the weights.
     """
 
     scene: SceneSpec
@@ -105,7 +129,25 @@ class LabelledData:
     east_start: int = 0
     min_valid: float = 0.25
     need_label: bool = True
-    normalise: NormaliseOptions = field(default_factory=NormaliseOptions)
+    normalise: NormaliseOptions = field(default_factory=lambda: NormaliseOptions(scope="fixed"))
+
+    def __post_init__(self) -> None:
+        if self.window < 1:
+            raise ConfigError(f"is {self.window}", where="data.window", mend="give a number of pixels")
+        if not 0 <= self.min_valid <= 1:
+            raise ConfigError(f"is {self.min_valid}", where="data.min_valid", mend="give a share from 0 to 1")
+        for name in ("validation", "east_start"):
+            if getattr(self, name) < 0:
+                raise ConfigError(
+                    f"is {getattr(self, name)}", where=f"data.{name}", mend="give a number of columns"
+                )
+        if self.normalise.scope != "fixed" or self.normalise.columns:
+            raise ConfigError(
+                "statistics are always those of the columns to learn from, since others would show the network "
+                "what it is scored on",
+                where="data.normalise",
+                mend="leave scope and columns out",
+            )
 
 
 @dataclass(frozen=True)

@@ -7,8 +7,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
 from swath.training.config import TrainConfig
-from swath.verbs.config import dump_config
 from swath.verbs.options import ModelOptions, PixelData, RunOptions
+from swath.verbs.run_start import check_start, started
 
 if TYPE_CHECKING:
     from torch import nn
@@ -103,19 +103,17 @@ def run(config: PretrainConfig) -> PretrainResult:
 
     from swath.errors import SwathError
     from swath.rng import derive
-    from swath.training.folder import open_run
     from swath.training.run import fit
     from swath.verbs import run_report
     from swath.verbs.scene_data import read_pretraining
     from swath.weights.build import meta_for
     from swath.weights.file import save
 
+    check_start(config.run, config.training, ("held_out_loss",) if config.data.hold_out else ())
     data = read_pretraining(config.data)
     torch.manual_seed(derive(config.training.seed, "initialise"))
     objective = make_objective(config, data)
     feed = make_feed(config, data)
-    folder = open_run(config.run.folder, resume=config.run.resume, overwrite=config.run.overwrite)
-    (folder.path / "config.yaml").write_text(dump_config(config, verb="pretrain"), "utf-8")
     held = held_out_batch(data)
     seed = config.training.seed
 
@@ -123,14 +121,15 @@ def run(config: PretrainConfig) -> PretrainResult:
         assert held is not None
         return {"held_out_loss": held_out_loss(current, held, seed)}
 
-    result = fit(
-        objective,
-        feed,
-        config.training,
-        folder,
-        validate=None if held is None else validate,
-        title=f"pretrain {config.model.system}",
-    )
+    with started(config, "pretrain") as folder:
+        result = fit(
+            objective,
+            feed,
+            config.training,
+            folder,
+            validate=None if held is None else validate,
+            title=f"pretrain {config.model.system}",
+        )
     if result.interrupted:
         raise SwathError(
             f"stopped at step {result.steps} of {config.training.steps}",
@@ -189,7 +188,13 @@ def make_feed(config: PretrainConfig, data: Pretraining) -> Any:
     if config.data.patches:
         return RecordFeed(data.cubes, data.contract, size, seed=seed)
     return WindowFeed(
-        data.cubes, data.contract, size, seed=seed, allowed=data.areas, min_valid=config.data.min_valid
+        data.cubes,
+        data.contract,
+        size,
+        seed=seed,
+        allowed=data.areas,
+        min_valid=config.data.min_valid,
+        dates=config.data.dates or None,
     )
 
 

@@ -9,7 +9,7 @@ from pathlib import Path
 import numpy as np
 import numpy.typing as npt
 
-from swath.contract import BandSpec, InputContract, Normalisation
+from swath.contract import BandSpec, InputContract, Kind, Normalisation
 from swath.cube import BoolArray, Cube, Sample
 from swath.data.legend import LandClass, check_legend
 from swath.data.spec import DEMO_PREFIX, SceneSpec
@@ -70,15 +70,73 @@ def contract_of(
         raise InputError(
             f"mixes units: {', '.join(units)}", where=first.source, mend="choose bands of one unit"
         )
-    return InputContract(
+    contract = InputContract(
         tuple(BandSpec(band) for band in first.bands),
         first.encodings[0][0],
-        Normalisation(normalise.kind, normalise.scope),
         gsd=first.gsd,
         size=(window, window),
         min_dates=dates or 1,
         max_dates=dates,
     )
+    if normalise.scope == "fixed":
+        normalisation = fixed_normalisation(contract, cubes, normalise.kind, normalise.columns)
+    else:
+        normalisation = Normalisation(normalise.kind, normalise.scope)
+    return replace(contract, normalisation=normalisation)
+
+
+def fixed_normalisation(
+    contract: InputContract, cubes: Sequence[Cube], kind: Kind, columns: tuple[int, ...] = ()
+) -> Normalisation:
+    """Statistics over the valid pixels of all cubes together, to be kept in the contract.
+
+    Args:
+        contract: says in which bands and unit.
+        cubes: as read.
+        kind: "standard", "minmax", or "identity", which needs none.
+        columns: (start, stop): take these only; nothing else of the cubes is looked at.
+
+    Raises:
+        InputError: a band has no valid pixel there, or one value throughout.
+    """
+    if kind == "identity":
+        return Normalisation()
+    plain = replace(contract, normalisation=Normalisation(), exact_size=False)
+    parts = [plain.convert(_columns(cube, columns)) for cube in cubes]
+    centre, spread = [], []
+    for c, spec in enumerate(contract.bands):
+        x = np.concatenate([p.pixels[:, c][p.valid[:, c]] for p in parts]).astype(np.float64)
+        if x.size == 0 and not spec.required:
+            # Nothing will ever be read of it, as far as these images go.
+            low, width = 0.0, 1.0
+        elif x.size == 0 or x.min() == x.max():
+            what = "no valid pixel" if x.size == 0 else f"one value, {x[0]:g}, in all pixels"
+            there = f" of columns {columns[0]} to {columns[1] - 1}" if columns else ""
+            raise InputError(
+                f"band {spec.band.name} has {what}{there}, so there is nothing to normalise by",
+                where=cubes[0].source,
+                mend="leave the band out of the scene's bands",
+            )
+        elif kind == "standard":
+            low, width = float(x.mean()), float(x.std())
+        else:
+            low, width = float(x.min()), float(x.max() - x.min())
+        centre.append(low)
+        spread.append(width)
+    return Normalisation(kind, "fixed", tuple(centre), tuple(spread), contract.normalisation.eps)
+
+
+def _columns(cube: Cube, columns: tuple[int, ...]) -> Cube:
+    if not columns:
+        return cube
+    _, _, height, width = cube.shape
+    if columns[1] > width:
+        raise ConfigError(
+            f"columns {columns[0]} to {columns[1] - 1} are not all within {cube.source}, which has {width}",
+            where="normalise.columns",
+            mend=f"end at {width} or before",
+        )
+    return cube.window(0, columns[0], height, columns[1] - columns[0])
 
 
 @dataclass(frozen=True, eq=False)
@@ -106,7 +164,7 @@ def read_pretraining(data: PixelData) -> Pretraining:
     contract = contract_of(cubes, data.normalise, data.window, dates=_only_date(cubes))
     converted = [contract.convert(cube) for cube in cubes]
     boxes = [_box(text, converted[0]) for text in data.hold_out]
-    held_out = [converted[0].window(*box) for box in boxes]
+    held_out = [some_dates(converted[0].window(*box), data) for box in boxes]
     areas: list[BoolArray | None] = []
     for i, cube in enumerate(converted):
         area = np.ones(cube.shape[2:], np.bool_)
@@ -117,6 +175,15 @@ def read_pretraining(data: PixelData) -> Pretraining:
             area[row : row + height, col : col + width] = False
         areas.append(None if area.all() else area)
     return Pretraining(contract, tuple(converted), tuple(areas), tuple(held_out))
+
+
+def some_dates(cube: Cube, data: PixelData) -> Cube:
+    """As many dates of a place to look at as a sample takes, evenly over those with enough valid pixels."""
+    from swath.feed.dates import spread_dates
+
+    if not data.dates:
+        return cube
+    return cube.at_dates(spread_dates(cube.valid, data.dates, data.min_valid))
 
 
 def _from_patches(data: PixelData) -> Pretraining:

@@ -1,4 +1,8 @@
-"""What a config dataclass accepts: keys, dotted where dataclasses nest, their types in words, near misses."""
+"""What a config dataclass accepts: keys, dotted where dataclasses nest, their types in words, near misses.
+
+A dataclass may name one of its fields as its shorthand (`SHORTHAND: ClassVar[str] = "files"`): where the class is
+expected, text or a list stands for that field, so that `input: scene.tif` means `input: {files: scene.tif}`.
+"""
 
 from __future__ import annotations
 
@@ -49,6 +53,16 @@ class Key:
     def optional(self) -> bool:
         """Whether null is a value."""
         return type(None) in _alternatives(self.type)
+
+    @property
+    def shorthand(self) -> str | None:
+        """The field that plain text or a list under this key stands for."""
+        return None if self.nested is None else getattr(self.nested, "SHORTHAND", None)
+
+    @property
+    def item_shorthand(self) -> str | None:
+        """The same for the items of a list."""
+        return None if self.item is None else getattr(self.item, "SHORTHAND", None)
 
     @property
     def item(self) -> type[Any] | None:

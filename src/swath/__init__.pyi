@@ -1,0 +1,8 @@
+from swath.api import demo as demo
+from swath.api import evaluate as evaluate
+from swath.api import finetune as finetune
+from swath.api import inspect as inspect
+from swath.api import predict as predict
+from swath.api import pretrain as pretrain
+
+__version__: str

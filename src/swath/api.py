@@ -1,0 +1,139 @@
+"""The verbs as Python functions: `swath.pretrain`, `swath.finetune`, `swath.predict`, `swath.evaluate`, ….
+
+They take what the command line takes: any number of recipes or YAML files, later ones winning, and options over
+them, as nested dicts or under dotted names.
+
+    run = swath.pretrain("demo-pretrain-st-swin", run={"folder": "runs/mae"}, training={"steps": 100})
+    swath.pretrain("my.yaml", **{"training.steps": 100})
+
+Where the scene is one file, its name will do: `input="scene.tif"` is `input={"files": "scene.tif"}`. The functions
+return the verb's result, print nothing but a progress bar on a terminal, and raise `swath.errors.SwathError`, whose
+text is one line with the mend, for all that a user can mend. Each verb's options are those of its config class,
+such as `swath.verbs.pretrain.PretrainConfig`, and what `swath pretrain --help` lists.
+"""
+
+from __future__ import annotations
+
+from os import PathLike
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from swath.verbs.demo import DemoResult
+    from swath.verbs.evaluate import EvaluateResult
+    from swath.verbs.finetune import FinetuneResult
+    from swath.verbs.inspect import InspectResult
+    from swath.verbs.predict import PredictResult
+    from swath.verbs.pretrain import PretrainResult
+
+__all__ = ["demo", "evaluate", "finetune", "inspect", "predict", "pretrain"]
+
+
+def demo(*sources: str | Path, **options: Any) -> DemoResult:
+    """Pretrain, fine-tune, map and report on the embedded sample.
+
+    Args:
+        sources: recipes by name, or paths of YAML files.
+        options: of `swath.verbs.demo.DemoConfig`, such as `output="runs/demo"` or `quick=True`.
+
+    Raises:
+        SwathError: in one line.
+    """
+    result: DemoResult = _run("demo", sources, options)
+    return result
+
+
+def pretrain(*sources: str | Path, **options: Any) -> PretrainResult:
+    """Learn from images without labels.
+
+    Args:
+        sources: recipes by name, such as "demo-pretrain-st-swin", or paths of YAML files.
+        options: of `swath.verbs.pretrain.PretrainConfig`, such as `run={"folder": "runs/mae"}`,
+            `data={"scenes": ["a.tif", "b.tif"]}` or `training={"steps": 100}`.
+
+    Returns:
+        The run's folder, its weights, losses and speed.
+
+    Raises:
+        SwathError: in one line.
+    """
+    result: PretrainResult = _run("pretrain", sources, options)
+    return result
+
+
+def finetune(*sources: str | Path, **options: Any) -> FinetuneResult:
+    """Learn a map's classes from labels, from pretrained weights or from scratch.
+
+    Args:
+        sources: recipes by name, such as "demo-finetune", or paths of YAML files.
+        options: of `swath.verbs.finetune.FinetuneConfig`, such as `weights=run.weights` and
+            `data={"scene": "scene.tif", "labels": "labels.tif"}`.
+
+    Returns:
+        The run's folder, its weights, and the scores on the validation block.
+
+    Raises:
+        SwathError: in one line.
+    """
+    result: FinetuneResult = _run("finetune", sources, options)
+    return result
+
+
+def predict(*sources: str | Path, **options: Any) -> PredictResult:
+    """Map a scene of any size to a Cloud-Optimized GeoTIFF with confidence and coverage.
+
+    Args:
+        sources: recipes by name, such as "demo-predict", or paths of YAML files.
+        options: of `swath.verbs.predict.PredictConfig`: `weights`, `input`, `output` and more.
+
+    Returns:
+        The map's path, and what making it took.
+
+    Raises:
+        SwathError: in one line; no map is left then.
+    """
+    result: PredictResult = _run("predict", sources, options)
+    return result
+
+
+def evaluate(*sources: str | Path, **options: Any) -> EvaluateResult:
+    """Score a map against labels.
+
+    Args:
+        sources: recipes by name, or paths of YAML files.
+        options: of `swath.verbs.evaluate.EvaluateConfig`, such as `map="map.tif"`, `labels="labels.tif"` and
+            `columns=(244, 489)`.
+
+    Returns:
+        Overall accuracy, macro F1 and mIoU, and scores per class.
+
+    Raises:
+        SwathError: in one line.
+    """
+    result: EvaluateResult = _run("evaluate", sources, options)
+    return result
+
+
+def inspect(file: str | PathLike[str] = "", **options: Any) -> InspectResult:
+    """Say what a scene or a file of weights holds, and whether the two fit.
+
+    Args:
+        file: weights (.safetensors), a raster, or "demo:landsat".
+        options: of `swath.verbs.inspect.InspectConfig`, such as `sensor="sentinel2"` or `weights=run.weights`.
+
+    Returns:
+        Rows of (what, value).
+
+    Raises:
+        SwathError: in one line.
+    """
+    result: InspectResult = _run("inspect", (), {"file": str(file), **options})
+    return result
+
+
+def _run(name: str, sources: tuple[str | Path, ...], options: dict[str, Any]) -> Any:
+    from swath.verbs.config import load_config
+    from swath.verbs.registry import find
+
+    verb = find(name).load()
+    return verb.run(load_config(verb.config, sources, options, verb=name, flag=""))

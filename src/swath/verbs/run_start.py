@@ -1,0 +1,117 @@
+"""How a run begins: nothing is written before all is checked, and a failed start leaves nothing."""
+
+from __future__ import annotations
+
+import contextlib
+from collections.abc import Collection, Iterator, Mapping
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from swath.errors import ConfigError
+from swath.training.config import FREE_ON_RESUME, TrainConfig
+from swath.verbs.config import dump_config, to_plain
+from swath.verbs.options import RunOptions
+from swath.verbs.yaml_file import read_yaml
+
+if TYPE_CHECKING:
+    from swath.training.folder import RunFolder
+
+CONFIG = "config.yaml"
+
+
+def check_start(run: RunOptions, training: TrainConfig, monitors: Collection[str]) -> None:
+    """What can be known before anything is read: the folder, the device, and the number to select by.
+
+    Args:
+        run: where the run goes.
+        training: its options.
+        monitors: numbers that the run's validation will give.
+
+    Raises:
+        SwathError: naming what does not fit.
+    """
+    from swath.training.folder import check_run
+    from swath.training.precision import choose_device, choose_precision
+
+    check_run(run.folder, resume=run.resume, overwrite=run.overwrite)
+    choose_precision(training.precision, choose_device(training.device))
+    if training.monitor is not None and training.monitor not in monitors:
+        known = f"use {', '.join(monitors)}, or null" if monitors else "set it to null"
+        raise ConfigError(
+            f"the validation gives no '{training.monitor}'", where="training.monitor", mend=known
+        )
+
+
+@contextlib.contextmanager
+def started(config: Any, verb: str) -> Iterator[RunFolder]:
+    """The run's folder, opened, with the resolved config in it.
+
+    A new run that fails before its first logged step or checkpoint takes its folder away again.
+
+    Raises:
+        SwathError: the folder is taken, or a resumed run began with other options.
+    """
+    from swath.files import atomic
+    from swath.training.folder import open_run
+
+    run: RunOptions = config.run
+    path = Path(run.folder)
+    written = path / CONFIG
+    begun = run.resume and written.is_file()
+    if begun:
+        _check_same(config, written)
+    missing = [p for p in (path, *path.parents) if not p.exists()]
+    folder = open_run(path, resume=run.resume, overwrite=run.overwrite)
+    try:
+        if not begun:
+            with atomic(written) as temporary:
+                temporary.write_text(dump_config(config, verb=verb), "utf-8")
+        yield folder
+    except BaseException:
+        if not begun and not _got_anywhere(folder):
+            _take_away(folder, missing)
+        raise
+
+
+def _check_same(config: Any, written: Path) -> None:
+    """A resumed run is the same run: whatever changes its steps must be as it began."""
+    earlier, now = read_yaml(written).values, to_plain(config)
+    for name, began, given in _differences(earlier, now):
+        group, _, leaf = name.partition(".")
+        if group == "run" or (group == "training" and leaf in FREE_ON_RESUME):
+            continue
+        raise ConfigError(
+            f"the run began with {name} {began!r}, not {given!r}",
+            where=written,
+            mend="resume with the same options, or start a new run in another folder",
+        )
+
+
+def _differences(
+    earlier: Mapping[str, Any], now: Mapping[str, Any], prefix: str = ""
+) -> Iterator[tuple[str, object, object]]:
+    """(key, then, now) where two configs differ; a key that only one of them has is of another version."""
+    for name in earlier.keys() & now.keys():
+        a, b = earlier[name], now[name]
+        if isinstance(a, Mapping) and isinstance(b, Mapping) and name != "options":
+            yield from _differences(a, b, f"{prefix}{name}.")
+        elif a != b:
+            yield prefix + name, a, b
+
+
+def _got_anywhere(folder: RunFolder) -> bool:
+    from swath.training.metrics_log import read_metrics
+
+    if folder.checkpoints.is_dir() and any(folder.checkpoints.iterdir()):
+        return True
+    return any(record.get("step", 0) > 0 for record in read_metrics(folder.metrics))
+
+
+def _take_away(folder: RunFolder, made: list[Path]) -> None:
+    """Remove what a start wrote, and the folders it made; whatever else is in them stays."""
+    for path in (folder.path / CONFIG, folder.metrics):
+        with contextlib.suppress(OSError):
+            path.unlink(missing_ok=True)
+    for path in (folder.checkpoints, *made):
+        with contextlib.suppress(OSError):
+            path.rmdir()
