@@ -190,9 +190,13 @@ def _build_index(window: Size, table: Size, bias_slice: BiasSlice, device: torch
     return index.flatten().to(device)
 
 
-def _build_allowed(
+def allowed_pairs(
     size: Size, padded: Size, window: Size, shift: Size, mask_padding: bool, device: torch.device
 ) -> Tensor | None:
+    """Which pairs of a window may meet: bool [1, windows, 1, N, N] over the rolled, padded map; None for all.
+
+    Pairs from different pieces of the map may not, nor may any place meet a padded one with `mask_padding`.
+    """
     padding = mask_padding and size != padded
     if not any(shift) and not padding:
         return None
@@ -205,7 +209,7 @@ def _build_allowed(
 
 
 _kept_index = _kept(_build_index)
-_kept_allowed = _kept(_build_allowed)
+_kept_allowed = _kept(allowed_pairs)
 
 
 def _index(window: Size, table: Size, bias_slice: BiasSlice, device: torch.device) -> Tensor:

@@ -50,6 +50,7 @@ REGISTRY: dict[str, Architecture] = {
     ),
     "st_swin_mae": Architecture("swath.models.st_swin", "STSwinMAE", "STSwinConfig"),
     "st_swin_unet": Architecture("swath.models.st_swin", "STSwinUNet", "STSwinUNetConfig", held="map_config"),
+    "swin3d": Architecture("swath.models.swin3d", "Swin3D", "Swin3DConfig"),
     "unet": Architecture("swath.models.unet", "UNet", "UNetConfig"),
 }
 

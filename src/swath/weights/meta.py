@@ -136,9 +136,14 @@ def describe(meta: WeightsMeta, parameters: int, sha256: str) -> list[tuple[str,
         rows.append(("dates", f"{contract.min_dates} to {most}"))
     if meta.classes:
         rows.append(("classes", ", ".join(c.name for c in meta.classes)))
-    rows += [(f"provenance: {key}", str(value)) for key, value in meta.provenance.items()]
+    rows += [(f"provenance: {key}", _short(str(value))) for key, value in meta.provenance.items()]
     rows += [("licence", meta.licence), ("sha256", sha256)]
     return rows
+
+
+def _short(text: str, most: int = 300) -> str:
+    """Text for a line: a layout may hold whole tensors of the original file."""
+    return text if len(text) <= most else f"{text[:most]}… ({len(text):,} characters)"
 
 
 def _optional(names: list[str]) -> str:

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
-from swath.weights.convert import spectralgpt
+from swath.weights.convert import spectralgpt, swin_kinds
 from swath.weights.convert.kinds import Kind, State
 
-KINDS: Mapping[str, Kind] = {kind.name: kind for kind in (*spectralgpt.KINDS,)}
+KINDS: Mapping[str, Kind] = {kind.name: kind for kind in (*spectralgpt.KINDS, *swin_kinds.KINDS)}
 
 
 def likely_kinds(state: State) -> tuple[str, ...]:
