@@ -22,6 +22,17 @@ SMALL: dict[str, dict[str, object]] = {
         "decoder_heads": 2,
     },
     "spectralgpt_classifier": {"embed_dim": 12, "depth": 1, "heads": 2, "num_classes": 3},
+    **{
+        name: {
+            "embed_dim": 12,
+            "depth": 1,
+            "heads": 2,
+            "branch_widths": (32, 32, 32, 32),
+            "branch_outputs": (8, 8, 8),
+            "decoder_width": 16,
+        }
+        for name in ("spectralgpt_segmentation", "spectralgpt_change")
+    },
     "st_swin_mae": {"embed_dim": 8, "depths": (1, 1), "heads": (1, 2)},
     "st_swin_unet": {"backbone": {"embed_dim": 8, "depths": (1, 1), "heads": (1, 2)}, "classes": 3},
     "unet": {},

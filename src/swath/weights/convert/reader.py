@@ -11,7 +11,7 @@ from __future__ import annotations
 import hashlib
 import pickle
 import re
-import struct
+import warnings
 import zipfile
 from collections import OrderedDict
 from collections.abc import Mapping
@@ -178,7 +178,9 @@ def _read_pickle(path: Path) -> Any:
                 broken = opened.testzip()
             if broken is not None:
                 raise WeightsError(f"is damaged at {broken}", where=path, mend="fetch it again")
-        with torch.serialization.safe_globals(list(_STAND_INS)):
+        with torch.serialization.safe_globals(list(_STAND_INS)), warnings.catch_warnings():
+            # Of other pickle protocols and of old storages, which are read all the same.
+            warnings.simplefilter("ignore")
             # Mapped, since the optimizer beside the weights is twice their size and never touched.
             return torch.load(path, map_location="cpu", weights_only=True, mmap=archive)
     except pickle.UnpicklingError as err:
@@ -193,22 +195,10 @@ def _read_pickle(path: Path) -> Any:
         raise WeightsError("is damaged, or no PyTorch checkpoint", where=path, mend=mend) from err
     except WeightsError:
         raise
-    except (
-        # What the reader of a damaged or foreign file has been seen to raise.
-        OSError,
-        RuntimeError,
-        EOFError,
-        ValueError,
-        TypeError,
-        KeyError,
-        IndexError,
-        AttributeError,
-        AssertionError,
-        NotImplementedError,
-        UnicodeDecodeError,
-        struct.error,
-        zipfile.BadZipFile,
-    ) as err:
+    except OSError as err:
+        raise WeightsError(f"cannot be read ({err.strerror or err})", where=path, mend=mend) from err
+    except Exception as err:
+        # Damage can lead the reader anywhere; nothing but tensors and plain values was built on the way.
         raise WeightsError(
             f"is damaged, or no PyTorch checkpoint ({type(err).__name__})", where=path, mend=mend
         ) from err

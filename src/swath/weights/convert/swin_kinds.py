@@ -311,7 +311,7 @@ KINDS = (
         "swin-mae",
         "Swin MAE (Xu et al., Computers in Biology and Medicine 161, 2023)",
         *_SWIN_MAE,
-        recognises=lambda state: _has(state, "decoder_pred.weight") and _has(state, "mask_token"),
+        recognises=lambda state: _has(state, "decoder_pred.weight") and _has(state, _ATTENTION),
     ),
     _kind(
         "swin-mae-unet",
