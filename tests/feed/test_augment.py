@@ -65,6 +65,8 @@ def test_a_draw_depends_on_the_number_of_the_sample_alone(cube, contract):
         valid=batch.valid[32:],
         target=batch.target[32:],
         ids=batch.ids[32:],
+        gain=batch.gain[32:],
+        bias=batch.bias[32:],
     )
     part = augment(half, config, seed=1, first=132)
     assert torch.equal(whole.pixels[32:], part.pixels)
