@@ -109,10 +109,10 @@ def grads(network: nn.Module) -> dict[str, Tensor]:
     return {f"grad.{k}": v.clone().contiguous() for k, v in to_published(found).items()}
 
 
-def write_mae(path: Path, *, norm_pix_loss: bool = True, **ctor: Any) -> None:
+def write_mae(path: Path, *, norm_pix_loss: bool = True, positions: str = "separable", **ctor: Any) -> None:
     config = SpectralGPTConfig(
         wavelengths=SENTINEL2_12[:6], image_size=24, embed_dim=48, depth=3, heads=3, mlp_ratio=2.0,
-        decoder_embed_dim=32, decoder_depth=2, decoder_heads=2,
+        decoder_embed_dim=32, decoder_depth=2, decoder_heads=2, positions=positions,
     )  # fmt: skip
     network = randomised(SpectralGPT(config))
     objective = SpectralGPTObjective(
@@ -138,7 +138,7 @@ def write_mae(path: Path, *, norm_pix_loss: bool = True, **ctor: Any) -> None:
     published = {
         "img_size": 24, "patch_size": 8, "in_chans": 1, "embed_dim": 48, "depth": 3, "num_heads": 3,
         "decoder_embed_dim": 32, "decoder_depth": 2, "decoder_num_heads": 2, "mlp_ratio": 2, "num_frames": 6,
-        "pred_t_dim": 6, "t_patch_size": 3, "norm_pix_loss": norm_pix_loss, "sep_pos_embed": True,
+        "pred_t_dim": 6, "t_patch_size": 3, "norm_pix_loss": norm_pix_loss, "sep_pos_embed": positions == "separable",
         "cls_embed": False, "norm_layer": "LayerNorm(eps=1e-6)",
     }  # fmt: skip
     metadata = {"ctor": json.dumps({**published, **ctor}), "mask_ratio": "0.75"}
@@ -146,9 +146,12 @@ def write_mae(path: Path, *, norm_pix_loss: bool = True, **ctor: Any) -> None:
 
 
 @pytest.mark.parametrize("norm_pix_loss", [True, False])
-def test_other_constructors_of_the_pretraining_model(tmp_path: Path, norm_pix_loss: bool) -> None:
+@pytest.mark.parametrize("positions", ["separable", "joint"])
+def test_other_constructors_of_the_pretraining_model(
+    tmp_path: Path, norm_pix_loss: bool, positions: str
+) -> None:
     path = tmp_path / "mae_b.safetensors"
-    write_mae(path, norm_pix_loss=norm_pix_loss)
+    write_mae(path, norm_pix_loss=norm_pix_loss, positions=positions)
     assert understands(path)
     rows = check(path)
     assert not red(rows), [r for r in rows if not r.passed]

@@ -8,7 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from torch import Tensor, nn
 
-from swath.errors import ConfigError, ContractError
+from swath.errors import ContractError
 from swath.models.spectralgpt import (
     PRESETS,
     SENTINEL2_12,
@@ -231,9 +231,32 @@ def test_bands_without_wavelengths_are_refused() -> None:
         classifier()(draw(1, 1, 6, 16, 16))
 
 
-def test_the_pretraining_model_has_separable_positions() -> None:
-    with pytest.raises(ConfigError, match="separable"):
-        SpectralGPT(SpectralGPTConfig(image_size=8, embed_dim=8, depth=1, heads=1, positions="joint"))
+def test_joint_positions_of_the_pretraining_model() -> None:
+    torch.manual_seed(0)
+    separable = SpectralGPT(
+        SpectralGPTConfig(
+            image_size=16,
+            embed_dim=8,
+            depth=1,
+            heads=1,
+            decoder_embed_dim=8,
+            decoder_depth=1,
+            decoder_heads=1,
+        )
+    )
+    joint = SpectralGPT(replace(separable.config, positions="joint"))
+    state = separable.state_dict()
+    for prefix in ("", "decoder_"):
+        spatial, spectral = (state.pop(f"{prefix}pos_embed_{axis}") for axis in ("spatial", "spectral"))
+        state[f"{prefix}pos_embed"] = (spatial[:, None] + spectral[:, :, None]).flatten(1, 2)
+    joint.load_state_dict(state)
+    for size in (16, 24):
+        x, keep = draw(1, 1, 12, size, size), torch.tensor([[0, 5, 7]])
+        outs = []
+        for model in (separable, joint):
+            tokens = model.tokenize(x)
+            outs.append(model.decode(model.encode(tokens, keep=keep), tokens, keep))
+        torch.testing.assert_close(*outs)
 
 
 def test_first_token_can_be_left_out() -> None:

@@ -391,7 +391,7 @@ def _names(path: Path) -> set[str]:
 
 
 def _form(names: set[str]) -> Callable[[Path], list[LedgerRow]] | None:
-    if {"param.decoder_pred.weight", "param.pos_embed_temporal", "noise", "input"} <= names:
+    if {"param.decoder_pred.weight", "param.decoder_blocks.0.norm1.weight", "noise", "input"} <= names:
         return _check_mae
     if {"param.head.weight", "param.patch_embed.proj.weight", "last_block", "logits", "input"} <= names:
         return _check_classifier

@@ -41,7 +41,8 @@ class EncoderConfig(ModelConfig):
         heads: attention heads.
         mlp_ratio: hidden width of the MLP over D.
         drop_path: stochastic depth of the last block; grows linearly from 0.
-        positions: "separable" (space + spectrum), or "joint" (one per token), the published classifier's way.
+        positions: "separable" (space + spectrum), or "joint" (one per token), the published classifier's way
+            and an option of the pretraining model.
         temporal: whether dates are encoded; needed for more than one date.
     """
 
@@ -197,11 +198,14 @@ class SpectralGPTEncoder(nn.Module):
         """The encoder's positions for these tokens, [B or 1, N, D]."""
         dates = self.date_embed(days) if days is not None and self.config.temporal else None
         if self.config.positions == "joint":
-            grid = self.config.grid
-            joint = self.pos_embed.reshape(-1, grid, grid, self.pos_embed.shape[-1])  # [G, h, w, D]
-            places = resize_grid(joint, (tokens.rows, tokens.cols)).flatten(1, 2)  # [G, h*w, D]
-            return _per_date(self._at_wavelengths(places, tokens), dates, tokens)
+            return self._joint(self.pos_embed, dates, tokens)
         return self._separable(self.pos_embed_spatial, self.pos_embed_spectral, dates, tokens)
+
+    def _joint(self, positions: Tensor, dates: Tensor | None, tokens: Tokens) -> Tensor:
+        grid = self.config.grid
+        joint = positions.reshape(-1, grid, grid, positions.shape[-1])  # [G, h, w, D]
+        places = resize_grid(joint, (tokens.rows, tokens.cols)).flatten(1, 2)  # [G, h*w, D]
+        return _per_date(self._at_wavelengths(places, tokens), dates, tokens)
 
     def _separable(self, spatial: Tensor, spectral: Tensor, dates: Tensor | None, tokens: Tokens) -> Tensor:
         grid = spatial.reshape(1, self.config.grid, self.config.grid, -1)
@@ -299,14 +303,15 @@ class SpectralGPT(SpectralGPTEncoder):
     def __init__(self, config: SpectralGPTConfig) -> None:
         super().__init__(config)
         dim, groups, places = config.decoder_embed_dim, len(config.anchors), config.grid**2
-        if config.positions != "separable":
-            raise ConfigError(
-                "the pretraining model has separable positions", mend="take positions: separable"
-            )
         self.decoder_embed = nn.Linear(config.embed_dim, dim)
         self.mask_token = nn.Parameter(torch.randn(1, 1, dim) * 0.02)
-        self.decoder_pos_embed_spatial = _normal(1, places, dim)
-        self.decoder_pos_embed_spectral = _normal(1, groups, dim)
+        if config.positions == "joint":
+            # Unlike a classifier's, these are learned from nothing else: zeros would be a slow start.
+            nn.init.trunc_normal_(self.pos_embed, std=0.02)
+            self.decoder_pos_embed = _normal(1, groups * places, dim)
+        else:
+            self.decoder_pos_embed_spatial = _normal(1, places, dim)
+            self.decoder_pos_embed_spectral = _normal(1, groups, dim)
         if config.temporal:
             self.decoder_date_embed = DateEncoding(dim)
         self.decoder_blocks = nn.ModuleList(
@@ -321,6 +326,8 @@ class SpectralGPT(SpectralGPTEncoder):
     def decoder_positions(self, tokens: Tokens, days: Tensor | None = None) -> Tensor:
         """The decoder's positions for these tokens, [B or 1, N, D']."""
         dates = self.decoder_date_embed(days) if days is not None and self.config.temporal else None
+        if self.config.positions == "joint":
+            return self._joint(self.decoder_pos_embed, dates, tokens)
         return self._separable(self.decoder_pos_embed_spatial, self.decoder_pos_embed_spectral, dates, tokens)
 
     def decode(

@@ -368,7 +368,7 @@ KINDS = (
         _plan_pretraining,
         "spectralgpt",
         hints={**_HINTS, "decoder_heads": "attention heads of the decoder"},
-        recognises=lambda state: "decoder_pred.weight" in state and "pos_embed_spatial" in state,
+        recognises=lambda state: "decoder_pred.weight" in state and "decoder_blocks.0.norm1.weight" in state,
     ),
     _kind(
         "spectralgpt-classifier",
