@@ -274,7 +274,10 @@ _FAMILIES: Mapping[str, _Family] = {
         "Swin", "swin3d", {"final_norm": True}, True, dict, dict, prefixes=("backbone.",), head="head."
     ),
 }
-_EPS = {"norm_eps": "epsilon of the norms, if it is not the published one"}
+# The options that each publication has built in.
+RULES: Mapping[str, Mapping[str, Any]] = {name: family.rules for name, family in _FAMILIES.items()}
+EPS = "norm_eps"
+_EPS = {EPS: "epsilon of the norms, if it is not the published one"}
 _WINDOW = "tokens per window: dates, rows, columns"
 
 
