@@ -28,7 +28,7 @@ from swath.models.spectralgpt import (
     SpectralGPTEncoder,
 )
 from swath.pretraining.spectralgpt import SpectralGPTObjective
-from swath.weights.convert.spectralgpt import to_published
+from swath.weights.convert.spectralgpt_names import to_published
 
 GOLDEN = Path(__file__).parents[1] / "golden" / "spectralgpt"
 SMALL = ("mae_a_12b32.safetensors", "cls_a_12b32_joint.safetensors", "losses.json")

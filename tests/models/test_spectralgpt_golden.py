@@ -22,7 +22,7 @@ from swath.models.spectralgpt import (
 )
 from swath.pretraining.objective import ObjectiveOutput
 from swath.pretraining.spectralgpt import LOSSES, SpectralGPTObjective
-from swath.weights.convert.spectralgpt import from_published
+from swath.weights.convert.spectralgpt_names import from_published
 
 GOLDEN = Path(__file__).parents[1] / "golden" / "spectralgpt"
 TOLERANCE = {"atol": 2e-5, "rtol": 1e-4}

@@ -9,22 +9,20 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
 
 import safetensors.torch
 import torch
 from safetensors import SafetensorError, safe_open
 from torch import Tensor, nn
 
-from swath.errors import SwathError, WeightsError
+from swath.errors import SwathError
 from swath.ledger.formula import formula_input, formula_parameters
-from swath.ledger.row import DENSE, DOUBLE, EXACT, SINGLE, LedgerRow, compare, failed
+from swath.ledger.row import DENSE, SINGLE, LedgerRow, compare, failed
+from swath.ledger.spectralgpt_vector import Vector, converted
 from swath.models.spectralgpt import (
-    SENTINEL2_12,
-    EncoderConfig,
     SpectralGPT,
     SpectralGPTClassifier,
 )
@@ -37,11 +35,8 @@ from swath.models.spectralgpt_dense import (
 from swath.pretraining.masks import kept
 from swath.pretraining.spectralgpt import LOSSES, SpectralGPTObjective, token_statistics
 from swath.rng import generator
-from swath.weights.convert.kinds import Kind, Plan, State, convert_back, convert_state
 from swath.weights.convert.registry import KINDS, likely_kinds
-from swath.weights.convert.spectralgpt import dense_to_published
-from swath.weights.file import same_state
-from swath.weights.meta import WeightsMeta
+from swath.weights.convert.spectralgpt_names import dense_to_published
 
 # Terms of the loss by their names in losses.json: (loss, part), "" for the whole.
 _TERMS = {
@@ -60,7 +55,6 @@ _SUMS = {
 }
 _KEYS = re.compile(r"spectralgpt_keys_.*\.json")
 _SLICE = re.compile(r"upernet_out_ch(\d+)_(\d+)")
-_NO_EFFECT = ("drop_path_rate", "trunc_init", "dropout", "drop_rate")  # in eval mode, with weights given
 _SEED = 0
 
 
@@ -94,8 +88,8 @@ def check(path: Path | str) -> list[LedgerRow]:
 
 
 def _check_mae(path: Path) -> list[LedgerRow]:
-    vector = _Vector(path)
-    mask_ratio = float(vector.metadata["mask_ratio"]) if "mask_ratio" in vector.metadata else _ratio(vector)
+    vector = Vector(path)
+    mask_ratio = vector.mask_ratio
 
     def run(dtype: torch.dtype, gradients: bool) -> tuple[dict[str, Tensor], nn.Module]:
         network = vector.network(SpectralGPT, dtype)
@@ -138,7 +132,7 @@ def _check_mae(path: Path) -> list[LedgerRow]:
 
 
 def _check_classifier(path: Path) -> list[LedgerRow]:
-    vector = _Vector(path)
+    vector = Vector(path)
 
     def run(dtype: torch.dtype, gradients: bool) -> tuple[dict[str, Tensor], nn.Module]:
         network = vector.network(SpectralGPTClassifier, dtype)
@@ -172,7 +166,7 @@ def _check_dense(path: Path) -> list[LedgerRow]:
         shell = SpectralGPTSegmentation(fresh)
     shapes = {name: tuple(t.shape) for name, t in dense_to_published(shell.state_dict()).items()}
     state = formula_parameters(shapes)
-    plan, ours, row = _converted(path.name, state, kind, {"means": False} if segmunich else {})
+    plan, ours, row = converted(path.name, state, kind, {"means": False} if segmunich else {})
     assert isinstance(plan.config, SpectralGPTSegmentationConfig)
     if segmunich:
         network = SpectralGPTSegmentation(plan.config)
@@ -227,9 +221,9 @@ def _check_losses(path: Path) -> list[LedgerRow]:
 
 
 def _loss_terms(path: Path) -> dict[tuple[str, str], Tensor]:
-    vector = _Vector(path)
+    vector = Vector(path)
     network = vector.network(SpectralGPT, torch.float64)
-    ratio = float(vector.metadata["mask_ratio"]) if "mask_ratio" in vector.metadata else _ratio(vector)
+    ratio = vector.mask_ratio
     out: dict[tuple[str, str], Tensor] = {}
     for loss in ("released", "three_target"):
         config = replace(LOSSES[loss], mask_ratio=ratio, norm_pix_loss=bool(vector.ctor["norm_pix_loss"]))
@@ -250,139 +244,7 @@ def _check_keys(path: Path) -> list[LedgerRow]:
     kinds = [name for name in likely_kinds(state) if name.startswith("spectralgpt")]
     if len(kinds) != 1:
         return [failed(path.name, "names", f"fit {', '.join(kinds) or 'no kind'} of checkpoint")]
-    return [_converted(path.name, state, KINDS[kinds[0]], {})[2]]
-
-
-class _Vector:
-    """A file of a small model: its constructor, weights, inputs and expected outputs."""
-
-    def __init__(self, path: Path) -> None:
-        self.file = path.name
-        with safe_open(path, "pt") as reader:
-            self.metadata: dict[str, str] = dict(reader.metadata() or {})
-        self.arrays: dict[str, Tensor] = safetensors.torch.load_file(path)
-        if "ctor" not in self.metadata:
-            raise WeightsError("the constructor's values are missing", where=path, mend="give them as `ctor`")
-        self.ctor: dict[str, Any] = {"norm_pix_loss": False, **json.loads(self.metadata["ctor"])}
-        state = self._part("param.")
-        bands = int(self.ctor["num_frames"])
-        waves = SENTINEL2_12[:bands] if bands <= 12 else tuple(400.0 + 20.0 * i for i in range(bands))
-        hints: dict[str, Any] = {"heads": int(self.ctor["num_heads"]), "wavelengths": waves}
-        pretraining = "decoder_pred.weight" in state
-        if pretraining:
-            hints["decoder_heads"] = int(self.ctor["decoder_num_heads"])
-        kind = KINDS["spectralgpt" if pretraining else "spectralgpt-classifier"]
-        self.plan, self.state, self.conversion = _converted(self.file, state, kind, hints)
-        self._check_constructor()
-
-    def network(self, of: Callable[[Any], Any], dtype: torch.dtype) -> Any:
-        """The network with the file's weights, in eval mode."""
-        network = of(self.plan.config)
-        network.load_state_dict(self.state)
-        return network.to(dtype).eval()
-
-    def pixels(self, dtype: torch.dtype) -> Tensor:
-        """[B,1,C,H,W]."""
-        return self.arrays["input"][:, None].to(dtype)
-
-    def rows(
-        self,
-        run: Callable[[torch.dtype, bool], tuple[dict[str, Tensor], nn.Module]],
-        inputs: tuple[str, ...],
-    ) -> list[LedgerRow]:
-        """One row for the weights, one for each array, one for each gradient."""
-        gradients = self._part("grad.")
-        single, network = run(torch.float32, bool(gradients))
-        doubles = any(name.endswith("_f64") for name in self.arrays)
-        double = run(torch.float64, False)[0] if doubles else {}
-        rows = [self.conversion]
-        for name, expected in self.arrays.items():
-            if name.startswith(("param.", "grad.")) or name in inputs:
-                continue
-            exact = name.endswith("_f64")
-            values, base = (double, name.removesuffix("_f64")) if exact else (single, name)
-            if base not in values:
-                rows.append(failed(self.file, name, "this quantity is not known"))
-                continue
-            whole = not expected.is_floating_point()
-            tolerance = EXACT if whole else DOUBLE if exact else SINGLE
-            rows.append(compare(self.file, name, values[base], expected, tolerance))
-        return rows + (self._gradient_rows(network, gradients) if gradients else [])
-
-    def _gradient_rows(self, network: nn.Module, expected: State) -> list[LedgerRow]:
-        kind = self._kind()
-        assert kind.from_swath is not None
-        grads = {n: torch.zeros_like(p) if p.grad is None else p.grad for n, p in network.named_parameters()}
-        actual = kind.from_swath(grads, self.plan)
-        rows = []
-        for name in sorted({*actual, *expected}):
-            quantity = f"grad.{name}"
-            if name not in expected or name not in actual:
-                side = "the file" if name not in expected else "the network"
-                rows.append(failed(self.file, quantity, f"{side} has no such gradient"))
-            else:
-                rows.append(compare(self.file, quantity, actual[name], expected[name], SINGLE))
-        return rows
-
-    def _kind(self) -> Kind:
-        return KINDS["spectralgpt" if self.plan.architecture == "spectralgpt" else "spectralgpt-classifier"]
-
-    def _part(self, prefix: str) -> dict[str, Tensor]:
-        return {k.removeprefix(prefix): v for k, v in self.arrays.items() if k.startswith(prefix)}
-
-    def _check_constructor(self) -> None:
-        """Whether the network built from shapes is the one that the constructor's values describe."""
-        config = self.plan.config
-        assert isinstance(config, EncoderConfig)
-        bands = len(config.wavelengths)
-        meant: dict[str, Any] = {
-            "img_size": config.image_size,
-            "patch_size": config.patch_size,
-            "in_chans": 1,
-            "embed_dim": config.embed_dim,
-            "depth": config.depth,
-            "num_heads": config.heads,
-            "mlp_ratio": config.mlp_ratio,
-            "num_frames": bands,
-            "pred_t_dim": bands,
-            "t_patch_size": config.group_size,
-            "sep_pos_embed": config.positions == "separable",
-            "cls_embed": False,
-            "no_qkv_bias": False,
-            "norm_layer": "LayerNorm(eps=1e-6)",
-            "norm_pix_loss": self.ctor["norm_pix_loss"],
-            "num_classes": getattr(config, "num_classes", None),
-            "decoder_embed_dim": getattr(config, "decoder_embed_dim", None),
-            "decoder_depth": getattr(config, "decoder_depth", None),
-            "decoder_num_heads": getattr(config, "decoder_heads", None),
-        }
-        for key, value in self.ctor.items():
-            if key in _NO_EFFECT:
-                continue
-            if key not in meant or meant[key] != value:
-                has = f"the network has {meant[key]}" if key in meant else "it is not known"
-                raise WeightsError(f"constructor value {key}={value} cannot be built; {has}", where=self.file)
-
-
-def _converted(
-    file: str, state: State, kind: Kind, hints: Mapping[str, Any]
-) -> tuple[Plan, dict[str, Tensor], LedgerRow]:
-    """The plan, the tensors under our names, and the row that says that they come back bit for bit."""
-    plan, converted = convert_state(state, kind, hints)
-    about = {"converted_from": kind.name, "layout": dict(plan.layout)}
-    meta = WeightsMeta(plan.architecture, plan.config.to_dict(), provenance=about)
-    equal = same_state(dict(state), convert_back(converted.state, meta, kind))
-    note = f"{len(state)} tensors" if equal else "the way back gives other tensors"
-    return (
-        plan,
-        converted.state,
-        LedgerRow(file, "weights", 0.0 if equal else float("inf"), 0.0, 0.0, equal, note),
-    )
-
-
-def _ratio(vector: _Vector) -> float:
-    """The mask ratio from how many tokens were kept."""
-    return 1 - (vector.arrays["ids_keep"].shape[1] + 0.5) / vector.arrays["noise"].shape[1]
+    return [converted(path.name, state, KINDS[kinds[0]], {})[2]]
 
 
 def _names(path: Path) -> set[str]:

@@ -20,12 +20,8 @@ from swath.weights.build import build_loaded
 from swath.weights.convert.kinds import convert, convert_back, convert_state, envelope
 from swath.weights.convert.reader import read_foreign, write_foreign
 from swath.weights.convert.registry import KINDS
-from swath.weights.convert.spectralgpt import (
-    SEGMUNICH_BANDS,
-    from_published,
-    joint_positions,
-    to_published,
-)
+from swath.weights.convert.spectralgpt import SEGMUNICH_BANDS
+from swath.weights.convert.spectralgpt_names import from_published, joint_positions, to_published
 from swath.weights.file import load, same_state, save
 from swath.weights.meta import WeightsMeta
 
