@@ -26,6 +26,17 @@ from swath.verbs import registry, schema
 from swath.verbs.registry import RECIPE, LoadedVerb
 
 OK, BUG, USER_ERROR, INTERRUPTED = 0, 1, 2, 130
+# A full disk, missing rights, a name that is too long or lies within a file: nothing that swath could have known.
+_MENDABLE = (
+    errno.ENOSPC,
+    errno.EDQUOT,
+    errno.EACCES,
+    errno.EPERM,
+    errno.EROFS,
+    errno.ENAMETOOLONG,
+    errno.ENOTDIR,
+    errno.EISDIR,
+)
 GLOBAL_OPTIONS = {
     "config": "a YAML file or recipe; may be given several times, later ones win",
     "json": "print the result as JSON on stdout",
@@ -59,7 +70,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return OK
     except OSError as e:
-        if e.errno in (errno.ENOSPC, errno.EDQUOT, errno.EACCES, errno.EPERM, errno.EROFS):
+        if e.errno in _MENDABLE:
             return _fail(OutputError(e.strerror or "cannot be used", where=e.filename or "a file"), verbose)
         return _bug()
     except Exception:

@@ -278,6 +278,8 @@ def predict_scene(
         plan = make_plan(scene.height, scene.width, contract.size)
     engine = Engine(scene, network, contract, plan, batch_size, device, precision)
     km2 = pixel_km2(scene.grid)
+    # Whether the scene fits the model shows at its first pixel, before anything is written.
+    engine.cube(Box(0, 0, 1, 1))
     area = None if km2 is None else km2 * plan.height * plan.width
     blocks_done = windows_done = empty = nodata = 0
 

@@ -10,7 +10,7 @@ import os
 import shutil
 import tempfile
 from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from types import TracebackType
 from typing import Any, Protocol, Self
@@ -106,6 +106,7 @@ class CogSink:
         self.overwrite = overwrite
         self.tags = {**layers.tags(), **(tags or {})}
         self._folder: Path | None = None
+        self._made: list[Path] = []  # folders that were not there before
         self._files: list[tuple[Any, list[int]]] = []  # (open data set, its bands' indices in `layers`)
         if self.path.suffix.lower() not in (".tif", ".tiff"):
             raise OutputError("maps are GeoTIFFs", where=self.path, mend="let the name end in .tif")
@@ -117,6 +118,7 @@ class CogSink:
 
     def __enter__(self) -> Self:
         with self._writing():
+            self._made = [p for p in self.path.parents if not p.exists()]
             self.path.parent.mkdir(parents=True, exist_ok=True)
             self._folder = Path(tempfile.mkdtemp(prefix=f".{self.path.stem}.", dir=self.path.parent))
             try:
@@ -215,6 +217,10 @@ class CogSink:
         if self._folder is not None:
             shutil.rmtree(self._folder, ignore_errors=True)
             self._folder = None
+        for made in self._made:  # innermost first; one that holds a map stays
+            with suppress(OSError):
+                made.rmdir()
+        self._made = []
 
     def _refuse_existing(self) -> None:
         if self.path.is_dir():

@@ -102,6 +102,8 @@ def _scene(config: InspectConfig) -> list[tuple[str, str]]:
     )
     with open_scene(spec) as scene:
         statistics = scene.statistics()
+        if not any(statistics.count):
+            scene.require_valid()
         t, c, h, w = scene.shape
         gsd = "unknown" if scene.gsd is None else f"{scene.gsd:g} m"
         rows = [

@@ -82,6 +82,8 @@ def load(path: Path | str) -> Loaded:
         WeightsError: the file is missing, damaged, or not swath's.
     """
     file = Path(path)
+    if file.is_dir():
+        raise WeightsError("is a folder, not a file of weights", where=file, mend="name the file in it")
     if not file.is_file():
         raise WeightsError("no such file", where=file, mend="check the path")
     try:

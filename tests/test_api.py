@@ -1,0 +1,70 @@
+"""The verbs as functions of the package."""
+
+from __future__ import annotations
+
+import inspect
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+import swath
+from swath.errors import ConfigError, InputError
+from swath.verbs import registry
+
+
+def test_every_verb_is_a_function_with_a_docstring_and_importing_the_package_is_light() -> None:
+    for name in registry.VERBS:
+        verb = getattr(swath, name)
+        assert verb.__name__ == name
+        assert "Raises:\n        SwathError" in verb.__doc__
+        assert name in dir(swath)
+        assert name in swath.__all__
+        # As typed as the verb itself.
+        returned = inspect.signature(verb).return_annotation
+        assert returned == f"{name.capitalize()}Result"
+    heavy = "{'torch', 'numpy', 'rasterio', 'yaml', 'swath.api'}"
+    code = (
+        f"import sys, swath; print({heavy} & set(sys.modules)); swath.pretrain; print('torch' in sys.modules)"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert done.stdout == "set()\nFalse\n"
+
+
+def test_what_is_no_verb_is_no_attribute() -> None:
+    with pytest.raises(AttributeError, match="module 'swath' has no attribute 'pretrian'"):
+        swath.pretrian  # type: ignore[attr-defined]  # noqa: B018
+
+
+def test_the_stub_names_what_the_package_has() -> None:
+    stub = Path(swath.__file__).with_suffix(".pyi").read_text("utf-8")
+    assert sorted(line.split()[-1] for line in stub.splitlines() if line.startswith("from")) == sorted(
+        registry.VERBS
+    )
+
+
+def test_options_are_nested_or_dotted_and_win_over_recipes_and_files(tmp_path: Path) -> None:
+    path = tmp_path / "more.yaml"
+    path.write_text("training: {batch_size: 0}\n")
+    with pytest.raises(ConfigError, match=r"^batch_size: 0 is below 1"):
+        swath.pretrain("demo-pretrain-st-swin", path)
+    with pytest.raises(
+        ConfigError, match=r"^training\.stps: unknown option; did you mean 'training\.steps'\?$"
+    ):
+        swath.pretrain("demo-pretrain-st-swin", training={"stps": 3})
+    with pytest.raises(ConfigError, match=r"^training\.steps: 'training.steps' must be a whole number"):
+        swath.pretrain("demo-pretrain-st-swin", **{"training.steps": "many"})
+    with pytest.raises(ConfigError, match="is for 'swath pretrain', not 'swath finetune'"):
+        swath.finetune("demo-pretrain-st-swin")
+    with pytest.raises(ConfigError, match="no recipe is called 'demo-finetun'; did you mean 'demo-finetune'"):
+        swath.finetune("demo-finetun")
+    with pytest.raises(ConfigError, match=r"^weights, input, output: required options are missing"):
+        swath.predict()
+
+
+def test_inspect_takes_its_file_by_place(tmp_path: Path) -> None:
+    rows = dict(swath.inspect("demo:landsat").rows)
+    assert rows["size"].startswith("1 dates, 6 bands, 443 x 489 pixels")
+    with pytest.raises(InputError, match="there is no such file"):
+        swath.inspect(tmp_path / "none.tif", sensor="landsat7")

@@ -1,0 +1,145 @@
+"""A map of the whole scene through its verb."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import rasterio
+import torch
+
+import swath
+from swath.errors import ConfigError, OutputError, WeightsError
+from swath.verbs.predict import hex_color, turned
+from swath.weights.file import load
+
+
+def read(path: str) -> np.ndarray:
+    with rasterio.open(path) as file:
+        pixels: np.ndarray = file.read()
+    return pixels
+
+
+def test_the_map_lies_on_the_scene_with_classes_confidence_and_coverage(chain: Any) -> None:
+    with rasterio.open(chain.map) as made, rasterio.open(chain.land.scene) as scene:
+        assert (made.crs, made.transform, made.shape) == (scene.crs, scene.transform, scene.shape)
+        assert made.descriptions == ("class", "confidence", "coverage")
+        tags = made.tags()
+        nodata = ~scene.read_masks().any(0)
+        bands = made.read()
+    assert set(np.unique(bands[0][~nodata])) <= {3, 5, 9}
+    assert (bands[0][nodata] == 255).all()
+    assert (bands[2][nodata] == 0).all()
+    assert bands[2][20, 30] == 66  # one of three bands is missing there
+    assert tags["WEIGHTS_SHA256"] == load(chain.finetuned.weights).sha256
+    assert tags["LICENCE"] == "Apache-2.0"
+    assert chain.predicted.nodata_pixels == 15
+    assert chain.predicted.summary().endswith(f"map {chain.map}")
+    others = {p.name for p in Path(chain.map).parent.iterdir()}
+    assert others == {"mae", "unet", "map.tif", "map.tif.aux.xml", "map.qml", "scores.json"}
+
+
+def test_the_same_again_and_overwriting_only_when_asked(chain: Any, tmp_path: Path) -> None:
+    options: dict[str, Any] = {
+        "weights": chain.finetuned.weights,
+        "input": chain.land.spec,
+        "output": str(tmp_path / "deep" / "map.tif"),
+        "precision": "fp32",
+    }
+    first = swath.predict(**options)
+    np.testing.assert_array_equal(read(first.map), read(chain.map))
+    with pytest.raises(OutputError, match="exists already"):
+        swath.predict(**options)
+    before = read(first.map)
+    swath.predict(**options, overwrite=True, probabilities=True, min_coverage=100, turns=True)
+    after = read(first.map)
+    assert after.shape[0] == 6
+    assert after[0, 20, 30] == 255 and before[0, 20, 30] != 255
+    np.testing.assert_array_equal(before[2], after[2])
+
+
+def test_an_invalid_pixel_may_hold_anything(chain: Any, tmp_path: Path, raster: Callable[..., str]) -> None:
+    """NaN is no-data: the map is that of the scene whose no-data the file names."""
+    pixels = read(chain.land.scene).astype(np.float32)
+    pixels[pixels == 0] = np.nan
+    scene = raster(tmp_path / "nan.tif", pixels, names=("B2", "B3", "B4"), unit="dn")
+    made = swath.predict(
+        weights=chain.finetuned.weights,
+        input={"files": scene, "sensor": "landsat7"},
+        output=str(tmp_path / "map.tif"),
+        precision="fp32",
+    )
+    np.testing.assert_array_equal(read(made.map), read(chain.map))
+
+
+def test_pixels_elsewhere_change_no_normalisation(
+    chain: Any, tmp_path: Path, raster: Callable[..., str]
+) -> None:
+    """The statistics are in the weights: far from what was changed the map stays, bit for bit."""
+    pixels = read(chain.land.scene)
+    pixels[:, :, 80:] = np.where(pixels[:, :, 80:] > 0, 255, 0)
+    scene = raster(tmp_path / "bright.tif", pixels, names=("B2", "B3", "B4"), unit="dn", nodata=0)
+    made = swath.predict(
+        weights=chain.finetuned.weights,
+        input={"files": scene, "sensor": "landsat7"},
+        output=str(tmp_path / "map.tif"),
+        precision="fp32",
+    )
+    np.testing.assert_array_equal(read(made.map)[:, :, :64], read(chain.map)[:, :, :64])
+    assert (read(made.map)[:, :, 80:] != read(chain.map)[:, :, 80:]).any()
+
+
+@pytest.mark.parametrize(
+    ("change", "error", "words"),
+    [
+        ({"output": "map.png"}, OutputError, "let the name end in .tif"),
+        ({"overlap": 16}, ConfigError, "overlap"),
+        ({"batch_size": 0}, ConfigError, "batch_size: 0 is less than 1"),
+        ({"min_coverage": 0}, ConfigError, "min_coverage: 0 is not a percentage"),
+        ({"precision": "fp16"}, ConfigError, "must be one of auto, bf16, fp32"),
+    ],
+)
+def test_wrong_options_leave_nothing(
+    chain: Any, tmp_path: Path, change: dict[str, Any], error: type[Exception], words: str
+) -> None:
+    options: dict[str, Any] = {
+        "weights": chain.finetuned.weights,
+        "input": chain.land.spec,
+        "output": str(tmp_path / "new" / "map.tif"),
+    }
+    if "output" in change:
+        change = {"output": str(tmp_path / "new" / change["output"])}
+    with pytest.raises(error, match=words):
+        swath.predict(**{**options, **change})
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_weights_that_draw_no_map_are_refused(chain: Any, tmp_path: Path) -> None:
+    with pytest.raises(WeightsError, match="hold a st_swin_mae that draws no map; fine-tune them first"):
+        swath.predict(
+            weights=chain.pretrained.weights, input=chain.land.spec, output=str(tmp_path / "map.tif")
+        )
+
+
+def test_turning_averages_over_the_eight_ways_and_commutes_with_them() -> None:
+    draw = torch.Generator().manual_seed(0)
+    weight = torch.randn(3, 2, 3, 3, generator=draw)
+
+    class Net(torch.nn.Module):
+        def forward(self, pixels: Any, valid: Any, days: Any, wavelengths: Any) -> Any:
+            return torch.nn.functional.conv2d(pixels[:, 0], weight, padding=1)
+
+    call = turned(Net())
+    x = torch.randn(2, 1, 2, 8, 8, generator=draw)
+    valid = torch.ones_like(x, dtype=torch.bool)
+    p = call(x, valid, None, ()).exp()
+    torch.testing.assert_close(p.sum(1), torch.ones(2, 8, 8))
+    q = call(torch.rot90(x.flip(-1), 1, (-2, -1)), valid, None, ()).exp()
+    torch.testing.assert_close(q, torch.rot90(p.flip(-1), 1, (-2, -1)))
+
+
+def test_colours() -> None:
+    assert hex_color("#0064ff") == (0, 100, 255)
