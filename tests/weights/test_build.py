@@ -35,6 +35,7 @@ SMALL: dict[str, dict[str, object]] = {
     },
     "st_swin_mae": {"embed_dim": 8, "depths": (1, 1), "heads": (1, 2)},
     "st_swin_unet": {"backbone": {"embed_dim": 8, "depths": (1, 1), "heads": (1, 2)}, "classes": 3},
+    "swin3d": {"embed_dim": 8, "depths": (1, 1), "heads": (1, 2)},
     "unet": {},
 }
 
