@@ -201,6 +201,17 @@ class Cube:
         grid = None if self.grid is None else self.grid.window(row, col, height, width)
         return replace(self, pixels=self.pixels[cut], valid=self.valid[cut], grid=grid)
 
+    def at_dates(self, index: Sequence[int]) -> Cube:
+        """Some of its dates, in their order in time; statistics stay those of the whole record."""
+        chosen = sorted(index)
+        return replace(
+            self,
+            pixels=self.pixels[chosen],
+            valid=self.valid[chosen],
+            dates=tuple(self.dates[i] for i in chosen),
+            encodings=tuple(self.encodings[i] for i in chosen),
+        )
+
     def with_statistics(self) -> Cube:
         """The same cube carrying its own statistics (it is then a record)."""
         return replace(self, statistics=band_statistics(self.pixels, self.valid))

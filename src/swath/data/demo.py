@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 import numpy.typing as npt
 
-from swath.cube import BoolArray, Cube, Sample
+from swath.cube import Cube, Sample
 from swath.data.legend import LandClass
 from swath.data.spec import DEMO_PREFIX, SceneSpec
 from swath.errors import InputError
@@ -48,6 +48,8 @@ def demo_folder() -> Path:
 def demo_spec(name: str) -> SceneSpec:
     """The spec of an embedded scene, "landsat", "series-landsat5" or "series-landsat7".
 
+    Clouds and their shadows (Fmask) in the series are invalid, and in none of its statistics.
+
     Raises:
         InputError: there is no such scene.
     """
@@ -65,6 +67,8 @@ def demo_spec(name: str) -> SceneSpec:
             files_are="dates",
             dates=tuple(f"{s[:4]}-{s[4:6]}-{s[6:]}" for s in stamps),
             level="LEDAPS",
+            mask_band=len(SERIES_BANDS) + 1,
+            mask_values=_CLOUDY,
         )
     raise _unknown(name, DEMO_SOURCES)
 
@@ -143,22 +147,9 @@ def open_demo_series(*, mask_clouds: bool = True) -> Sample:
     cubes: dict[str, Cube] = {}
     for sensor in ("landsat5", "landsat7"):
         spec = demo_spec(f"series-{sensor}")
+        if not mask_clouds:
+            spec = replace(spec, mask_band=0, mask_values=())
         with open_scene(spec) as scene:
-            cube = scene.read_all()
-        if mask_clouds:
-            cube = replace(cube, valid=cube.valid & ~_cloudy(spec)[:, None]).with_statistics()
-        cubes[sensor] = cube
+            cubes[sensor] = scene.read_all()
     return Sample(cubes, "landsat-series-colorado", group="p035r032")
 
-
-def _cloudy(spec: SceneSpec) -> BoolArray:
-    """Clouds and shadows [T,H,W]: the fourth band of each file."""
-    from swath.data.gdal import guard, open_raster
-
-    masks = []
-    for row in spec.file_table:
-        source = open_raster(row[0])
-        with guard(row[0], "read"):
-            masks.append(np.isin(source.read(len(SERIES_BANDS) + 1), _CLOUDY))
-        source.close()
-    return np.stack(masks)

@@ -56,6 +56,10 @@ def open_planes(spec: SceneSpec) -> Opened:
     if spec.sensor is None:
         raise InputError("no sensor is named", where=spec.name, mend="set sensor, such as sensor: sentinel2")
     device = sensor(spec.sensor)
+    if spec.mask_band and (spec.stack_dates != 1 or any(len(row) != 1 for row in spec.file_table)):
+        raise InputError(
+            "mask_band is for one file per date", where=spec.name, mend="put each date into one file"
+        )
     sources: list[Any] = []
     try:
         found: list[dict[Band, tuple[int, int]]] = []  # per date: band -> (file, index)
@@ -111,8 +115,12 @@ def _name_stack(source: Any, file: int, device: Sensor, spec: SceneSpec) -> list
     pixels = [
         i
         for i, meaning in zip(source.indexes, source.colorinterp, strict=True)
-        if meaning is not ColorInterp.alpha
+        if meaning is not ColorInterp.alpha and i != spec.mask_band
     ]
+    if spec.mask_band > source.count:
+        raise InputError(
+            f"has {source.count} bands, and mask_band is {spec.mask_band}", where=path, mend="correct mask_band"
+        )
     if len(pixels) % spec.stack_dates:
         raise InputError(
             f"holds {len(pixels)} bands, which {spec.stack_dates} dates do not divide",

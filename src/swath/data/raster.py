@@ -191,6 +191,11 @@ class Scene:
         shape = (source.height, source.width)
         cut = window if factor == 1 else enlarge(window, factor, method, shape)
         values, good = read_valid(source, [p.index for p in planes], cut, self.spec.nodata)
+        if self.spec.mask_band:
+            row, col, height, width = cut
+            with guard(source.name, f"read at row {row}, column {col}"):
+                kind = source.read(self.spec.mask_band, window=Window(col, row, width, height))
+            good &= ~np.isin(kind, self.spec.mask_values)
         for v, g in zip(values, good, strict=True):
             yield (v, g) if factor == 1 else upsample(v, g, cut[:2], window, factor, method)
 
@@ -224,7 +229,9 @@ def open_scene(spec: SceneSpec, *, require_valid: bool = False) -> Scene:
         from swath.data.demo import demo_spec  # it imports this module
 
         chosen = demo_spec(spec.demo)
-        spec = replace(chosen, bands=spec.bands or chosen.bands)
+        own = (spec.mask_band, spec.mask_values) if spec.mask_band else (chosen.mask_band, chosen.mask_values)
+        bands = spec.bands or chosen.bands
+        spec = replace(chosen, bands=bands, mask_band=own[0], mask_values=own[1])
     scene = Scene(spec, open_planes(spec))
     if require_valid:
         try:

@@ -32,6 +32,10 @@ class SceneSpec:
         scale, offset: physical = stored * scale + offset; one for all, or one per date; None: the files'.
         level: processing level, such as "L2A"; one for all, or one per date.
         nodata: the stored number that means no data, in place of the one the files name.
+        mask_band: number (from 1) of a band of each date's file that says what a pixel is, such as Fmask or the
+            scene classification; 0: none.
+        mask_values: its values that make a pixel invalid, such as those of clouds and their shadows. For an
+            embedded scene, both replace what it has (of "demo:series-landsat5" 4, with shadow 2 and cloud 4).
         resampling: how coarser bands (20 m, 60 m) are brought to the finest grid.
     """
 
@@ -48,6 +52,8 @@ class SceneSpec:
     offset: float | tuple[float, ...] | None = None
     level: str | tuple[str, ...] | None = None
     nodata: float | None = None
+    mask_band: int = 0
+    mask_values: tuple[int, ...] = ()
     resampling: Resampling = "nearest"
 
     def __post_init__(self) -> None:
@@ -60,6 +66,13 @@ class SceneSpec:
             value = getattr(self, name)
             if isinstance(value, list):
                 object.__setattr__(self, name, tuple(value))
+        object.__setattr__(self, "mask_values", tuple(int(v) for v in self.mask_values))
+        if self.mask_band < 0 or bool(self.mask_band) != bool(self.mask_values):
+            raise ConfigError(
+                f"mask_band is {self.mask_band} with {len(self.mask_values)} mask_values",
+                where="scene",
+                mend="give both: a band's number from 1, and its values that make a pixel invalid",
+            )
         if self.files_are not in ("bands", "dates"):
             raise ConfigError(
                 f"files_are is '{self.files_are}'", where="scene", mend="use 'bands' or 'dates'"

@@ -36,16 +36,24 @@ class Records:
     Args:
         cubes: as `contract.convert` returned them.
         contract: gives the affine normalisation.
+        dates: of a batch, chosen sample by sample from cubes of that many dates or more; None: all.
     """
 
-    def __init__(self, cubes: Sequence[Cube], contract: InputContract) -> None:
+    def __init__(self, cubes: Sequence[Cube], contract: InputContract, dates: int | None = None) -> None:
         if not cubes:
             raise InputError("no cubes to feed", mend="give at least one")
         self.cubes = tuple(cubes)
         self.bands: tuple[Band, ...] = tuple(s.band for s in contract.bands)
         t, c = cubes[0].shape[:2]
+        self.dates = t if dates is None else dates
         for cube in cubes:
-            if cube.shape[:2] != (t, c):
+            if dates is not None and cube.shape[0] < dates:
+                raise InputError(
+                    f"has {cube.shape[0]} dates, and {dates} are asked for",
+                    where=cube.source,
+                    mend="ask for fewer dates, or give longer series",
+                )
+            if cube.shape[1] != c or (dates is None and cube.shape[0] != t):
                 raise InputError(
                     f"has {cube.shape[0]} dates and {cube.shape[1]} bands, the first cube {t} and {c}",
                     where=cube.source,
@@ -60,7 +68,7 @@ class Records:
         affine = [contract.affine(cube) for cube in cubes]
         self.gain = np.stack([a[0] for a in affine]).astype(np.float32)
         self.bias = np.stack([a[1] for a in affine]).astype(np.float32)
-        self.days = np.stack([date_features(cube.dates) for cube in cubes])
+        self.days = [date_features(cube.dates) for cube in cubes]
 
     def batch(
         self,
@@ -70,22 +78,32 @@ class Records:
         size: tuple[int, int],
         ids: tuple[str, ...],
         target: npt.NDArray[np.generic] | None,
+        dates: Sequence[Sequence[int]] | None = None,
     ) -> CubeBatch:
-        """Windows of `size` at (rows, cols) of the cubes `index`; pixels beyond an edge are invalid."""
-        t, c = self.cubes[0].shape[:2]
-        pixels = np.zeros((len(index), t, c, *size), np.float32)
+        """Windows of `size` at (rows, cols) of the cubes `index`; pixels beyond an edge are invalid.
+
+        `dates` names each sample's dates, as many as `self.dates`; None: all.
+        """
+        pixels = np.zeros((len(index), self.dates, len(self.bands), *size), np.float32)
         valid: BoolArray = np.zeros(pixels.shape, np.bool_)
         # One copy per sample: the rows of a window are contiguous, so this runs at the speed of memory;
         # fancy indexing over all samples at once does not beat it.
         for b, (i, row, col) in enumerate(zip(index, rows, cols, strict=True)):
-            cut_window(self.cubes[i].pixels, row, col, pixels[b])
-            cut_window(self.cubes[i].valid, row, col, valid[b])
+            cube = self.cubes[i]
+            if dates is None:
+                cut_window(cube.pixels, row, col, pixels[b])
+                cut_window(cube.valid, row, col, valid[b])
+            else:
+                for place, t in enumerate(dates[b]):
+                    cut_window(cube.pixels[t], row, col, pixels[b, place])
+                    cut_window(cube.valid[t], row, col, valid[b, place])
         chosen = np.asarray(index)
+        days = [self.days[i] if dates is None else self.days[i][list(dates[b])] for b, i in enumerate(index)]
         return CubeBatch(
             pixels=torch.from_numpy(pixels),
             valid=torch.from_numpy(valid),
             bands=self.bands,
-            days=torch.from_numpy(self.days[chosen]),
+            days=torch.from_numpy(np.stack(days)),
             gain=torch.from_numpy(self.gain[chosen]),
             bias=torch.from_numpy(self.bias[chosen]),
             ids=ids,

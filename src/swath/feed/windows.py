@@ -12,6 +12,7 @@ from swath.contract import InputContract
 from swath.cube import BoolArray, Cube, CubeBatch
 from swath.errors import InputError
 from swath.feed.base import IGNORE, Records, check_raster, cut_window, window_size
+from swath.feed.dates import draw_dates, good_dates, valid_counts
 from swath.rng import derive, numpy_generator
 
 Labels = npt.NDArray[np.integer]
@@ -29,17 +30,22 @@ def window_sums(values: npt.NDArray[np.generic], size: tuple[int, int]) -> npt.N
 class WindowFeed:
     """Windows drawn evenly from all positions that are allowed.
 
-    Sample n is a pure function of (seed, n): see `swath.feed.base`.
+    Sample n is a pure function of (seed, n): see `swath.feed.base`. With `dates` it takes that many dates,
+    drawn anew for each sample, in time order: evenly among those whose share of valid pixels in the window,
+    over its bands, is at least `min_valid`. Windows that have fewer such dates are not drawn.
 
     Args:
-        cubes: scenes as `contract.convert` returned them, of equal T and C, any H and W not below the window.
+        cubes: scenes as `contract.convert` returned them, of equal C and (without `dates`) T, any H and W
+            not below the window.
         contract: gives the normalisation.
         size: (h, w) of a window, or one number for both.
         seed: of all draws.
         labels: per cube, int [H,W] with IGNORE (-1) where unknown, or None.
         allowed: per cube, bool [H,W] or None; a window lies wholly inside.
-        min_valid: least share of valid pixels in a window, over its dates and bands.
+        min_valid: least share of valid pixels in a window, over its dates and bands; with `dates`, in each
+            date that is taken.
         need_label: draw only windows with at least one labelled pixel.
+        dates: how many dates a sample takes of its series; None: all.
 
     Raises:
         InputError: something does not fit, or no window is left.
@@ -56,8 +62,13 @@ class WindowFeed:
         allowed: Sequence[BoolArray | None] | None = None,
         min_valid: float = 0.0,
         need_label: bool = False,
+        dates: int | None = None,
     ) -> None:
-        self.records = Records(cubes, contract)
+        if dates is not None and dates < 1:
+            raise InputError(f"{dates} dates are asked for", mend="ask for 1 or more")
+        self.records = Records(cubes, contract, dates)
+        self.dates = dates
+        self.min_valid = min_valid
         self.size = window_size(size)
         self.seed = seed
         self.labels = _per_cube("labels", labels, self.records.cubes)
@@ -72,9 +83,10 @@ class WindowFeed:
         if self._ends[-1] == 0:
             raise InputError(
                 f"no window of {self.size[0]}x{self.size[1]} pixels fits the allowed area, its valid pixels "
-                "and its labels",
+                "and its labels" + ("" if dates is None else f", on {dates} dates"),
                 where=self.records.cubes[0].source,
-                mend="take a smaller window, a larger area or a lower share of valid pixels",
+                mend="take a smaller window, a larger area or a lower share of valid pixels"
+                + ("" if dates is None else ", or fewer dates"),
             )
 
     def __len__(self) -> int:
@@ -84,6 +96,7 @@ class WindowFeed:
     def take(self, first: int, count: int) -> CubeBatch:
         """Samples number first … first + count - 1. Target [B,h,w] int64, if there are labels."""
         index, rows, cols = [], [], []
+        chosen: list[list[int]] = []
         for n in range(first, first + count):
             position = int(numpy_generator(self.seed, "window", n).integers(len(self)))
             i = int(np.searchsorted(self._ends, position, side="right"))
@@ -93,9 +106,13 @@ class WindowFeed:
             index.append(i)
             rows.append(row)
             cols.append(col)
+            if self.dates is not None:
+                chosen.append(self._draw_dates(n, i, row, col, self.dates))
         ids = tuple(
             f"{self.records.cubes[i].source}@{r},{c}" for i, r, c in zip(index, rows, cols, strict=True)
         )
+        if chosen:
+            ids = tuple(f"{name}@{','.join(map(str, d))}" for name, d in zip(ids, chosen, strict=True))
         target = None
         if any(x is not None for x in self.labels):
             target = np.full((count, *self.size), IGNORE, np.int64)
@@ -103,7 +120,12 @@ class WindowFeed:
                 label = self.labels[i]
                 if label is not None:
                     cut_window(label, row, col, target[b])
-        return self.records.batch(index, rows, cols, self.size, ids, target)
+        return self.records.batch(index, rows, cols, self.size, ids, target, chosen or None)
+
+    def _draw_dates(self, n: int, i: int, row: int, col: int, count: int) -> list[int]:
+        valid = self.records.cubes[i].valid[:, :, row : row + self.size[0], col : col + self.size[1]]
+        good = good_dates(valid_counts(valid), valid[0].size, self.min_valid)
+        return draw_dates(numpy_generator(self.seed, "dates", n), good, count)
 
     def _legal_starts(
         self, cube: Cube, label: Labels | None, area: BoolArray | None, min_valid: float, need_label: bool
@@ -117,7 +139,14 @@ class WindowFeed:
         if area is not None:
             # Sums of booleans are exact in float64.
             legal &= window_sums(area, self.size) == h * w
-        if min_valid > 0:
+        if min_valid > 0 and self.dates is not None:
+            # Date by date: the sums of a long series at once would not fit memory where the series does.
+            enough = np.zeros((rows, cols), np.int32)
+            for valid in cube.valid:
+                counts = window_sums(valid.sum(0), self.size)
+                enough += good_dates(counts, valid.shape[0] * h * w, min_valid)
+            legal &= enough >= self.dates
+        elif min_valid > 0:
             share = cube.valid.mean((0, 1), dtype=np.float64)
             # A rounding error of the sums must not refuse windows that are valid throughout.
             legal &= window_sums(share, self.size) >= min_valid * h * w - 1e-6

@@ -1,0 +1,44 @@
+"""Which dates of a series a window takes.
+
+A date is *good* in a window if its share of valid pixels there, over all bands, is at least `min_valid`.
+Training draws good dates; what is looked at takes good dates spread evenly over the series.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+import numpy.typing as npt
+
+from swath.cube import BoolArray
+
+IntArray = npt.NDArray[np.int64]
+# Shares are compared as counts; this much forgives the rounding of `min_valid` times a count.
+_SLACK = 1e-6
+
+
+def valid_counts(valid: BoolArray) -> IntArray:
+    """Valid values of each date of a window [T,C,h,w]: [T]."""
+    counts: IntArray = valid.sum((1, 2, 3), dtype=np.int64)
+    return counts
+
+
+def good_dates(counts: npt.NDArray[np.integer] | npt.NDArray[np.floating], size: int, min_valid: float) -> BoolArray:
+    """Where a count of valid values out of `size` is enough."""
+    good: BoolArray = counts >= min_valid * size - _SLACK
+    return good
+
+
+def draw_dates(generator: np.random.Generator, good: BoolArray, count: int) -> list[int]:
+    """`count` of the good dates [T], each set of them as likely as any other, in time order."""
+    chosen = generator.choice(np.flatnonzero(good), count, replace=False)
+    return sorted(int(t) for t in chosen)
+
+
+def spread_dates(valid: BoolArray, count: int, min_valid: float) -> list[int]:
+    """`count` dates of [T,C,h,w], evenly over those that are good; if those are too few, the fullest dates."""
+    counts = valid_counts(valid)
+    good = np.flatnonzero(good_dates(counts, valid[0].size, min_valid))
+    count = min(count, len(counts))
+    if len(good) < count:
+        good = np.sort(np.argsort(-counts, kind="stable")[:count])
+    return [int(good[i]) for i in np.linspace(0, len(good) - 1, count).round().astype(int)]
