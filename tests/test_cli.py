@@ -161,7 +161,10 @@ def test_json_has_no_nan_and_no_other_words(capsys: pytest.CaptureFixture[str]) 
             "error: --training.steps: 'training.steps' must be a whole number, not 'many'",
         ),
         (["dummy", "--act", "user"], "error: scene.tif: band B8A is missing; add it"),
-        (["dummy", "--act", "full"], "error: map.tif: No space left on device"),
+        (
+            ["dummy", "--act", "full"],
+            "error: map.tif: No space left on device; check the name, its rights and the free space",
+        ),
     ],
 )
 def test_what_a_person_can_mend_is_one_line_and_exit_2(

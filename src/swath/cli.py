@@ -71,7 +71,9 @@ def main(argv: Sequence[str] | None = None) -> int:
         return OK
     except OSError as e:
         if e.errno in _MENDABLE:
-            return _fail(OutputError(e.strerror or "cannot be used", where=e.filename or "a file"), verbose)
+            mend = "check the name, its rights and the free space"
+            what = e.strerror or "cannot be used"
+            return _fail(OutputError(what, where=e.filename or "a file", mend=mend), verbose)
         return _bug()
     except Exception:
         return _bug()

@@ -22,6 +22,7 @@ def atomic(path: Path | str) -> Iterator[Path]:
     final = Path(path)
     # The process id keeps two writers apart; the leading dot keeps globs such as *.ckpt from finding it.
     temporary = final.with_name(f".{final.name}.{os.getpid()}.tmp")
+    made = [p for p in final.parents if not p.exists()]
     try:
         final.parent.mkdir(parents=True, exist_ok=True)
         yield temporary
@@ -38,6 +39,8 @@ def atomic(path: Path | str) -> Iterator[Path]:
     finally:
         with contextlib.suppress(OSError):
             temporary.unlink(missing_ok=True)
+            for folder in made:  # innermost first; those that hold the file stay
+                folder.rmdir()
 
 
 def sync_folder(folder: Path) -> None:

@@ -132,6 +132,8 @@ def run(config: FinetuneConfig) -> FinetuneResult:
 
     check_start(config.run, config.training, SCORES)
     source = load(config.weights) if config.weights else None
+    if source is not None:
+        check_continues(source, config.model.system)
     data = read_labelled(config.data)
     contract = training_contract(config.data, data, source)
     cube = contract.convert(data.cube)
@@ -243,18 +245,23 @@ def contract_of_weights(source: Loaded, window: int) -> InputContract:
     return replace(source.meta.contract, size=(window, window))
 
 
-def transfer_pretrained(source: Loaded, network: nn.Module) -> TransferReport:
-    """Encoder and decoder of a pretrained ST-SwinMAE into an ST-SwinUNet; anything unexpected is an error."""
+def check_continues(source: Loaded, system: str) -> None:
+    """Raises WeightsError if a network of that family cannot start from these weights."""
     from swath.errors import WeightsError
-    from swath.models.st_swin import MAE_TO_UNET_DROPPED, MAE_TO_UNET_NEW, STSwinUNet
-    from swath.weights.transfer import transfer
 
-    if source.meta.architecture != "st_swin_mae" or not isinstance(network, STSwinUNet):
+    if source.meta.architecture != "st_swin_mae" or system != "st_swin_unet":
         raise WeightsError(
-            f"hold a {source.meta.architecture}; a {type(network).__name__} cannot continue it",
+            f"hold a {source.meta.architecture}; a {system} cannot continue it",
             where=source.path,
             mend="use weights of an st_swin_mae with model.system st_swin_unet, or train without weights",
         )
+
+
+def transfer_pretrained(source: Loaded, network: nn.Module) -> TransferReport:
+    """Encoder and decoder of a pretrained ST-SwinMAE into an ST-SwinUNet; anything unexpected is an error."""
+    from swath.models.st_swin import MAE_TO_UNET_DROPPED, MAE_TO_UNET_NEW
+    from swath.weights.transfer import transfer
+
     return transfer(source.state, network, allow_new=MAE_TO_UNET_NEW, allow_dropped=MAE_TO_UNET_DROPPED)
 
 

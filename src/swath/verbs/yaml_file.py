@@ -52,7 +52,11 @@ def read_yaml(path: Path) -> YamlFile:
     except FileNotFoundError:
         raise ConfigError("no such file", where=path, mend="check the path") from None
     except UnicodeDecodeError:
-        raise ConfigError("is not text in UTF-8, so it is no YAML file", where=path) from None
+        raise ConfigError(
+            "is not text in UTF-8, so it is no YAML file",
+            where=path,
+            mend="give a .yaml file, saved as UTF-8",
+        ) from None
     except OSError as e:
         raise ConfigError(f"cannot be read ({e.strerror})", where=path) from None
     lines: dict[str, int] = {}
