@@ -152,4 +152,3 @@ def open_demo_series(*, mask_clouds: bool = True) -> Sample:
         with open_scene(spec) as scene:
             cubes[sensor] = scene.read_all()
     return Sample(cubes, "landsat-series-colorado", group="p035r032")
-

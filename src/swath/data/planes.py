@@ -119,7 +119,9 @@ def _name_stack(source: Any, file: int, device: Sensor, spec: SceneSpec) -> list
     ]
     if spec.mask_band > source.count:
         raise InputError(
-            f"has {source.count} bands, and mask_band is {spec.mask_band}", where=path, mend="correct mask_band"
+            f"has {source.count} bands, and mask_band is {spec.mask_band}",
+            where=path,
+            mend="correct mask_band",
         )
     if len(pixels) % spec.stack_dates:
         raise InputError(

@@ -22,7 +22,9 @@ def valid_counts(valid: BoolArray) -> IntArray:
     return counts
 
 
-def good_dates(counts: npt.NDArray[np.integer] | npt.NDArray[np.floating], size: int, min_valid: float) -> BoolArray:
+def good_dates(
+    counts: npt.NDArray[np.integer] | npt.NDArray[np.floating], size: int, min_valid: float
+) -> BoolArray:
     """Where a count of valid values out of `size` is enough."""
     good: BoolArray = counts >= min_valid * size - _SLACK
     return good

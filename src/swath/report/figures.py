@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import io
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -143,27 +143,69 @@ def reconstruction(
     pixels, so that the three can be compared; invalid pixels are white, hidden ones grey.
     """
     known = np.ones(original.shape, bool) if valid is None else np.asarray(valid, bool)
-    rows, height, width = original.shape
+    limits = [_limits(o, k, (2.0, 98.0)) for o, k in zip(original, known, strict=True)]
+
+    def picture(i: int, values: Array, there: Array) -> Array:
+        return np.repeat(_scaled(values[i], there[i], limits[i])[..., None], 3, axis=-1)
+
+    return _threes(original, reconstructed, hidden, known, names, picture)
+
+
+def series(
+    original: Array,
+    reconstructed: Array,
+    hidden: Array,
+    names: Sequence[str],
+    valid: Array | None = None,
+) -> bytes:
+    """Dates [T,C,H,W] as rows of three, as `reconstruction`; C is three bands as red, green and blue, or one.
+
+    All dates are stretched alike, so that the seasons show; a pixel is hidden or invalid if a band of it is.
+    """
+    given = np.ones(original.shape, bool) if valid is None else np.asarray(valid, bool)
+    known: Array = np.asarray(given.all(axis=1))
+    limits = [_limits(original[:, c], known, (1.0, 99.0)) for c in range(original.shape[1])]
+
+    def picture(i: int, values: Array, there: Array) -> Array:
+        bands = [_scaled(v, there[i], limit) for v, limit in zip(values[i], limits, strict=True)]
+        return np.stack(bands * (3 // len(bands)), axis=-1)
+
+    return _threes(original, reconstructed, np.asarray(np.any(hidden, axis=1)), known, names, picture)
+
+
+def _threes(
+    original: Array,
+    reconstructed: Array,
+    hidden: Array,
+    known: Array,
+    names: Sequence[str],
+    picture: Callable[[int, Array, Array], Array],
+) -> bytes:
+    """Rows of what was seen, what was made of it and what was there.
+
+    `hidden` and `known` are [rows,H,W]; `picture` gives row i of some values as colours [H,W,3] of 0 to 1.
+    """
+    rows, height, width = known.shape
     side = WIDTH * 0.88 / 3
     figure = Figure(figsize=(WIDTH, 0.3 + rows * (side * height / width + 0.06)))
     FigureCanvasAgg(figure)
+    nowhere = np.zeros_like(known)
     with rc_context(STYLE):
         grid = figure.subplots(rows, 3, squeeze=False)
         for i in range(rows):
-            limits = _limits(original[i], known[i], (2.0, 98.0))
             seen = [
-                (original[i], known[i] & ~hidden[i], hidden[i] & known[i]),
-                (reconstructed[i], known[i], np.zeros_like(hidden[i])),
-                (original[i], known[i], np.zeros_like(hidden[i])),
+                (original, known & ~hidden, hidden & known),
+                (reconstructed, known, nowhere),
+                (original, known, nowhere),
             ]
             for j, (values, there, masked) in enumerate(seen):
                 axes = grid[i, j]
-                picture = np.full((height, width, 3), 255, np.uint8)
-                gray = np.rint(255 * _scaled(values, there, limits)).astype(np.uint8)
-                picture[there] = gray[there][:, None]
+                image = np.full((height, width, 3), 255, np.uint8)
+                colors = np.rint(255 * picture(i, values, there)).astype(np.uint8)
+                image[there[i]] = colors[there[i]]
                 # A blue that no grey of the image can be taken for.
-                picture[masked] = (176, 190, 214)
-                axes.imshow(picture, interpolation="nearest", aspect="auto")
+                image[masked[i]] = (176, 190, 214)
+                axes.imshow(image, interpolation="nearest", aspect="auto")
                 axes.set(xticks=[], yticks=[])
                 axes.spines[:].set_visible(False)
                 if i == 0:

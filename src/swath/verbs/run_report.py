@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import datetime as dt
 import shlex
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
@@ -31,11 +32,12 @@ EXAMPLES = "reconstructions.npz"
 
 @dataclass(frozen=True, eq=False)
 class Examples:
-    """Reconstructions of places held out, of the first date, in what the network eats.
+    """Reconstructions of places held out, in what the network eats.
 
     Attributes:
-        original, reconstructed: [B,C,H,W].
-        hidden, valid: bool [B,C,H,W].
+        original, reconstructed: [B,T,C,H,W].
+        hidden, valid: bool [B,T,C,H,W].
+        dates: [B,T] days since 1970-01-01, NaT where unknown.
         bands: C names.
         places: B names.
     """
@@ -44,6 +46,7 @@ class Examples:
     reconstructed: npt.NDArray[np.float32]
     hidden: npt.NDArray[np.bool_]
     valid: npt.NDArray[np.bool_]
+    dates: npt.NDArray[np.datetime64]
     bands: tuple[str, ...]
     places: tuple[str, ...]
 
@@ -66,16 +69,45 @@ class Examples:
             arrays[key] = tuple(str(x) for x in arrays[key])
         return cls(**arrays)
 
-    def figure(self, place: int, bands: Sequence[str] = ()) -> bytes:
-        """Seen, reconstructed and original of some bands (all, if none is named)."""
+    def figure(self, place: int, bands: Sequence[str] = (), date: int = 0) -> bytes:
+        """Seen, reconstructed and original of some bands (all, if none is named) of one date."""
         chosen = [self.bands.index(b) for b in bands] or list(range(len(self.bands)))
         return figures.reconstruction(
-            self.original[place][chosen],
-            self.reconstructed[place][chosen],
-            self.hidden[place][chosen],
+            self.original[place, date][chosen],
+            self.reconstructed[place, date][chosen],
+            self.hidden[place, date][chosen],
             [self.bands[i] for i in chosen],
-            self.valid[place][chosen],
+            self.valid[place, date][chosen],
         )
+
+    def series(self, place: int, bands: Sequence[str] = ()) -> bytes:
+        """Seen, reconstructed and original of all dates: three bands as red, green and blue, or one in grey.
+
+        If none is named: the last three, the last as red.
+        """
+        names = tuple(bands) or (self.bands[:-4:-1] if len(self.bands) >= 3 else self.bands[:1])
+        chosen = [self.bands.index(b) for b in names]
+        return figures.series(
+            self.original[place][:, chosen],
+            self.reconstructed[place][:, chosen],
+            self.hidden[place][:, chosen],
+            [date_words(d, i) for i, d in enumerate(self.dates[place])],
+            self.valid[place][:, chosen],
+        )
+
+
+def date_words(date: np.datetime64, number: int) -> str:
+    """A date as a person writes it, or its number in the series."""
+    day = date.item()  # None for NaT
+    return f"{day.day} {day:%b %Y}" if isinstance(day, dt.date) else f"date {number + 1}"
+
+
+def dates_of(days: npt.NDArray[np.float32]) -> npt.NDArray[np.datetime64]:
+    """Days since 1970 from day of year and year [...,2] (`swath.cube.date_features`), NaT where unknown."""
+    known = np.asarray(np.isfinite(days).all(-1))
+    day, year = (np.where(known, days[..., i], 1).astype(np.int64) for i in range(2))
+    dates = (year - 1970).astype("datetime64[Y]").astype("datetime64[D]") + (day - 1)
+    return np.where(known, dates, np.datetime64("NaT"))
 
 
 def examples(objective: nn.Module, batch: CubeBatch, seed: int) -> Examples:
@@ -91,10 +123,11 @@ def examples(objective: nn.Module, batch: CubeBatch, seed: int) -> Examples:
     objective.train(training)
     assert out.reconstruction is not None and out.mask is not None
     return Examples(
-        normalise(batch)[:, 0].numpy(),
-        out.reconstruction[:, 0].float().cpu().numpy(),
-        out.mask[:, 0].cpu().numpy(),
-        batch.valid[:, 0].numpy(),
+        normalise(batch).numpy(),
+        out.reconstruction.float().cpu().numpy(),
+        out.mask.cpu().numpy(),
+        batch.valid.numpy(),
+        dates_of(batch.days.numpy()),
         tuple(b.name for b in batch.bands),
         tuple(Path(name.split("@")[0]).name for name in batch.ids),
     )
@@ -159,6 +192,8 @@ def pretraining_page(
             page.figure(
                 shown.figure(i), f"{place}, band by band, each stretched by the original's own range."
             )
+            if shown.original.shape[1] > 1:
+                page.figure(shown.series(i), f"{place}, date by date, all stretched alike; invalid is white.")
     page.section("Again").code(command("pretrain", folder))
     return page.write(folder / "report.html")
 
