@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     from torch import nn
 
     from swath.contract import InputContract
+    from swath.cube import Cube
     from swath.training.run import FitResult
     from swath.verbs.scene_data import Labelled
     from swath.weights.file import Loaded
@@ -165,9 +166,8 @@ def run(config: FinetuneConfig) -> FinetuneResult:
         min_valid=config.data.min_valid,
         need_label=config.data.need_label,
     )
-    scored = GridFeed(
-        [validation_cube(cube, data)], contract, window, labels=[validation_labels(data)], stride=window // 2
-    )
+    block, block_labels = validation_part(cube, data, window)
+    scored = GridFeed([block], contract, window, labels=[block_labels], stride=window // 2)
 
     def validate(current: nn.Module) -> dict[str, float]:
         assert isinstance(current, SegmentationTask)
@@ -274,16 +274,20 @@ def training_labels(data: Labelled) -> npt.NDArray[np.int64]:
     return np.where(data.split.west, data.labels, IGNORE)
 
 
-def validation_labels(data: Labelled) -> npt.NDArray[np.int64]:
-    """Labels of the validation block, on the block's own columns."""
-    first, last = data.split.columns["validation"]
-    return data.labels[:, first:last]
+def validation_part(cube: Cube, data: Labelled, window: int) -> tuple[Cube, npt.NDArray[np.int64]]:
+    """The validation block with its surroundings as context, and labels of the block alone.
 
+    A block narrower than a window would otherwise be judged on windows that are mostly empty. The context is that of
+    its western side: the buffer belongs to no part.
+    """
+    import numpy as np
 
-def validation_cube(cube: Any, data: Labelled) -> Any:
-    """The validation block."""
+    from swath.feed.config import IGNORE
+
     first, last = data.split.columns["validation"]
-    return cube.window(0, first, cube.shape[2], last - first)
+    left = max(0, first - window)
+    labels = np.where(data.split.validation, data.labels, IGNORE)
+    return cube.window(0, left, cube.shape[2], last - left), labels[:, left:last]
 
 
 def provenance(
