@@ -121,7 +121,7 @@ QUICK: Mapping[str, Any] = {
     "training.warmup_steps": 1,
     "training.validate_every": 4,
 }
-FULL_STEPS = 3  # times the steps of the short demo
+FULL_STEPS = 2  # times the steps of the short demo
 
 
 def run(config: DemoConfig) -> DemoResult:
@@ -218,8 +218,8 @@ def _one_seed(
 
     step("pretrain", ["demo-pretrain-st-swin"], options("demo-pretrain-st-swin", "pretrain-st-swin"))
     if seed == 0:
-        recipe = "demo-pretrain-spectralgpt"
-        step("pretrain", [recipe], options(recipe, "pretrain-spectralgpt"))
+        for recipe in ("demo-pretrain-spectralgpt", "demo-pretrain-series"):
+            step("pretrain", [recipe], options(recipe, recipe.removeprefix("demo-")))
     if config.full:
         west = {"data.columns": list(data.split.columns["west"]), "data.hold_out": []}
         step(
