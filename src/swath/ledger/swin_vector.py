@@ -99,15 +99,16 @@ class Vector:
             "depth": config.depths[0],
             "embed_dim": config.embed_dim,
             "depths": list(config.depths),
-            "num_heads": list(config.heads) if "depths" in self.meta else config.heads[0],
+            "num_heads": config.heads[0] if type(self.meta.get("num_heads")) is int else list(config.heads),
             "in_chans": config.bands,
-            "num_classes": classes,
             "qkv_bias": config.qkv_bias,
             "patch_norm": config.patch_norm,
             # Values that no published configuration uses and no network here has.
             "qk_scale": None,
             "ape": False,
         }
+        if classes is not None:
+            meant["num_classes"] = classes
         for key, value in self.meta.items():
             if key in meant and value != meant[key]:
                 raise WeightsError(f"the constructor's {key}={value} is not {meant[key]}", where=self.file)
