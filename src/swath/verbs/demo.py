@@ -238,7 +238,8 @@ def _one_seed(
         step(
             "predict",
             ["demo-predict"],
-            {"weights": str(weights), "output": str(path)},
+            # Turning takes eight times as long, which is most of a quick demo.
+            {"weights": str(weights), "output": str(path), **({"turns": False} if config.quick else {})},
         )
         scores.setdefault(row.key, []).append(_score_map(path, data))
     for key, _, sides, labels in FORESTS:
