@@ -111,7 +111,7 @@ def _plan(state: State, hints: Hints, family: _Family) -> Plan:
     other = [n for n, t in rebuilt.items() if n in inner and _differs(inner[n], t)]
     if other:
         layout["carried"] = {name: pack(inner[name]) for name in other}
-    return Plan(family.architecture, config, layout, notes=tuple(_notes("pos_embed" in inner, head, other)))
+    return Plan(family.architecture, config, layout, notes=tuple(_notes(inner, head, other)))
 
 
 def _differs(tensor: Tensor, rebuilt: Tensor) -> bool:
@@ -119,8 +119,10 @@ def _differs(tensor: Tensor, rebuilt: Tensor) -> bool:
     return tensor.shape == rebuilt.shape and not same_bits(tensor, rebuilt)
 
 
-def _notes(positions: bool, head: tuple[str, ...], other: list[str]) -> Iterator[str]:
-    if positions:
+def _notes(inner: State, head: tuple[str, ...], other: list[str]) -> Iterator[str]:
+    if any(name.endswith(("relative_position_index", "attn_mask")) for name in inner):
+        yield "relative indices and shift masks follow from the sizes: they are rebuilt, never loaded"
+    if "pos_embed" in inner:
         yield "the published network keeps pos_embed but never adds it, so it is left out"
     if head:
         yield f"the classification head ({', '.join(head)}) is left out, and the way back does not bring it"
@@ -227,7 +229,7 @@ def _plan_2d(state: State, hints: Hints, family: _Family) -> Plan:
     fields["patch_size"] = (int(hints.get("patch_dates", 1)), *fields["patch_size"][1:])
     fields.pop("stage_windows", None)
     config = Swin3DConfig(**{**family.rules, **fields})
-    return Plan(family.architecture, config, {}, notes=tuple(_notes(False, head, [])))
+    return Plan(family.architecture, config, {}, notes=tuple(_notes(inner, head, [])))
 
 
 def _to_2d(state: State, plan: Plan, family: _Family) -> ConvertedState:
