@@ -158,9 +158,10 @@ def series(
     names: Sequence[str],
     valid: Array | None = None,
 ) -> bytes:
-    """Dates [T,C,H,W] as rows of three, as `reconstruction`; C is three bands as red, green and blue, or one.
+    """Dates [T,C,H,W] as rows of three: what the model saw, with the hidden parts filled in, what was there.
 
-    All dates are stretched alike, so that the seasons show; a pixel is hidden or invalid if a band of it is.
+    C is three bands as red, green and blue, or one. All dates are stretched alike, so that the seasons show;
+    a pixel is hidden or invalid if a band of it is.
     """
     given = np.ones(original.shape, bool) if valid is None else np.asarray(valid, bool)
     known: Array = np.asarray(given.all(axis=1))
@@ -170,7 +171,9 @@ def series(
         bands = [_scaled(v, there[i], limit) for v, limit in zip(values[i], limits, strict=True)]
         return np.stack(bands * (3 // len(bands)), axis=-1)
 
-    return _threes(original, reconstructed, np.asarray(np.any(hidden, axis=1)), known, names, picture)
+    filled = np.where(hidden, reconstructed, original)
+    gone = np.asarray(np.any(hidden, axis=1))
+    return _threes(original, filled, gone, known, names, picture, "filled in")
 
 
 def _threes(
@@ -180,6 +183,7 @@ def _threes(
     known: Array,
     names: Sequence[str],
     picture: Callable[[int, Array, Array], Array],
+    middle: str = "reconstructed",
 ) -> bytes:
     """Rows of what was seen, what was made of it and what was there.
 
@@ -209,7 +213,7 @@ def _threes(
                 axes.set(xticks=[], yticks=[])
                 axes.spines[:].set_visible(False)
                 if i == 0:
-                    axes.set_title(("seen", "reconstructed", "original")[j], fontsize=10, pad=4)
+                    axes.set_title(("seen", middle, "original")[j], fontsize=10, pad=4)
             grid[i, 0].set_ylabel(names[i], fontsize=10)
         figure.subplots_adjust(
             left=0.08,

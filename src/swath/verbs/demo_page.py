@@ -45,6 +45,7 @@ def write_page(
     _scene(page, data)
     _map(page, folder, data)
     _reconstructions(page, home)
+    _series(page, home)
     _training(page, home, config)
     page.section("Repeat it", "Each step alone, as the demo ran it:")
     page.code(commands)
@@ -139,6 +140,27 @@ def _reconstructions(page: Page, home: Path) -> None:
             "neighbouring bands × 8 × 8 pixels, so a place can be hidden in some bands and seen in others. "
             "It saw five other patches for under a minute: read its blur as that.",
         ),
+    )
+
+
+def _series(page: Page, home: Path) -> None:
+    shown = Examples.load(home / "pretrain-series" / EXAMPLES)
+    page.section(
+        "Several dates",
+        "The scene above is of one date. This is a real series: 44 Landsat 5 dates of 2008 to 2011 near Steamboat "
+        "Springs, Colorado. An ST-SwinMAE learned from four of its dates at a time, each with a mask of its own, so "
+        "that what is hidden on one date can be seen on another. Clouds, their shadows and snow, as far as the "
+        "product's own mask knows them, are invalid (white): neither shown to the network nor asked of it.",
+    )
+    page.figure(
+        shown.series(0),
+        "A place held out of that training, on four dates: bands 5, 4 and 3 as red, green and blue, all dates "
+        f"stretched alike; {shown.hidden[0].mean():.0%} hidden (blue), then filled in by the network.",
+    )
+    page.text(
+        "The place is 1.8 km wide and the training took seconds: the network has the colours of the dates, and "
+        "little of the detail. There are no labels for it, so nothing is scored and no map is drawn. `make "
+        "demo-series` draws and scores a map from several dates, where that data set is at hand."
     )
 
 

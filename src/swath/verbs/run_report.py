@@ -193,7 +193,10 @@ def pretraining_page(
                 shown.figure(i), f"{place}, band by band, each stretched by the original's own range."
             )
             if shown.original.shape[1] > 1:
-                page.figure(shown.series(i), f"{place}, date by date, all stretched alike; invalid is white.")
+                page.figure(
+                    shown.series(i),
+                    f"{place}, date by date, all stretched alike; hidden parts filled in, invalid is white.",
+                )
     page.section("Again").code(command("pretrain", folder))
     return page.write(folder / "report.html")
 
