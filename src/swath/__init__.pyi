@@ -6,3 +6,4 @@ from swath.api import predict as predict
 from swath.api import pretrain as pretrain
 
 __version__: str
+_VERBS: tuple[str, ...]

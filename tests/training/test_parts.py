@@ -151,7 +151,7 @@ def test_a_run_folder_is_opened_written_and_refused(tmp_path):
         "steps": 3,
         "name": "größe",
     }
-    with pytest.raises(OutputError, match="exists and is not empty; give another folder, or set run.resume"):
+    with pytest.raises(OutputError, match="exists and is not empty; give another folder, or set"):
         open_run(tmp_path / "run")
     assert open_run(tmp_path / "run", resume=True).resume
     folder.weights.write_bytes(b"x")

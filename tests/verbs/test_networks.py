@@ -1,0 +1,110 @@
+"""Networks from options."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+
+from swath.contract import InputContract, contract_for
+from swath.cube import Encoding
+from swath.errors import ConfigError
+from swath.models.spectralgpt import SpectralGPT
+from swath.models.st_swin import STSwinMAE, STSwinUNet
+from swath.models.unet import UNet
+from swath.verbs.networks import configure, map_network, presets, pretraining_network
+from swath.verbs.options import ModelOptions
+
+SMALL: dict[str, Any] = {"embed_dim": 8, "depths": [1, 1], "heads": [1, 2], "decoder_depths": [1]}
+MAE = ModelOptions("st_swin_mae", "tiny", SMALL)
+UNET = ModelOptions("st_swin_unet", "tiny", {**SMALL, "stem_skip": True})
+
+
+@pytest.fixture
+def contract() -> InputContract:
+    return contract_for("landsat7", ("B2", "B3", "B4"), Encoding("dn", 1.0, 0.0), max_dates=1)
+
+
+def test_the_data_fix_bands_and_sizes(contract: InputContract) -> None:
+    mae = pretraining_network(MAE, contract, 16)
+    assert isinstance(mae, STSwinMAE)
+    assert (mae.config.bands, mae.config.embed_dim, mae.config.depths) == (3, 8, (1, 1))
+    small = {
+        "embed_dim": 24,
+        "depth": 1,
+        "heads": 2,
+        "decoder_embed_dim": 12,
+        "decoder_heads": 2,
+        "decoder_depth": 1,
+    }
+    gpt = pretraining_network(ModelOptions("spectralgpt", "", small), contract, 20)
+    assert isinstance(gpt, SpectralGPT)
+    assert gpt.config.image_size == 24  # whole tokens of 8 pixels
+    assert gpt.config.wavelengths == contract.wavelengths
+    assert gpt.config.temporal is False
+    unet = map_network(ModelOptions("unet", "unet_16", {"levels": 2}), contract, 5)
+    assert isinstance(unet, UNet)
+    assert (unet.config.bands, unet.config.classes) == (3, 5)
+
+
+def test_options_of_a_unet_go_to_it_or_to_its_backbone(contract: InputContract) -> None:
+    network = map_network(UNET, contract, 4)
+    assert isinstance(network, STSwinUNet)
+    assert network.map_config.stem_skip is True
+    assert network.map_config.backbone.embed_dim == 8
+    assert network.map_config.classes == 4
+
+
+def test_the_backbone_of_pretrained_weights_is_kept_and_may_not_be_contradicted(
+    contract: InputContract,
+) -> None:
+    theirs = pretraining_network(MAE, contract, 16).config.to_dict()
+    network = map_network(ModelOptions("st_swin_unet"), contract, 4, theirs)
+    assert isinstance(network, STSwinUNet)
+    assert network.map_config.backbone.to_dict() == theirs
+    softer = ModelOptions("st_swin_unet", "tiny", {**SMALL, "drop_path": 0.3})
+    network = map_network(softer, contract, 4, theirs)
+    assert isinstance(network, STSwinUNet)
+    assert network.map_config.backbone.drop_path == 0.3
+    wider = ModelOptions("st_swin_unet", "tiny", {**SMALL, "embed_dim": 16})
+    with pytest.raises(
+        ConfigError, match=r"^model: embed_dim is to be 16, but the pretrained weights have 8"
+    ):
+        map_network(wider, contract, 4, theirs)
+
+
+@pytest.mark.parametrize(
+    ("model", "words"),
+    [
+        (
+            ModelOptions("st_swin_mea"),
+            "model.system: unknown system 'st_swin_mea'; did you mean st_swin_mae?",
+        ),
+        (ModelOptions("zzz"), "model.system: unknown system 'zzz'; use one of st_swin_mae, spectralgpt"),
+        (
+            ModelOptions("st_swin_mae", "tiyn"),
+            "model.preset: unknown preset of st_swin_mae 'tiyn'; did you mean tiny?",
+        ),
+        (
+            ModelOptions("st_swin_mae", "tiny", {"depht": 3}),
+            "model.options: unknown option of st_swin_mae 'depht'; did",
+        ),
+        (
+            ModelOptions("st_swin_mae", "tiny", {"bands": 3}),
+            "model.options: bands is set by the data; leave it out",
+        ),
+    ],
+)
+def test_what_is_unknown_is_said_with_what_was_meant(
+    contract: InputContract, model: ModelOptions, words: str
+) -> None:
+    with pytest.raises(ConfigError) as caught:
+        pretraining_network(model, contract, 16)
+    assert str(caught.value).startswith(words)
+
+
+def test_every_family_has_presets_and_the_first_is_the_default() -> None:
+    for system in ("st_swin_mae", "st_swin_unet", "spectralgpt", "unet"):
+        named = presets(system)
+        config_of = "st_swin_mae" if system == "st_swin_unet" else system
+        assert configure(ModelOptions(config_of)) == next(iter(named.values()))

@@ -1,0 +1,62 @@
+"""The page about a run."""
+
+from __future__ import annotations
+
+import shlex
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+from swath.errors import InputError
+from swath.verbs.run_report import EXAMPLES, Examples, command, loss_lines, score_lines
+
+
+def test_lines_of_the_curves() -> None:
+    records: list[dict[str, Any]] = [
+        {"step": 0, "run": {}},
+        {"step": 1, "loss": 4.0},
+        {"step": 2, "loss": 2.0},
+        {"step": 2, "validation": {"held_out_loss": 3.0}},
+        {"step": 3, "loss": None},
+        {"step": 4, "validation": {"overall_accuracy": 0.5}},
+    ]
+    lines = loss_lines(records)
+    assert lines["training"] == [(1.0, 4.0), (2.0, 3.0)]
+    assert lines["places held out"] == [(2.0, 3.0)]
+    assert score_lines(records[4:]) == {"overall accuracy": [(4.0, 0.5)]}
+
+
+def test_the_command_repeats_the_run_also_from_folders_with_spaces(tmp_path: Path) -> None:
+    words = shlex.split(command("pretrain", tmp_path / "my run"))
+    assert words == [
+        "swath",
+        "pretrain",
+        str(tmp_path / "my run" / "config.yaml"),
+        "--run.folder",
+        str(tmp_path / "my run") + "-again",
+    ]
+
+
+def test_examples_are_kept_beside_the_weights(chain: Any, tmp_path: Path) -> None:
+    kept = Examples.load(Path(chain.pretrained.folder) / EXAMPLES)
+    assert kept.bands == ("B2", "B3", "B4")
+    assert len(kept.places) == 1
+    assert kept.original.shape == kept.reconstructed.shape == kept.hidden.shape == kept.valid.shape
+    assert kept.original.shape[-3:] == (3, 16, 16)
+    assert 0 < kept.hidden.mean() < 1
+    assert np.isfinite(kept.reconstructed).all()
+    assert kept.figure(0).startswith(b"\x89PNG")
+    assert kept.figure(0, ("B4",)).startswith(b"\x89PNG")
+    (tmp_path / "bad.npz").write_text("nothing")
+    with pytest.raises(InputError, match="cannot be read"):
+        Examples.load(tmp_path / "bad.npz")
+
+
+def test_the_pages_say_what_was_learned_from(chain: Any) -> None:
+    page = (Path(chain.finetuned.folder) / "report.html").read_text("utf-8")
+    assert "Learned from columns 0 to 47" in page
+    assert "columns from 80 on were never seen" in page
+    assert "swath finetune" in page
+    assert "B2" in (Path(chain.pretrained.folder) / "report.html").read_text("utf-8")

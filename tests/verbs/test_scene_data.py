@@ -1,0 +1,168 @@
+"""From files to cubes, contracts and parts."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+from swath.bands import sensor
+from swath.contract import BandSpec
+from swath.cube import Cube, Encoding
+from swath.data.legend import LandClass
+from swath.data.spec import SceneSpec
+from swath.errors import ConfigError, InputError
+from swath.verbs.config import load_config
+from swath.verbs.finetune import FinetuneConfig
+from swath.verbs.options import NormaliseOptions, PixelData
+from swath.verbs.scene_data import (
+    contract_of,
+    fixed_normalisation,
+    legend,
+    read_labelled,
+    read_patches,
+    read_pretraining,
+    read_scene,
+)
+
+DN = Encoding("dn", 1.0, 0.0)
+
+
+def cube(pixels: np.ndarray, valid: np.ndarray | None = None, encoding: Encoding = DN) -> Cube:
+    t, c, _, _ = pixels.shape
+    return Cube(
+        pixels=pixels,
+        valid=np.ones(pixels.shape, bool) if valid is None else valid,
+        bands=sensor("landsat7").bands[:c],
+        dates=(None,) * t,
+        encodings=((encoding,) * c,) * t,
+        gsd=30.0,
+        source="cube",
+    )
+
+
+def random_cube(seed: int = 0, width: int = 12, t: int = 1) -> Cube:
+    draw = np.random.default_rng(seed)
+    return cube(
+        draw.normal(seed, 2, (t, 2, 8, width)).astype(np.float32), draw.random((t, 2, 8, width)) > 0.3
+    )
+
+
+@pytest.mark.parametrize("kind", ["standard", "minmax"])
+def test_fixed_statistics_are_of_the_valid_pixels_of_all_cubes_in_the_columns(kind: Any) -> None:
+    cubes = [random_cube(0), random_cube(5, 20, t=1)]
+    contract = contract_of(cubes, NormaliseOptions(kind, "fixed", (2, 7)), 4)
+    norm = contract.normalisation
+    assert (norm.kind, norm.scope) == (kind, "fixed")
+    for c in range(2):
+        x = np.concatenate([q.pixels[0, c, :, 2:7][q.valid[0, c, :, 2:7]] for q in cubes]).astype(float)
+        want = (x.mean(), x.std()) if kind == "standard" else (x.min(), x.max() - x.min())
+        np.testing.assert_allclose((norm.centre[c], norm.spread[c]), want, rtol=1e-6)
+    # What lies elsewhere may be anything.
+    other = cubes[0].pixels.copy()
+    other[..., 7:] = 1e9
+    again = contract_of(
+        [replace(cubes[0], pixels=other), cubes[1]], NormaliseOptions(kind, "fixed", (2, 7)), 4
+    )
+    assert again == contract
+
+
+def test_statistics_are_in_the_unit_of_the_contract() -> None:
+    given = random_cube()
+    contract = contract_of([given], NormaliseOptions(), 4)
+    scaled = replace(given, encodings=((Encoding("dn", 2.0, 10.0),) * 2,))
+    norm = fixed_normalisation(contract, [scaled], "minmax")
+    x = given.pixels[0, 0][given.valid[0, 0]].astype(float)
+    np.testing.assert_allclose(norm.centre[0], x.min() * 2 + 10, rtol=1e-6)
+    np.testing.assert_allclose(norm.spread[0], (x.max() - x.min()) * 2, rtol=1e-6)
+
+
+def test_bands_without_a_spread_are_refused_unless_they_are_optional() -> None:
+    pixels = np.stack([np.random.default_rng(0).normal(size=(1, 8, 12)), np.full((1, 8, 12), 7.0)], 1)
+    fixed = NormaliseOptions(scope="fixed", columns=(0, 5))
+    with pytest.raises(
+        InputError, match=r"band B2 has one value, 7, in all pixels of columns 0 to 4, so there"
+    ):
+        contract_of([cube(pixels)], fixed, 4)
+    valid = np.ones(pixels.shape, bool)
+    valid[:, 1, :, :5] = False
+    with pytest.raises(
+        InputError, match=r"band B2 has no valid pixel of columns 0 to 4.*; leave the band out"
+    ):
+        contract_of([cube(pixels, valid)], fixed, 4)
+    contract = contract_of([cube(pixels, valid)], NormaliseOptions(), 4)
+    bands = (contract.bands[0], BandSpec(contract.bands[1].band, required=False))
+    norm = fixed_normalisation(replace(contract, bands=bands), [cube(pixels, valid)], "standard", (0, 5))
+    assert (norm.centre[1], norm.spread[1]) == (0.0, 1.0)
+    assert fixed_normalisation(contract, [cube(pixels)], "identity").kind == "identity"
+
+
+def test_columns_must_be_within_every_scene() -> None:
+    with pytest.raises(ConfigError, match="columns 0 to 12 are not all within cube, which has 12"):
+        contract_of([random_cube()], NormaliseOptions(scope="fixed", columns=(0, 13)), 4)
+
+
+def test_units_are_not_mixed() -> None:
+    mixed = replace(random_cube(), encodings=((DN, Encoding("reflectance", 1.0, 0.0)),))
+    with pytest.raises(InputError, match="mixes units: dn, reflectance; choose bands of one unit"):
+        contract_of([mixed], NormaliseOptions(), 4)
+
+
+def test_windows_keep_to_columns_and_out_of_what_is_held_out(land: Any) -> None:
+    spec = SceneSpec(land.scene, sensor="landsat7")
+    data = PixelData((spec, spec), hold_out=("2,3,5,6",), columns=(0, 50), window=16)
+    read = read_pretraining(data)
+    first, second = read.areas
+    assert first is not None and second is not None
+    assert not first[:, 50:].any() and not second[:, 50:].any()
+    assert not first[2:7, 3:9].any() and second[2:7, 3:9].all()
+    assert first.sum() == 40 * 50 - 30
+    assert [c.shape for c in read.held_out] == [(1, 3, 5, 6)]
+    assert read_pretraining(PixelData((spec,), window=16)).areas == (None,)
+
+
+def test_patches_are_held_out_by_name(tmp_path: Path) -> None:
+    name = "S2A_MSIL2A_20170617T113321_36_85"
+    normalise = NormaliseOptions("minmax", "record")
+    given = PixelData(patches="demo:bigearthnet", hold_out=(name,), window=16, normalise=normalise)
+    read = read_pretraining(given)
+    assert len(read.cubes) == 5 and [c.source for c in read.held_out] == [name]
+    with pytest.raises(ConfigError, match=r"data.hold_out: there is no patch nobody; name some of S2"):
+        read_pretraining(replace(given, hold_out=("nobody",)))
+    with pytest.raises(ConfigError, match="every patch is held out"):
+        read_pretraining(replace(given, hold_out=tuple(c.source for c in (*read.cubes, *read.held_out))))
+    with pytest.raises(InputError, match="no such folder; give a folder of patches"):
+        read_patches(str(tmp_path / "none"))
+    with pytest.raises(InputError, match="holds no patch folders"):
+        read_patches(str(tmp_path))
+
+
+def test_labels_are_divided_with_their_scene(land: Any) -> None:
+    data = load_config(FinetuneConfig, [], land.finetuning("unused")).data
+    read = read_labelled(data)
+    assert read.split.columns == {
+        "west": (0, 48),
+        "validation": (48, 64),
+        "buffer": (64, 80),
+        "east": (80, 112),
+    }
+    assert [c.name for c in read.classes] == ["forest", "town", "water"]
+    assert read.labels.min() == -1 and read.labels.max() == 2
+
+
+def test_the_legend_is_given_or_that_of_embedded_labels() -> None:
+    given = (LandClass(1, "a", (0, 0, 0)),)
+    assert legend("labels.tif", given, "classes") == given
+    assert len(legend("demo:landclass", (), "classes")) == 7
+    with pytest.raises(ConfigError, match=r"^classes: no classes are named; give value, name and color"):
+        legend("labels.tif", (), "classes")
+
+
+def test_a_scene_without_a_valid_pixel_is_refused(tmp_path: Path, raster: Callable[..., str]) -> None:
+    path = raster(tmp_path / "a.tif", np.zeros((1, 8, 8), np.uint8), names=("B2",), unit="dn", nodata=0)
+    with pytest.raises(InputError, match="holds no valid pixel; check its no-data value"):
+        read_scene(SceneSpec(path, sensor="landsat7"))
