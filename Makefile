@@ -2,7 +2,7 @@
 #
 #   make demo          the whole chain on the embedded sample: map, report and table under runs/demo
 #   make demo-full     three seeds, longer training and a U-Net row
-#   make demo-series   the same with several dates, where the shared data sets are there
+#   make demo-series   a map from several dates, where the WorldCereal sites are there (SERIES=folder)
 #   make test          linters, types, import walls and the quick tests
 #   make test-slow     the slow tests: the wheel in a clean environment, the demo, training runs
 #   make test-oldest   the quick tests on the lowest versions that pyproject.toml allows
@@ -22,6 +22,7 @@ STAMP := $(VENV)/.swath-installed
 OLDEST := .venv-oldest
 OLDEST_STAMP := $(OLDEST)/.swath-installed
 ARGS ?=
+SERIES ?= ../shared/data/worldcereal-sites
 # One pytest process per core; tests/conftest.py gives each one thread.
 WORKERS ?= auto
 PYTEST := $(BIN)/python -m pytest
@@ -61,7 +62,11 @@ demo-full: $(STAMP)
 	$(BIN)/swath demo --full true --seeds 3 --overwrite true $(ARGS)
 
 demo-series: $(STAMP)
-	$(BIN)/swath demo demo-series $(ARGS)
+	@if [ ! -d "$(SERIES)" ]; then \
+	  echo "the WorldCereal sites are not in $(SERIES); name their folder: make demo-series SERIES=/path/to/worldcereal-sites" >&2; \
+	  exit 1; \
+	fi
+	$(BIN)/swath demo --series "$(SERIES)" --output runs/demo-series --overwrite true $(ARGS)
 
 lint: $(STAMP)
 	$(BIN)/ruff check .

@@ -39,6 +39,8 @@ class DemoConfig:
         full: also train a plain U-Net and pretrain on the western half alone, and train longer.
         quick: a few steps of everything, to see that it runs; the scores mean nothing then.
         overwrite: replace the results of an earlier demo.
+        series: a folder with a WorldCereal site: in place of all that, map it from several dates (needs
+            h5py: pip install "swath[series]").
     """
 
     output: str = "runs/demo"
@@ -46,8 +48,11 @@ class DemoConfig:
     full: bool = False
     quick: bool = False
     overwrite: bool = False
+    series: str = ""
 
     def __post_init__(self) -> None:
+        if self.series and (self.full or self.seeds != 1):
+            raise ConfigError("has one seed and one length", where="series", mend="leave seeds and full out")
         if self.seeds < 1:
             raise ConfigError(f"is {self.seeds}", where="seeds", mend="give 1 or more")
 
@@ -134,9 +139,13 @@ def run(config: DemoConfig) -> DemoResult:
     from swath.verbs.options import LabelledData
     from swath.verbs.scene_data import read_labelled
 
+    if config.series:
+        from swath.verbs.demo_series import run_series
+
+        return run_series(config)
     began = time.monotonic()
     folder = Path(config.output)
-    _open(folder, config.overwrite)
+    open_folder(folder, config.overwrite)
     finetune_data: LabelledData = load_config(_finetune_config(), ["demo-finetune"]).data
     data = read_labelled(finetune_data)
     scores: dict[str, list[Scores]] = {}
@@ -150,7 +159,8 @@ def run(config: DemoConfig) -> DemoResult:
     return DemoResult(str(folder / "map.tif"), str(report), str(table_path), time.monotonic() - began)
 
 
-def _open(folder: Path, overwrite: bool) -> None:
+def open_folder(folder: Path, overwrite: bool) -> None:
+    """Makes the demo's folder, or clears it of an earlier demo's results if told to."""
     if folder.exists() and not folder.is_dir():
         raise OutputError("is a file", where=folder, mend="give another --output")
     if folder.is_dir() and any(folder.iterdir()):

@@ -109,6 +109,26 @@ def read_site(
     return Sample({"sentinel2": cube}, folder.name, target, group=folder.name)
 
 
+def find_site(folder: Path | str) -> Path:
+    """The folder itself if it is a site with labels, else the first such folder below it.
+
+    Raises:
+        ConfigError: there is none.
+    """
+    root = Path(folder)
+    # Short of the 10 m bands or of labels, a site cannot be mapped and scored.
+    sites = sorted(p.parent for p in root.rglob("S2_L2A_10m_*.nc") if any(p.parent.glob("OUTPUT_*.nc")))
+    if not sites:
+        raise ConfigError(
+            "holds no WorldCereal site (S2_L2A_10m_*.nc beside OUTPUT_*.nc)"
+            if root.is_dir()
+            else "no such folder",
+            where=root,
+            mend="give the folder of a site, or one that holds sites",
+        )
+    return sites[0]
+
+
 def _open(folder: Path, pattern: str) -> Any:
     try:
         h5py = importlib.import_module("h5py")
