@@ -114,7 +114,6 @@ SPARSE_ROWS = (
     Row("sparse-pretrained", "(g) as (a), few labelled pixels", "demo-sparse", "pretrain-st-swin", SPARSE),
     Row("sparse-scratch", "(h) as (b), few labelled pixels", "demo-sparse", labels=SPARSE),
 )
-# Beyond the 8- or 25-pixel square around it, a forest gained nothing on the validation block.
 FORESTS = (
     ("forest", "(c) random forest, bands of the pixel", (), LABELS),
     ("forest-neighbours", "(d) random forest, and 3×3 and 5×5 means", (3, 5), LABELS),
