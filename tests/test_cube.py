@@ -179,3 +179,13 @@ def test_a_batch_moves_whole() -> None:
     for name in ("pixels", "valid", "days", "gain", "bias", "target"):
         assert getattr(moved, name).device.type == "meta", name
     assert moved.ids == ("a",) and moved.wavelengths == (442.7, 492.4)
+
+
+def test_some_dates_of_a_cube_keep_their_order_and_the_statistics_of_the_record() -> None:
+    days = tuple(dt.date(2020, m, 1) for m in (1, 2, 3, 4))
+    whole = cube(t=4, dates=days).with_statistics()
+    some = whole.at_dates([3, 1])
+    assert some.dates == (days[1], days[3]) and some.shape == (2, *whole.shape[1:])
+    np.testing.assert_array_equal(some.pixels, whole.pixels[[1, 3]])
+    np.testing.assert_array_equal(some.valid, whole.valid[[1, 3]])
+    assert len(some.encodings) == 2 and some.statistics == whole.statistics

@@ -19,7 +19,7 @@ from swath.data.demo import (
 )
 from swath.data.raster import open_scene
 from swath.data.spec import SceneSpec
-from swath.errors import InputError
+from swath.errors import ConfigError, InputError
 
 
 def test_the_landsat_scene_and_its_labels() -> None:
@@ -111,3 +111,37 @@ def test_bands_can_be_chosen_and_names_must_be_right() -> None:
         assert [b.name for b in scene.bands] == ["B4", "B3"]
     with pytest.raises(InputError, match=r"did you mean demo:landsat\?"):
         open_scene(SceneSpec("demo:landsa"))
+
+
+def test_clouds_of_an_embedded_series_are_invalid_wherever_it_is_opened() -> None:
+    cube = open_demo_series().cubes["landsat7"]
+    with open_scene(SceneSpec("demo:series-landsat7")) as scene:
+        opened = scene.read_all()
+        cut = scene.read(50, 50, 20, 20)  # beyond the edge
+    np.testing.assert_array_equal(opened.valid, cube.valid)
+    assert opened.statistics == cube.statistics
+    own = opened.with_statistics().statistics
+    assert own is not None and opened.statistics is not None
+    assert own.count == opened.statistics.count
+    np.testing.assert_allclose(own.mean, opened.statistics.mean, rtol=1e-12)
+    np.testing.assert_array_equal(cut.valid[..., :11, :11], opened.valid[..., 50:, 50:])
+    with open_scene(SceneSpec("demo:series-landsat7", mask_band=4, mask_values=(2, 3, 4))) as scene:
+        snowless = scene.read_all()
+    assert not (snowless.valid & ~opened.valid).any()
+    assert snowless.valid.sum() < opened.valid.sum()
+
+
+def test_a_band_that_says_what_is_cloud() -> None:
+    folder = demo_folder() / "series"
+    path = str(folder / "landsat5_20080419.tif")
+    spec = SceneSpec(path, sensor="landsat5", mask_band=4, mask_values=(3,))
+    with open_scene(spec) as scene, rasterio.open(path) as file:
+        np.testing.assert_array_equal(scene.read_all().valid.all((0, 1)), file.read(4) != 3)
+    with pytest.raises(ConfigError, match="mask_band is 4 with 0 mask_values"):
+        SceneSpec(path, mask_band=4)
+    with pytest.raises(ConfigError, match="mask_band is 0 with 1 mask_values"):
+        SceneSpec(path, mask_values=(4,))
+    with pytest.raises(InputError, match="has 4 bands, and mask_band is 7"):
+        open_scene(SceneSpec(path, sensor="landsat5", mask_band=7, mask_values=(4,)))
+    with pytest.raises(InputError, match="mask_band is for one file per date"):
+        open_scene(SceneSpec((path, path), sensor="landsat5", mask_band=4, mask_values=(4,)))

@@ -111,3 +111,47 @@ def test_records_are_cropped_with_their_labels(cube, contract):
         RecordFeed([cube(height=12, width=12), cube()], contract)
     vectors = RecordFeed([cube()], contract, targets=[[0.0, 1.0]]).take(0, 2).target
     assert vectors.dtype == torch.float32 and vectors.shape == (2, 2)
+
+
+def test_a_sample_takes_some_good_dates_of_its_series(cube, contract):
+    series = [cube(dates=6), cube(dates=4, name="other")]
+    valid = series[0].valid.copy()
+    valid[1] = False  # a clouded date
+    valid[4, :, :, :20] = False  # half of one
+    series[0] = replace(series[0], valid=valid)
+    feed = WindowFeed(series, contract, 8, seed=3, dates=3, min_valid=0.6)
+    batch = feed.take(7, 80)
+    assert batch.pixels.shape == (80, 3, 3, 8, 8) and batch.days.shape == (80, 3, 2)
+    assert (batch.valid.float().mean((2, 3, 4)) >= 0.6).all()
+    taken = set()
+    for b, name in enumerate(batch.ids):
+        source, corner, dates = name.split("@")
+        (row, col), chosen = (tuple(map(int, part.split(","))) for part in (corner, dates))
+        assert list(chosen) == sorted(set(chosen))
+        of = series[source == "other"]
+        np.testing.assert_array_equal(
+            batch.pixels[b], of.pixels[list(chosen), :, row : row + 8, col : col + 8]
+        )
+        np.testing.assert_array_equal(batch.valid[b], of.valid[list(chosen), :, row : row + 8, col : col + 8])
+        assert batch.days[b].tolist() == [[of.dates[t].timetuple().tm_yday, 2020] for t in chosen]
+        taken |= {(source, t) for t in chosen}
+    assert ("scene", 1) not in taken and ("scene", 4) in taken and len(taken) == 9
+    parts = [feed.take(40, 47), feed.take(7, 33)]  # in any order and any division
+    assert batch.ids == parts[1].ids + parts[0].ids
+    assert torch.equal(batch.pixels, torch.cat([parts[1].pixels, parts[0].pixels]))
+
+
+def test_windows_without_enough_good_dates_are_not_drawn(cube, contract):
+    series = cube(dates=3)
+    valid = series.valid.copy()
+    valid[1:, :, :, 20:] = False
+    holed = replace(series, valid=valid)
+    feed = WindowFeed([holed], contract, 10, dates=2, min_valid=1.0)
+    assert len(feed) == 21 * 11
+    assert len(WindowFeed([holed], contract, 10, dates=2)) == 21 * 31
+    with pytest.raises(InputError, match=r"on 3 dates; take .*, or fewer dates"):
+        WindowFeed([holed], contract, 30, dates=3, min_valid=1.0)
+    with pytest.raises(InputError, match="has 3 dates, and 4 are asked for"):
+        WindowFeed([holed], contract, 10, dates=4)
+    with pytest.raises(InputError, match="0 dates are asked for"):
+        WindowFeed([holed], contract, 10, dates=0)

@@ -99,3 +99,25 @@ def test_the_same_figure_is_the_same_bytes_and_settings_stay() -> None:
     first = figures.curves({"a": [(0, 1), (1, 2)]})
     assert first == figures.curves({"a": [(0, 1), (1, 2)]})
     assert dict(matplotlib.rcParams) == before
+
+
+@pytest.mark.parametrize("bands", [3, 1])
+def test_a_series_shows_dates_as_rows_with_the_hidden_filled_in(bands: int) -> None:
+    rng = np.random.default_rng(0)
+    original = rng.normal(size=(2, bands, 16, 16))
+    hidden = np.zeros(original.shape, bool)
+    hidden[0, :, :8] = True
+    valid = np.ones(original.shape, bool)
+    valid[1, 0, :, :4] = False  # one band gone is a pixel gone
+    original[~valid] = np.nan
+    png = figures.series(original, np.zeros_like(original), hidden, ["5 May 2008", "1 Jun 2008"], valid)
+    shown = picture(png)
+    height, width = shown.shape[:2]
+    blue = (shown == (176, 190, 214)).all(-1)
+    assert blue[: height // 2, : int(width * 0.38)].any()
+    assert not blue[:, int(width * 0.4) :].any() and not blue[int(height * 0.55) :].any()
+    # What was seen is the same in all three columns: fill with the original and nothing is left to see.
+    whole = picture(figures.series(original, original, hidden, ["5 May 2008", "1 Jun 2008"], valid))
+    assert (whole != shown).any()
+    right = int(width * 0.695)
+    assert (whole[:, right:] == shown[:, right:]).all()

@@ -21,8 +21,8 @@ from swath.verbs.registry import find
 
 def test_other_files_in_its_folder_stay(tmp_path: Path) -> None:
     folder = tmp_path / "demo"
-    demo._open(folder, overwrite=False)
-    demo._open(folder, overwrite=False)
+    demo.open_folder(folder, overwrite=False)
+    demo.open_folder(folder, overwrite=False)
     for name in ("map.tif", "table.json", "notes.txt"):
         (folder / name).write_text("x")
     (folder / "seed-0" / "deep").mkdir(parents=True)
@@ -30,11 +30,11 @@ def test_other_files_in_its_folder_stay(tmp_path: Path) -> None:
     with pytest.raises(
         OutputError, match="exists and is not empty; give another --output, or --overwrite true"
     ):
-        demo._open(folder, overwrite=False)
-    demo._open(folder, overwrite=True)
+        demo.open_folder(folder, overwrite=False)
+    demo.open_folder(folder, overwrite=True)
     assert sorted(p.name for p in folder.iterdir()) == ["mine", "notes.txt"]
     with pytest.raises(OutputError, match="is a file"):
-        demo._open(folder / "notes.txt", overwrite=True)
+        demo.open_folder(folder / "notes.txt", overwrite=True)
 
 
 def test_seeds_are_one_or_more() -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import datetime as dt
 import shlex
 from pathlib import Path
 from typing import Any
@@ -9,8 +10,17 @@ from typing import Any
 import numpy as np
 import pytest
 
+from swath.cube import date_features
 from swath.errors import InputError
-from swath.verbs.run_report import EXAMPLES, Examples, command, loss_lines, score_lines
+from swath.verbs.run_report import (
+    EXAMPLES,
+    Examples,
+    command,
+    date_words,
+    dates_of,
+    loss_lines,
+    score_lines,
+)
 
 
 def test_lines_of_the_curves() -> None:
@@ -60,3 +70,32 @@ def test_the_pages_say_what_was_learned_from(chain: Any) -> None:
     assert "columns from 80 on were never seen" in page
     assert "swath finetune" in page
     assert "B2" in (Path(chain.pretrained.folder) / "report.html").read_text("utf-8")
+
+
+def test_dates_come_back_from_what_the_network_is_told_of_them() -> None:
+    days = [dt.date(2008, 12, 31), dt.date(2009, 1, 1), None, dt.date(2024, 2, 29)]
+    dates = dates_of(date_features(days))
+    assert dates.tolist() == days
+    words = [date_words(d, i) for i, d in enumerate(dates)]
+    assert words == ["31 Dec 2008", "1 Jan 2009", "date 3", "29 Feb 2024"]
+
+
+def test_a_series_of_examples_is_one_picture(tmp_path: Path) -> None:
+    shape = (1, 3, 4, 8, 8)
+    pixels = np.random.default_rng(0).normal(size=shape).astype(np.float32)
+    days = np.array([["2020-01-05", "2020-03-01", "NaT"]], "M8[D]")
+    made = Examples(
+        pixels,
+        pixels + 1,
+        np.zeros(shape, bool),
+        np.ones(shape, bool),
+        days,
+        ("B1", "B2", "B3", "B4"),
+        ("a",),
+    )
+    made.save(tmp_path / EXAMPLES)
+    kept = Examples.load(tmp_path / EXAMPLES)
+    assert kept.dates.tolist() == days.tolist()
+    assert kept.series(0) == kept.series(0, ("B4", "B3", "B2"))
+    assert kept.series(0) != kept.series(0, ("B1",))
+    assert kept.figure(0, date=1) != kept.figure(0)

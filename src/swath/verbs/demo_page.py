@@ -158,9 +158,10 @@ def _series(page: Page, home: Path) -> None:
         f"stretched alike; {shown.hidden[0].mean():.0%} hidden (blue), then filled in by the network.",
     )
     page.text(
-        "The place is 1.8 km wide and the training took seconds: the network has the colours of the dates, and "
-        "little of the detail. There are no labels for it, so nothing is scored and no map is drawn. `make "
-        "demo-series` draws and scores a map from several dates, where that data set is at hand."
+        "What is hidden on one date is taken from the others, in that date's colours; what is hidden on all four is a "
+        "guess. The place is near those learned from, and held out on all dates. There are no labels for this series, "
+        "so nothing is scored and no map is drawn from it. `make demo-series` draws and scores a map from several dates "
+        "of Sentinel-2, where that data set is at hand."
     )
 
 
