@@ -312,10 +312,7 @@ def make_table(config: DemoConfig, site: Site, scores: dict[str, Scores]) -> tab
         "one-date": (f"(c) as (b), {days[n // 2]} alone", ""),
         "forest": (f"(d) random forest, bands of the pixel, {n} dates", ""),
     }
-    rows = tuple(
-        tables.Row(names[key][0], {**s.summary()}, names[key][1])
-        for key, s in scores.items()
-    )
+    rows = tuple(tables.Row(names[key][0], {**s.summary()}, names[key][1]) for key, s in scores.items())
     first = scores["pretrained"]
     learned = np.bincount(site.labels[: site.north][site.labels[: site.north] != IGNORE], minlength=4)
     support = ", ".join(f"{c.name} {c.support:,}" for c in first.classes)
