@@ -1,12 +1,14 @@
 # Every target makes its own virtual environment first; a second run finds it and installs nothing.
 #
 #   make demo          the whole chain on the embedded sample: map, report and table under runs/demo
-#   make demo-full     three seeds, longer training and a U-Net row
+#   make demo-full     three seeds, longer pretraining, and more rows (about forty minutes on two cores)
 #   make demo-series   a map from several dates, where the WorldCereal sites are there (SERIES=folder)
 #   make test          linters, types, import walls and the quick tests
 #   make test-slow     the slow tests: the wheel in a clean environment, the demo, training runs
 #   make test-oldest   the quick tests on the lowest versions that pyproject.toml allows
 #   make lint          linters, types and import walls only
+#   make ledger        what equals what: the test vectors of published codes, and the fast paths
+#   make ledger-docs   the same for the fast paths, written to docs/ledger.md
 #   make bench-attention   measure the attention kernels and write the table that picks one
 #
 # ARGS="..." goes to the command (`make demo ARGS="--quick true"`, `make test ARGS="-k cube"`).
@@ -33,7 +35,7 @@ find_python = for p in $(1); do \
 	  if "$$p" -c 'import sys; sys.exit(sys.version_info < (3, 11))' 2>/dev/null; then found="$$p"; break; fi; \
 	done
 
-.PHONY: help install demo demo-full demo-series test test-slow test-oldest lint bench-attention
+.PHONY: help install demo demo-full demo-series test test-slow test-oldest lint ledger ledger-docs bench-attention
 
 help:
 	@sed -n '2,/^$$/s/^# \{0,1\}//p' Makefile
@@ -78,6 +80,12 @@ test: lint
 
 test-slow: $(STAMP)
 	$(PYTEST) -m "slow and not gpu" $(ARGS)
+
+ledger: $(STAMP)
+	$(BIN)/swath ledger --golden tests/golden --paths $(ARGS)
+
+ledger-docs: $(STAMP)
+	$(BIN)/swath ledger --paths --write docs/ledger.md $(ARGS)
 
 bench-attention: $(STAMP)
 	$(BIN)/python -m swath.bench.attention $(ARGS)
