@@ -245,7 +245,9 @@ def curves(
         axes.set_axisbelow(True)
         axes.margins(x=0.01)
         if lines:
-            figure.legend(loc="outside upper left", ncols=min(len(lines), 3), fontsize=9, handlelength=1.4)
+            # As many columns as fit a hand's width with the longest name.
+            columns = max(1, min(len(lines), 72 // (8 + max(len(name) for name in lines))))
+            figure.legend(loc="outside upper left", ncols=columns, fontsize=9, handlelength=1.4)
     return _png(figure)
 
 
