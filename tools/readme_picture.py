@@ -22,6 +22,7 @@ EAST = 244  # first column that training never saw
 
 
 def main(run: Path, target: Path) -> None:
+    """Draws the picture."""
     demo = open_demo_landsat()
     names = [b.name for b in demo.cube.bands]
     index = [names.index(b) for b in ("B5", "B4", "B3")]

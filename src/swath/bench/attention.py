@@ -8,12 +8,9 @@
 from __future__ import annotations
 
 import argparse
-import datetime as dt
 import json
 import logging
-import platform
 import statistics
-import subprocess
 import time
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -23,6 +20,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from swath.bench.record import about
 from swath.models import attention
 from swath.models.attention import attend, device_name, force_kernel
 
@@ -143,14 +141,7 @@ def run(
     device: str, work: int = 2_000_000, runs: int = 7
 ) -> tuple[list[dict[str, Any]], list[dict[str, Any]]]:
     """Measures all cases of a device: (rules, records of design §5)."""
-    about = {
-        "unit": "ms",
-        "machine": _machine(device),
-        "threads": torch.get_num_threads(),
-        "commit": _commit(),
-        "command": "make bench-attention",
-        "date": dt.datetime.now(dt.UTC).date().isoformat(),
-    }
+    common = {"unit": "ms", **about("make bench-attention", device)}
     fastest, records = [], []
     for dtype in (torch.float32, torch.bfloat16):
         for bias, train in MODES:
@@ -165,7 +156,7 @@ def run(
                     {
                         "measure": case.measure,
                         "value": round(medians[best], 4),
-                        **about,
+                        **common,
                         "baseline": round(medians["sdpa"], 4),
                         "ratio": round(medians["sdpa"] / medians[best], 3),
                         "runs": [round(t, 4) for t in times[best]],
@@ -191,26 +182,6 @@ def write_table(path: Path, rules: Sequence[dict[str, Any]], device: str) -> Non
         "\n}"
     )
     path.write_text(f'{head},\n  "rules": [\n{lines}\n  ]\n}}\n', "utf-8")
-
-
-def _machine(device: str) -> str:
-    if device == "cuda":
-        return torch.cuda.get_device_name()
-    info = Path("/proc/cpuinfo")
-    lines = info.read_text("utf-8").splitlines() if info.exists() else []
-    names = [line.split(":", 1)[1].strip() for line in lines if line.startswith("model name")]
-    name = names[0] if names else platform.processor()
-    return f"{name}, {torch.backends.cpu.get_cpu_capability()}, {device_name(device)}"
-
-
-def _commit() -> str:
-    try:
-        shown = subprocess.run(
-            ["git", "rev-parse", "--short", "HEAD"], capture_output=True, text=True, check=True
-        )
-    except (OSError, subprocess.CalledProcessError):
-        return "unknown"
-    return shown.stdout.strip()
 
 
 def main(argv: Sequence[str] | None = None) -> None:
