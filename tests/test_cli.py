@@ -265,3 +265,40 @@ warnings.warn("for developers")
     done = run(code=code)
     assert done.stdout == ""
     assert done.stderr.strip() == "step 1"
+
+
+def test_a_result_may_say_the_exit_code(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    @dataclass(frozen=True)
+    class Wrong:
+        exit_code: int = 1
+
+    monkeypatch.setattr(sys.modules["swath_dummy_verb"], "run", lambda config: Wrong())
+    assert cli.main(["dummy", "--json", "true"]) == 1
+    assert json.loads(capsys.readouterr().out) == {"exit_code": 1}
+    assert cli.main(["dummy", "--json", "false"]) == 1
+    assert capsys.readouterr().out == "exit_code: 1\n"
+
+
+def test_an_option_of_a_list_adds_up_and_others_are_replaced(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    @dataclass(frozen=True)
+    class ListConfig:
+        """Lists."""
+
+        names: tuple[str, ...] = ()
+        act: str = ""
+
+    module = sys.modules["swath_dummy_verb"]
+    monkeypatch.setattr(module, "DummyConfig", ListConfig)
+    monkeypatch.setattr(module, "run", lambda config: config)
+    for words, names in (
+        ("--names a", ["a"]),
+        ("--names a --names b --names=c", ["a", "b", "c"]),
+        ("--act x --act y", []),
+    ):
+        assert cli.main(["dummy", "--json", *words.split()]) == 0
+        told = json.loads(capsys.readouterr().out)
+        assert told == {"names": names, "act": "y" if "--act" in words else ""}

@@ -52,8 +52,12 @@ def main(argv: Sequence[str] | None = None) -> int:
         argv: the words after `swath`; those of the process if None.
 
     Returns:
-        The exit code: 0, 2 for an error that the user can mend, 130 if interrupted, 1 for a bug in swath.
+        The exit code: 0, or what the result of the verb says (1 where something that was checked is wrong),
+        2 for an error that the user can mend, 130 if interrupted, 1 for a bug in swath.
     """
+    # Threads of torch that wait for each other by spinning stand in each other's way where cores are shared with
+    # other work: under load, the same steps took several times as long. It must be set before torch loads.
+    os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
     words = list(sys.argv[1:] if argv is None else argv)
     verbose = "--verbose" in words or "-v" in words
     try:
@@ -97,8 +101,9 @@ def _dispatch(words: list[str]) -> int:
 
     _set_up_logging(verbose=line.verbose)
     config = load_config(verb.config, line.sources, line.options, verb=verb.verb.name)
-    _print_result(verb.run(config), as_json=line.json)
-    return OK
+    result = verb.run(config)
+    _print_result(result, as_json=line.json)
+    return int(getattr(result, "exit_code", OK))
 
 
 @dataclass
@@ -127,7 +132,9 @@ def _split(verb: LoadedVerb, words: Sequence[str]) -> _Line:
         elif word in ("--help", "-h"):
             line.help = True
         elif word == "--json":
-            line.json = True
+            line.json = words[i + 1 : i + 2] != ["false"]
+            if words[i + 1 : i + 2] in (["true"], ["false"]):
+                next(rest)
         elif word in ("--verbose", "-v"):
             line.verbose = True
         elif word.startswith("--"):
@@ -147,7 +154,7 @@ def _split(verb: LoadedVerb, words: Sequence[str]) -> _Line:
             if name == "config":
                 line.sources.append(value)
             else:
-                line.options[name] = value
+                _set(line, verb, name, value)
         else:
             raise ConfigError("unknown option", where=word, mend="options are written --NAME VALUE")
     return line
@@ -165,6 +172,16 @@ def _place(line: _Line, word: str, free: Iterator[str], verb: LoadedVerb) -> Non
         line.sources.append(word)
     else:
         line.options[name] = word
+
+
+def _set(line: _Line, verb: LoadedVerb, name: str, value: str) -> None:
+    """Keep an option's value; the last one counts, but those of a list add up."""
+    key, left = schema.find(verb.config, name)
+    before = line.options.get(name)
+    if before is None or key is None or left or not key.several:
+        line.options[name] = value
+    else:
+        line.options[name] = [*(before if isinstance(before, list) else [before]), value]
 
 
 def _is_switch(verb: LoadedVerb, name: str) -> bool:

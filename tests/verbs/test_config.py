@@ -335,3 +335,41 @@ def test_help_says_what_is_short_for_what() -> None:
     text = " ".join(help_text(Reader, "").split())
     assert "--input VALUE is short for --input.files VALUE" in text
     assert "Plain names are short for {files: NAME}: [a, b]." in text
+
+
+@dataclass(frozen=True)
+class Route:
+    """Where from and where to.
+
+    Attributes:
+        start: the place to leave.
+        over: places between.
+    """
+
+    start: str = field(default="", metadata={"option": "from"})
+    over: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True)
+class Trip:
+    """A trip."""
+
+    route: Route = field(default_factory=Route)
+
+
+def test_an_option_may_be_a_word_of_python(tmp_path: Path) -> None:
+    file = tmp_path / "trip.yaml"
+    file.write_text("route: {from: here, over: [a, b]}\n")
+    trip = load_config(Trip, [file])
+    assert trip == Trip(Route("here", ("a", "b")))
+    assert load_config(Trip, [file], {"route.from": "there"}).route.start == "there"
+    file.write_text(dump_config(trip))
+    assert "from: here" in file.read_text() and load_config(Trip, [file]) == trip
+    assert "--route.from" in help_text(Trip, "") and "the place to leave" in help_text(Trip, "")
+    with pytest.raises(ConfigError, match="unknown option"):
+        load_config(Trip, (), {"route.start": "x"})
+
+
+def test_one_text_alone_is_a_list_of_it() -> None:
+    assert load_config(Route, (), {"over": "a/b"}).over == ("a/b",)
+    assert load_config(Route, (), {"over": "[a, b]"}).over == ("a", "b")

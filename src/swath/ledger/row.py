@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
-from typing import NamedTuple
+from dataclasses import asdict, dataclass
+from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor
@@ -34,6 +34,7 @@ class LedgerRow:
         atol, rtol: it passes where |actual - expected| <= atol + rtol * |expected| for every number.
         passed: whether it does.
         note: why it failed, or what a person should know.
+        ran: whether anything was compared; what this machine cannot run has neither passed nor failed.
     """
 
     file: str
@@ -43,6 +44,21 @@ class LedgerRow:
     rtol: float
     passed: bool
     note: str = ""
+    ran: bool = True
+
+    @property
+    def status(self) -> str:
+        """One word for it."""
+        return ("pass" if self.passed else "FAIL") if self.ran else "not run"
+
+    @property
+    def wrong(self) -> bool:
+        """Whether it ran and failed."""
+        return self.ran and not self.passed
+
+    def to_dict(self) -> dict[str, Any]:
+        """Plain values."""
+        return {**asdict(self), "status": self.status}
 
 
 def compare(
@@ -66,3 +82,8 @@ def compare(
 def failed(file: str, quantity: str, note: str) -> LedgerRow:
     """The row of what could not be compared."""
     return LedgerRow(file, quantity, math.inf, 0.0, 0.0, False, note)
+
+
+def not_run(file: str, quantity: str, note: str) -> LedgerRow:
+    """The row of what this machine cannot run."""
+    return LedgerRow(file, quantity, math.inf, 0.0, 0.0, False, note, ran=False)

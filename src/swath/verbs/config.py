@@ -163,6 +163,8 @@ def _place_option(
     # jsonargparse converts what has a type; below a free-form key, and for whole groups, we do.
     if isinstance(value, str) and (left or (_takes_yaml(key) and value.lstrip().startswith(("{", "[")))):
         value = parse_value(value, flag + top + name)
+    if isinstance(value, str) and not left and key.texts and not value.lstrip().startswith("["):
+        value = [value]
     if isinstance(value, str) and key.nested is not None and key.optional and value in ("null", "None"):
         value = None
     value = _plain(value)
@@ -263,15 +265,25 @@ def _instantiate(config: type[T], values: dict[str, Any], origins: Mapping[str, 
 
 
 def _typed_part(config: type[Any], values: Mapping[str, Any]) -> dict[str, Any]:
-    """What jsonargparse converts. It would read text below free-form keys as YAML again, and NO as false."""
+    """What jsonargparse converts.
+
+    It would read text again as YAML, below free-form keys NO as false, and # as null where null is allowed.
+    """
     typed: dict[str, Any] = {}
     for name, value in values.items():
         key = schema.keys(config)[name]
         if key.group is not None:
             typed[name] = _typed_part(key.group, value)
-        elif not (key.free_form and isinstance(value, dict)):
+        elif not _as_given(key, value):
             typed[name] = value
     return typed
+
+
+def _as_given(key: schema.Key, value: object) -> bool:
+    """Whether a value needs no conversion."""
+    if isinstance(value, dict):
+        return key.free_form
+    return key.text and isinstance(value, str) and value.lower() not in ("null", "none")
 
 
 def _build(config: type[T], values: Mapping[str, Any], typed: Any, default: T | None) -> T:
@@ -280,12 +292,12 @@ def _build(config: type[T], values: Mapping[str, Any], typed: Any, default: T | 
     for name, value in values.items():
         key = schema.keys(config)[name]
         if key.group is not None:
-            below = getattr(default, name, key.default)
-            changes[name] = _build(key.group, value, typed.get(name), below)
-        elif key.free_form and isinstance(value, dict):
-            changes[name] = value
+            below = getattr(default, key.attribute, key.default)
+            changes[key.attribute] = _build(key.group, value, typed.get(name), below)
+        elif _as_given(key, value):
+            changes[key.attribute] = value
         else:
-            changes[name] = typed[name]
+            changes[key.attribute] = typed[name]
     if default is None:
         return config(**changes)
     made: T = dataclasses.replace(cast(Any, default), **changes)
@@ -358,13 +370,13 @@ def _add_options(
     )
     groups = []
     for key in schema.keys(config).values():
-        value = getattr(default, key.name, key.default)
+        value = getattr(default, key.attribute, key.default)
         if key.group is not None:
             groups.append((key.group, f"{prefix}{key.name}.", value))
         else:
             # What is missing is said before parsing, all of it in one line.
             required = {"required": True} if key.required and show_required else {"default": value}
-            text = texts.get(key.name, "")
+            text = texts.get(key.attribute, "")
             if key.item_shorthand is not None:
                 text += f" Plain names are short for {{{key.item_shorthand}: NAME}}: [a, b]."
             group.add_argument(f"--{prefix}{key.name}", type=key.type, help=text, **required)
@@ -374,7 +386,8 @@ def _add_options(
 
 def _plain(value: Any) -> Any:
     if dataclasses.is_dataclass(value) and not isinstance(value, type):
-        return {f.name: _plain(getattr(value, f.name)) for f in dataclasses.fields(value) if f.init}
+        fields = [f for f in dataclasses.fields(value) if f.init]
+        return {schema.option_name(f): _plain(getattr(value, f.name)) for f in fields}
     if isinstance(value, Mapping):
         return {str(k): _plain(v) for k, v in value.items()}
     if isinstance(value, (list, tuple, set, frozenset)):

@@ -63,6 +63,12 @@ def run(config: InspectConfig) -> InspectResult:
 
         loaded = load(config.file)
         return InspectResult(tuple(describe(loaded.meta, loaded.parameters, loaded.sha256)))
+    if Path(config.file).suffix in (".pth", ".pt", ".ckpt", ".bin"):
+        raise InputError(
+            "a published checkpoint, which swath reads only to convert it",
+            where=config.file,
+            mend=f"run 'swath convert {config.file} OUT.safetensors --from KIND', then inspect that",
+        )
     return InspectResult(tuple(_scene(config)))
 
 

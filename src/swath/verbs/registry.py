@@ -1,8 +1,9 @@
 """The verbs by name. Each is listed here and lives in `swath/verbs/<name>.py`; none is imported before use.
 
 The module of a verb holds a frozen dataclass `<Name>Config`, whose fields are its options on the command line
-and in YAML, and `run(config) -> result`. Two things are optional: `POSITIONAL`, the names of options that may
-be given without `--NAME` (default: a recipe), and a method `summary()` on the result, which is then printed.
+and in YAML, and `run(config) -> result`. Three things are optional: `POSITIONAL`, the names of options that may
+be given without `--NAME` (default: a recipe); a method `summary()` on the result, which is then printed; and
+`exit_code` on the result, which the command line then returns.
 """
 
 from __future__ import annotations
@@ -79,6 +80,8 @@ VERBS: dict[str, Verb] = {
         Verb("predict", "map a scene of any size to a Cloud-Optimized GeoTIFF with confidence and coverage"),
         Verb("evaluate", "score a map or weights against labels"),
         Verb("inspect", "say what a scene, weights or a run hold, and whether they fit"),
+        Verb("convert", "make published weights swath's, and swath's the published ones again"),
+        Verb("ledger", "show what equals what: ours and the published codes, fast and slow paths"),
     )
 }
 """Every verb, in the order of the help text."""

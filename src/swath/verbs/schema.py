@@ -2,6 +2,9 @@
 
 A dataclass may name one of its fields as its shorthand (`SHORTHAND: ClassVar[str] = "files"`): where the class is
 expected, text or a list stands for that field, so that `input: scene.tif` means `input: {files: scene.tif}`.
+
+An option whose name is a word of Python itself, such as `from`, has a field of another name, which says so:
+`kind: str = field(default="", metadata={"option": "from"})`.
 """
 
 from __future__ import annotations
@@ -27,12 +30,43 @@ _WORDS: dict[object, tuple[str, str]] = {
 
 @dataclass(frozen=True)
 class Key:
-    """One field of a config class."""
+    """One field of a config class.
+
+    Attributes:
+        name: of the option.
+        type: of its value.
+        required: whether it has no default.
+        default: its value if not given.
+        field: the name of the field, the option's own if empty.
+    """
 
     name: str
     type: Any
     required: bool
     default: Any = None
+    field: str = ""
+
+    @property
+    def attribute(self) -> str:
+        """The name of the field."""
+        return self.field or self.name
+
+    @property
+    def several(self) -> bool:
+        """Whether it takes a list, so that an option given twice adds to it."""
+        kinds = [(get_origin(k), get_args(k)) for k in _alternatives(self.type)]
+        return any(o is list or (o is tuple and a[-1:] == (Ellipsis,)) for o, a in kinds)
+
+    @property
+    def text(self) -> bool:
+        """Whether it takes text, and at most null beside it."""
+        return str in _alternatives(self.type) and set(_alternatives(self.type)) <= {str, type(None)}
+
+    @property
+    def texts(self) -> bool:
+        """Whether it takes a list of texts and nothing else, so that one text alone means a list of it."""
+        kinds = [(get_origin(k), get_args(k)) for k in _alternatives(self.type)]
+        return all(o in (list, tuple) and a in ((str,), (str, Ellipsis)) for o, a in kinds)
 
     @property
     def nested(self) -> type[Any] | None:
@@ -84,8 +118,14 @@ def keys(config: type[Any]) -> dict[str, Key]:
             required = f.default is dataclasses.MISSING
             default = None if required else f.default
         if f.init:
-            found[f.name] = Key(f.name, hints[f.name], required, default)
+            name = option_name(f)
+            found[name] = Key(name, hints[f.name], required, default, f.name)
     return found
+
+
+def option_name(f: dataclasses.Field[Any]) -> str:
+    """The name of a field's option."""
+    return str(f.metadata.get("option", f.name))
 
 
 def dotted_keys(config: type[Any], prefix: str = "") -> Iterator[str]:
