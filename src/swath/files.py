@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import os
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 
 from swath.errors import OutputError
@@ -41,6 +41,13 @@ def atomic(path: Path | str) -> Iterator[Path]:
             temporary.unlink(missing_ok=True)
             for folder in made:  # innermost first; those that hold the file stay
                 folder.rmdir()
+
+
+def refuse_own_input(output: Path | str, inputs: Iterable[Path | str]) -> None:
+    """Raises OutputError if a file would be written over one that it is made from, overwriting allowed or not."""
+    taken = {Path(path).resolve() for path in inputs}
+    if Path(output).resolve() in taken:
+        raise OutputError("is one of the inputs", where=output, mend="give another name")
 
 
 def sync_folder(folder: Path) -> None:

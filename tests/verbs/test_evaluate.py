@@ -55,6 +55,8 @@ def test_the_file_holds_what_is_returned_and_is_not_replaced_unasked(chain: Any,
     assert path.read_text() == "mine"
     swath.evaluate(map=chain.map, **chain.scoring, output=str(path), overwrite=True)
     assert json.loads(path.read_text())["classes"]
+    with pytest.raises(OutputError, match="is one of the inputs"):
+        swath.evaluate(map=chain.map, **chain.scoring, output=chain.map, overwrite=True)
 
 
 def test_a_pixel_that_was_not_mapped_is_no_pixel_to_leave_out(chain: Any) -> None:

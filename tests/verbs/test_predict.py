@@ -117,6 +117,14 @@ def test_wrong_options_leave_nothing(
     assert list(tmp_path.iterdir()) == []
 
 
+def test_a_map_is_never_written_over_what_it_is_made_from(chain: Any) -> None:
+    for name in (chain.land.scene, chain.finetuned.weights):
+        before = Path(name).read_bytes()
+        with pytest.raises(OutputError, match="is one of the inputs"):
+            swath.predict(weights=chain.finetuned.weights, input=chain.land.spec, output=name, overwrite=True)
+        assert Path(name).read_bytes() == before
+
+
 def test_weights_that_draw_no_map_are_refused(chain: Any, tmp_path: Path) -> None:
     with pytest.raises(WeightsError, match="hold a st_swin_mae that draws no map; fine-tune them first"):
         swath.predict(

@@ -133,7 +133,7 @@ class Page:
         target = Path(path)
         if target.exists() and not overwrite:
             raise OutputError(
-                "exists already", where=target, mend="choose another name, or ask to overwrite it"
+                "exists already", where=target, mend="choose another name, or set overwrite to true"
             )
         with atomic(target) as part:
             part.write_text(self.html(), encoding="utf-8")

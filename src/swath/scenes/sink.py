@@ -227,7 +227,7 @@ class CogSink:
             raise OutputError("is a folder", where=self.path, mend="name a file")
         if self.path.exists() and not self.overwrite:
             raise OutputError(
-                "exists already", where=self.path, mend="choose another name, or ask to overwrite it"
+                "exists already", where=self.path, mend="choose another name, or set overwrite to true"
             )
 
     @contextmanager

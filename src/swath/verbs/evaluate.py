@@ -87,11 +87,13 @@ def run(config: EvaluateConfig) -> EvaluateResult:
     """
     from swath.data.labels import read_labels, to_indices
     from swath.errors import OutputError
-    from swath.files import atomic
+    from swath.files import atomic, refuse_own_input
     from swath.verbs.scene_data import legend
 
     if config.output and Path(config.output).exists() and not config.overwrite:
         raise OutputError("exists", where=config.output, mend="give another name, or --overwrite true")
+    if config.output:
+        refuse_own_input(config.output, [config.map, config.labels])
     classes = legend(config.labels, config.classes, "classes")
     values, known, coverage, grid = read_map(config.map)
     labels = read_labels(config.labels, grid, classes, ignore=config.ignore, scene=config.map)

@@ -79,6 +79,7 @@ def run(config: PredictConfig) -> PredictResult:
     """
     from swath.data.raster import open_scene
     from swath.errors import WeightsError
+    from swath.files import refuse_own_input
     from swath.scenes.engine import predict_scene
     from swath.scenes.layers import ClassLayers
     from swath.scenes.sink import CogSink
@@ -88,6 +89,8 @@ def run(config: PredictConfig) -> PredictResult:
     from swath.weights.build import build_loaded
     from swath.weights.file import load
 
+    files = [name for row in config.input.file_table for name in row]
+    refuse_own_input(config.output, [config.weights, *files])
     loaded = load(config.weights)
     classes = map_classes(loaded)
     contract = loaded.meta.contract
