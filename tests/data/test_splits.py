@@ -13,7 +13,7 @@ from swath.errors import ConfigError
 def test_the_parts_cover_the_scene_once_and_are_kept_apart(
     height: int, width: int, window: int, validation: int
 ) -> None:
-    if width // 2 - window - validation < 1:
+    if width // 2 - window - validation < window:
         with pytest.raises(ConfigError, match="columns leave"):
             column_split(height, width, window=window, validation=validation)
         return
@@ -47,6 +47,7 @@ def test_the_east_can_start_elsewhere() -> None:
         {"window": 8, "validation": 0},
         {"window": 8, "buffer": 7},
         {"window": 8, "east_start": 100},
+        {"window": 8, "east_start": 23},
     ],
 )
 def test_what_cannot_be_split(fields: dict[str, int]) -> None:

@@ -53,6 +53,14 @@ class Example:
     training: Train = field(default_factory=Train)
 
 
+@dataclass(frozen=True)
+class Outer:
+    """Groups with a default as a whole, and lists of groups."""
+
+    best: Scene = field(default_factory=lambda: Scene((Path("a.tif"),)))
+    scenes: tuple[Scene, ...] = ()
+
+
 def write(folder: Path, text: str) -> Path:
     path = folder / "recipe.yaml"
     path.write_text(text)
@@ -373,3 +381,20 @@ def test_an_option_may_be_a_word_of_python(tmp_path: Path) -> None:
 def test_one_text_alone_is_a_list_of_it() -> None:
     assert load_config(Route, (), {"over": "a/b"}).over == ("a/b",)
     assert load_config(Route, (), {"over": "[a, b]"}).over == ("a", "b")
+
+
+def test_a_group_with_a_default_needs_no_more_than_what_changes() -> None:
+    changed = load_config(Outer, [], {"best.nodata": "3"}).best
+    assert changed == Scene((Path("a.tif"),), 3.0)
+    usage = help_text(Outer, "swath x")
+    assert "required" not in usage
+
+
+def test_what_an_item_of_a_list_lacks_is_named_with_its_place(tmp_path: Path) -> None:
+    file = write(tmp_path, "scenes:\n- files: [a.tif]\n- nodata: 3\n")
+    with pytest.raises(
+        ConfigError, match=r"recipe.yaml:3: number 2 of 'scenes' has no files; give each files"
+    ):
+        load_config(Outer, [file])
+    with pytest.raises(ConfigError, match=r"--scenes: number 1 of 'scenes' has no files"):
+        load_config(Outer, [], {"scenes": "[{nodata: 3}]"})

@@ -108,3 +108,27 @@ def test_every_family_has_presets_and_the_first_is_the_default() -> None:
         named = presets(system)
         config_of = "st_swin_mae" if system == "st_swin_unet" else system
         assert configure(ModelOptions(config_of)) == next(iter(named.values()))
+
+
+@pytest.mark.parametrize(
+    ("model", "words"),
+    [
+        (
+            ModelOptions("st_swin_mae", "tiny", {"depths": 2}),
+            "model.options.depths: 'depths' must be a list of",
+        ),
+        (
+            ModelOptions("st_swin_mae", "tiny", {"patch_size": 2}),
+            "'patch_size' must be a list of 3 whole numbers",
+        ),
+        (ModelOptions("spectralgpt", "", {"depth": "one"}), "'depth' must be a whole number, not 'one'"),
+        (ModelOptions("unet", "", {"dropout": "much"}), "'dropout' must be a number, not 'much'"),
+        (ModelOptions("st_swin_unet", "tiny", {"stem_width": "wide"}), "'stem_width' must be a whole number"),
+    ],
+)
+def test_options_of_a_wrong_type_are_named(contract: InputContract, model: ModelOptions, words: str) -> None:
+    with pytest.raises(ConfigError, match=words):
+        if model.system in ("unet", "st_swin_unet"):
+            map_network(model, contract, 3)
+        else:
+            pretraining_network(model, contract, 16)

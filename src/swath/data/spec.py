@@ -29,7 +29,8 @@ class SceneSpec:
         stack_dates: dates within one file, time-major: all bands of the first date, then of the second, ….
         dates: acquisition dates, ISO 8601 ("2020-06-01"), in order; empty when unknown.
         unit: of the physical values. Needed unless the files say it (GDAL's unit of each band).
-        scale, offset: physical = stored * scale + offset; one for all, or one per date; None: the files'.
+        scale: physical = stored * scale + offset; one for all, or one per date; null: the files' own, else 1.
+        offset: see scale; null: the files' own, else 0.
         level: processing level, such as "L2A"; one for all, or one per date.
         nodata: the stored number that means no data, in place of the one the files name.
         mask_band: number (from 1) of a band of each date's file that says what a pixel is, such as Fmask or the

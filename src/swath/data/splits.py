@@ -50,7 +50,8 @@ def column_split(
         east_start: first column of the east; None: the middle.
 
     Raises:
-        ConfigError: the scene is too narrow for the parts, or the buffer narrower than the window.
+        ConfigError: the scene is too narrow for the parts, no training window fits the west, or the buffer is
+            narrower than the window.
     """
     validation = window if validation is None else validation
     buffer = window if buffer is None else buffer
@@ -68,12 +69,12 @@ def column_split(
             mend="make it as wide as the window",
         )
     train = start - buffer - validation
-    if train < 1 or start >= width:
+    if train < window or start >= width:
         raise ConfigError(
             f"{width} columns leave {max(train, 0)} to train on and {max(width - start, 0)} to score, with "
-            f"{validation} for validation and {buffer} between",
+            f"{validation} for validation and {buffer} between; a training window needs {window}",
             where="split",
-            mend="use a smaller window, or move east_start",
+            mend="use a smaller window or validation, or move east_start",
         )
     ends = {
         "west": (0, train),

@@ -81,7 +81,7 @@ def load_config(
             for part in reversed(dotted.split(".")):
                 nested = {part: nested}
             _merge(config, values, _expand(config, nested))
-    _check_required(config, values, "", flag)
+    _check_required(config, values, "", flag, origins)
     return _instantiate(config, values, origins)
 
 
@@ -218,16 +218,39 @@ def _merge(config: type[Any] | None, into: dict[str, Any], new: Mapping[str, Any
             into[name] = dict(value) if isinstance(value, Mapping) else value
 
 
-def _check_required(config: type[Any], values: Mapping[str, Any], prefix: str, flag: str) -> None:
-    missing = [prefix + k.name for k in schema.keys(config).values() if k.required and k.name not in values]
+def _check_required(
+    config: type[Any], values: Mapping[str, Any], prefix: str, flag: str, origins: Mapping[str, str]
+) -> None:
+    missing = [prefix + name for name in _lacking(config, values)]
     if missing:
         options = ", ".join(flag + name for name in missing)
         what = "a required option is missing" if len(missing) == 1 else "required options are missing"
         raise ConfigError(what, where=options, mend="give it here or in a YAML file")
     for key in schema.keys(config).values():
         below = values.get(key.name)
-        if key.nested is not None and isinstance(below, Mapping):
-            _check_required(key.nested, below, f"{prefix}{key.name}.", flag)
+        # A group that has a default as a whole fills in what is not given.
+        if key.nested is not None and isinstance(below, Mapping) and key.default is None:
+            _check_required(key.nested, below, f"{prefix}{key.name}.", flag, origins)
+        elif key.item is not None and isinstance(below, list):
+            for i, entry in enumerate(below):
+                lacking = [] if not isinstance(entry, Mapping) else _lacking(key.item, entry)
+                if lacking:
+                    place = f"{prefix}{key.name}"
+                    raise ConfigError(
+                        f"number {i + 1} of '{place}' has no {', '.join(lacking)}",
+                        where=_origin(origins, f"{place}.{i}.{next(iter(entry), '')}") or flag + place,
+                        mend=f"give each {', '.join(_lacking(key.item, {}))}",
+                    )
+
+
+def _lacking(config: type[Any], values: Mapping[str, Any]) -> list[str]:
+    """Names of what must be given and is not; of a group, those within it that must be."""
+    names = []
+    for key in schema.keys(config).values():
+        if key.required and key.name not in values:
+            within = [] if key.group is None or key.shorthand else _lacking(key.group, {})
+            names += [f"{key.name}.{name}" for name in within] or [key.name]
+    return names
 
 
 def _check_groups(
@@ -375,7 +398,8 @@ def _add_options(
             groups.append((key.group, f"{prefix}{key.name}.", value))
         else:
             # What is missing is said before parsing, all of it in one line.
-            required = {"required": True} if key.required and show_required else {"default": value}
+            asked = key.required and default is None and show_required
+            required = {"required": True} if asked else {"default": value}
             text = texts.get(key.attribute, "")
             if key.item_shorthand is not None:
                 text += f" Plain names are short for {{{key.item_shorthand}: NAME}}: [a, b]."

@@ -83,6 +83,7 @@ def map_network(
             _check_agrees(named, body, theirs)
             # Stochastic depth is no part of the weights and may be chosen anew.
             body = replace(theirs, drop_path=body.drop_path if "drop_path" in inner else theirs.drop_path)
+        _check_types(STSwinUNetConfig(), outer)
         return STSwinUNet(STSwinUNetConfig.from_dict({**outer, "backbone": body, "classes": classes}))
     raise _unknown("system", model.system, MAPPABLE, "model.system")
 
@@ -113,7 +114,18 @@ def configure(model: ModelOptions, **fixed: Any) -> Any:
             raise ConfigError(f"{name} is set by the data", where="model.options", mend="leave it out")
         if name not in known:
             raise _unknown(f"option of {model.system}", name, tuple(sorted(known)), "model.options")
+    _check_types(config, model.options)
     return type(config).from_dict({**config.to_dict(), **model.options, **fixed})
+
+
+def _check_types(config: ModelConfig, options: Mapping[str, Any]) -> None:
+    """Options below a free-form key have no types on the command line: those of the network's config count.
+
+    Raises ConfigError for a value of another type.
+    """
+    from swath.verbs.config import load_config
+
+    load_config(type(config), [], {**config.to_dict(), **options}, flag="model.options.")
 
 
 def _unknown(what: str, name: str, known: tuple[str, ...], where: str) -> ConfigError:

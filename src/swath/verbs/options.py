@@ -15,7 +15,7 @@ class ModelOptions:
     """Which network.
 
     Attributes:
-        system: its family, such as "st_swin_mae", "spectralgpt", "st_swin_unet" or "unet".
+        system: its family: "st_swin_mae" or "spectralgpt" to pretrain, "st_swin_unet" or "unet" to draw maps.
         preset: a named size of that family; `swath inspect --presets true` lists them.
         options: single options over the preset, such as {"embed_dim": 64}.
     """
