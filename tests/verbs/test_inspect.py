@@ -25,6 +25,7 @@ def test_weights(chain: Any) -> None:
     assert rows["classes"] == "forest, town, water"
     assert rows["sha256"] == load(chain.finetuned.weights).sha256
     assert result.summary().splitlines()[0].startswith("architecture ")
+    assert swath.inspect(chain.finetuned.folder) == result
 
 
 def test_a_scene_and_whether_weights_fit_it(chain: Any) -> None:
@@ -65,6 +66,7 @@ def test_embedded_scenes_and_presets() -> None:
             {"file": "none.tif", "sensor": "landsat7", "unit": "percent"},
             "unit: unknown unit 'percent'; use one",
         ),
+        ({"file": "."}, "is a folder, not a raster, and holds no weights.safetensors; name a file in it"),
         ({"file": "demo:landsta"}, "did you mean demo:landsat"),
     ],
 )

@@ -29,7 +29,7 @@ META = WeightsMeta(
     {"embed_dim": 8, "window": [2, 7, 7]},
     CONTRACT,
     (MapClass("water", "#0000ff"), MapClass('a "quoted" swath_sha256":"' + "0" * 64)),
-    {"data": "a scene", "steps": 5},
+    {"data": ["a scene", "another"], "steps": 5, "pretrained": {"seed": 3}},
     "CC-BY-4.0",
 )
 
@@ -129,4 +129,5 @@ def test_describe_says_what_a_person_asks():
     assert rows["unit"] == "reflectance, stored x 0.0001 + -0.1, L2A"
     assert rows["parameters"] == "12,345" and rows["licence"] == "CC-BY-4.0"
     assert rows["provenance: steps"] == "5" and rows["training window"] == "96 x 96 pixels"
+    assert rows["provenance: data"] == "a scene, another" and rows["provenance: pretrained.seed"] == "3"
     assert rows["dates"] == "1 to any number" and rows["classes"].startswith("water")

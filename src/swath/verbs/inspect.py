@@ -15,7 +15,7 @@ class InspectConfig:
     """Say what a file is.
 
     Attributes:
-        file: weights (.safetensors), a raster, or "demo:landsat".
+        file: weights (.safetensors), the folder of a run, whose weights are meant, a raster, or "demo:landsat".
         weights: also say whether the raster fits these weights.
         sensor: of the raster, to name its bands by.
         bands: names of the raster's bands, if the file does not say them.
@@ -57,11 +57,20 @@ def run(config: InspectConfig) -> InspectResult:
         return InspectResult(tuple(_presets()))
     if not config.file:
         raise ConfigError("no file is named", where="file", mend="write: swath inspect FILE")
-    if Path(config.file).suffix == ".safetensors":
+    path = Path(config.file)
+    if path.is_dir():
+        path /= "weights.safetensors"
+        if not path.is_file():
+            raise InputError(
+                "is a folder, not a raster, and holds no weights.safetensors",
+                where=config.file,
+                mend="name a file in it, or the folder of a run that came to its end",
+            )
+    if path.suffix == ".safetensors":
         from swath.weights.file import load
         from swath.weights.meta import describe
 
-        loaded = load(config.file)
+        loaded = load(path)
         return InspectResult(tuple(describe(loaded.meta, loaded.parameters, loaded.sha256)))
     if Path(config.file).suffix in (".pth", ".pt", ".ckpt", ".bin"):
         raise InputError(

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import asdict, dataclass, field
 from typing import Any
 
@@ -136,9 +136,20 @@ def describe(meta: WeightsMeta, parameters: int, sha256: str) -> list[tuple[str,
         rows.append(("dates", f"{contract.min_dates} to {most}"))
     if meta.classes:
         rows.append(("classes", ", ".join(c.name for c in meta.classes)))
-    rows += [(f"provenance: {key}", _short(str(value))) for key, value in meta.provenance.items()]
+    rows += [(f"provenance: {key}", _short(text)) for key, text in _flat(meta.provenance)]
     rows += [("licence", meta.licence), ("sha256", sha256)]
     return rows
+
+
+def _flat(values: Mapping[str, Any], prefix: str = "") -> Iterator[tuple[str, str]]:
+    """(key, text) of every leaf; keys of groups are dotted, and lists are shown without brackets."""
+    for key, value in values.items():
+        if isinstance(value, Mapping):
+            yield from _flat(value, f"{prefix}{key}.")
+        elif isinstance(value, list) and all(isinstance(v, (str, int, float)) for v in value):
+            yield prefix + key, ", ".join(map(str, value))
+        else:
+            yield prefix + key, str(value)
 
 
 def _short(text: str, most: int = 300) -> str:
