@@ -11,8 +11,6 @@ from pathlib import Path
 
 import pytest
 
-from swath.verbs import registry
-
 REPOSITORY = Path(__file__).resolve().parents[2]
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(1200)]
 
@@ -79,7 +77,6 @@ def test_it_installs_and_answers(environment: Path, tmp_path: Path) -> None:
     assert str(REPOSITORY) not in where
 
 
-@pytest.mark.skipif(not registry.VERBS["demo"].exists, reason="this version has no demo verb yet")
 def test_the_demo_runs_outside_the_repository(environment: Path, tmp_path: Path) -> None:
     run(environment / "swath", "demo", "--quick", "true", cwd=tmp_path)
     folder = tmp_path / "runs" / "demo"

@@ -14,6 +14,7 @@ from sklearn import metrics
 import swath
 from swath.errors import ConfigError, InputError, OutputError
 from swath.verbs.evaluate import score
+from swath.weights.file import load_meta
 
 
 def pixels(chain: Any, columns: slice, least: int) -> tuple[np.ndarray, np.ndarray]:
@@ -86,3 +87,16 @@ def test_a_pixel_that_was_not_mapped_is_no_pixel_to_leave_out(chain: Any) -> Non
 def test_what_cannot_be_scored_is_said(chain: Any, change: dict[str, Any], words: str) -> None:
     with pytest.raises((ConfigError, InputError), match=words):
         swath.evaluate(map=chain.map, **{**chain.scoring, **change})
+
+
+def test_a_map_brings_its_legend_and_says_what_was_learned_from(chain: Any) -> None:
+    from swath.verbs.evaluate import read_tags
+
+    classes, never_seen = read_tags(chain.predicted.map)
+    meta = load_meta(chain.finetuned.weights)
+    assert [(c.value, c.name, c.hex) for c in classes] == [(c.value, c.name, c.colour) for c in meta.classes]
+    assert never_seen == meta.provenance["east_start"]
+    whole = swath.evaluate(map=chain.predicted.map, labels=chain.land.labels)
+    assert f"never saw columns from {never_seen} on" in whole.summary()
+    east = swath.evaluate(map=chain.predicted.map, labels=chain.land.labels, columns=[never_seen, 112])
+    assert "training saw" not in east.summary()

@@ -12,8 +12,9 @@ import rasterio
 import torch
 
 import swath
+from swath.data.legend import rgb
 from swath.errors import ConfigError, OutputError, WeightsError
-from swath.verbs.predict import hex_color, turned
+from swath.verbs.predict import turned
 from swath.weights.file import load
 
 
@@ -35,7 +36,7 @@ def test_the_map_lies_on_the_scene_with_classes_confidence_and_coverage(chain: A
     assert (bands[2][nodata] == 0).all()
     assert bands[2][20, 30] == 66  # one of three bands is missing there
     assert tags["WEIGHTS_SHA256"] == load(chain.finetuned.weights).sha256
-    assert tags["LICENCE"] == "Apache-2.0"
+    assert tags["LICENCE"] == "unknown"
     assert chain.predicted.nodata_pixels == 15
     assert chain.predicted.summary().endswith(f"map {chain.map}")
     others = {p.name for p in Path(chain.map).parent.iterdir()}
@@ -150,4 +151,4 @@ def test_turning_averages_over_the_eight_ways_and_commutes_with_them() -> None:
 
 
 def test_colours() -> None:
-    assert hex_color("#0064ff") == (0, 100, 255)
+    assert rgb("#0064ff") == (0, 100, 255)

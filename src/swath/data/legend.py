@@ -28,6 +28,11 @@ class LandClass:
         return "#{:02x}{:02x}{:02x}".format(*self.color)
 
 
+def rgb(text: str) -> tuple[int, int, int]:
+    """(red, green, blue) of "#rrggbb"."""
+    return int(text[1:3], 16), int(text[3:5], 16), int(text[5:7], 16)
+
+
 def check_legend(classes: Sequence[LandClass], where: str = "classes") -> None:
     """Raise ConfigError when a legend is empty, or names a value or a class twice, or a colour is none."""
     if not classes:

@@ -65,7 +65,8 @@ class DetailStem(nn.Module):
     """Full-resolution detail beside an expansion that draws blocks: x + f(x, pixels).
 
     Three 3 x 3 convolutions: two over the pixels of each date, one over the stem and the expanded tokens.
-    Normalised per pixel, so that no place without data has a say in any other.
+    Normalised per pixel. What an invalid pixel holds has no say anywhere; where data end has, within three pixels,
+    as the border of an image has.
     """
 
     def __init__(self, bands: int, width: int, dim: int, collapse: Collapse) -> None:

@@ -369,6 +369,7 @@ def _scale_bar(axes: Axes, width: int, metres: float | None) -> None:
     said = f"{length / 1000:g} km" if length >= 1000 else f"{length:g} m"
     share = length / (width * metres)
     line = {"transform": axes.transAxes, "solid_capstyle": "butt", "clip_on": False}
+    # The stubs take no mapping of mixed values, although plot does.
     axes.plot([0.03, 0.03 + share], [0.03, 0.03], color="white", linewidth=6, **line)  # type: ignore[arg-type]
     axes.plot([0.03, 0.03 + share], [0.03, 0.03], color="black", linewidth=3, **line)  # type: ignore[arg-type]
     box = {"facecolor": "white", "alpha": 0.85, "edgecolor": "none", "boxstyle": "round,pad=0.2"}

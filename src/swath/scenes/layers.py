@@ -6,19 +6,21 @@ then be numbered from 0, and 0 % stays a measurement.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Literal
 
 import numpy as np
 import numpy.typing as npt
 
-from swath.data.legend import LandClass, check_legend
+from swath.data.legend import LandClass, check_legend, rgb
 from swath.errors import ConfigError, ContractError
 from swath.scenes.box import Box
 
 NODATA = 255
 COVERAGE = 2  # index of that band: it is known everywhere, and so never no-data
+# Tag of a map: the first column of the scene that training never saw.
+NEVER_SEEN = "NEVER_SEEN_FROM_COLUMN"
 Bytes = npt.NDArray[np.uint8]
 
 
@@ -124,6 +126,16 @@ class ClassLayers:
         names = {f"CLASS_{c.value}": c.name for c in self.classes}
         colors = {f"COLOR_{c.value}": c.hex for c in self.classes}
         return {**meanings, **names, **colors, "MIN_COVERAGE_PERCENT": str(self.min_coverage)}
+
+
+def legend_of(tags: Mapping[str, str]) -> tuple[LandClass, ...]:
+    """The classes that a map's tags name; the inverse of `ClassLayers.tags`."""
+    found = []
+    for key, name in tags.items():
+        value = key.removeprefix("CLASS_")
+        if value != key and value.isdigit():
+            found.append(LandClass(int(value), name, rgb(tags.get(f"COLOR_{value}", "#000000"))))
+    return tuple(sorted(found, key=lambda c: c.value))
 
 
 def palette(classes: Sequence[LandClass]) -> npt.NDArray[np.uint8]:

@@ -88,6 +88,7 @@ class StopRequest:
         finally:
             for number, handler in self._before.items():
                 if handler is not None:
+                    # What getsignal returned; its type is wider than what signal takes.
                     signal.signal(number, handler)  # type: ignore[arg-type]
 
     def listen(self) -> None:

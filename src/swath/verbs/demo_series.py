@@ -273,7 +273,6 @@ def finetune(
             "steps": result.steps,
             "never_seen": f"rows from {site.north} on",
         },
-        licence="Apache-2.0",
     )
     save(folder / "weights.safetensors", network, meta)
     return network, result

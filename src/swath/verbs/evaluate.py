@@ -26,7 +26,7 @@ class EvaluateConfig:
     Attributes:
         map: as `swath predict` writes it.
         labels: a raster of class values on the map's grid, or "demo:landclass".
-        classes: value, name and colour of each class; may be left out for embedded labels.
+        classes: value, name and colour of each class of the labels; left out: the map's own.
         ignore: values of the label raster that mean "no label".
         columns: score these columns (start, stop) only; empty: all.
         min_coverage: percent of valid input that a scored pixel must have had; 100: all dates and bands.
@@ -94,14 +94,19 @@ def run(config: EvaluateConfig) -> EvaluateResult:
         raise OutputError("exists", where=config.output, mend="give another name, or --overwrite true")
     if config.output:
         refuse_own_input(config.output, [config.map, config.labels])
-    classes = legend(config.labels, config.classes, "classes")
     values, known, coverage, grid = read_map(config.map)
+    own, never_seen = read_tags(config.map)
+    classes = legend(config.labels, config.classes or own, "classes")
     labels = read_labels(config.labels, grid, classes, ignore=config.ignore, scene=config.map)
     predicted = to_indices(values, known, classes, where=config.map)
     scores = score(
         predicted, labels, coverage >= config.min_coverage, config.columns, tuple(c.name for c in classes)
     )
     data = scores.to_dict()
+    if never_seen is not None and (not config.columns or config.columns[0] < never_seen):
+        # A score on what was learned from says little of the map elsewhere.
+        seen = f"includes pixels that training saw: it never saw columns from {never_seen} on"
+        data["note"] = "; ".join(filter(None, [data["note"], seen]))
     if config.output:
         with atomic(config.output) as temporary:
             temporary.write_text(json.dumps(data, indent=2) + "\n", "utf-8")
@@ -131,6 +136,20 @@ def read_map(
         return values[0], known[0], coverage, grid_of(source)
     finally:
         source.close()
+
+
+def read_tags(path: str) -> tuple[tuple[LandClass, ...], int | None]:
+    """A map's legend, and the first column of its scene that training never saw (None: not known)."""
+    from swath.data.gdal import open_raster
+    from swath.scenes.layers import NEVER_SEEN, legend_of
+
+    source = open_raster(path)
+    try:
+        tags = source.tags()
+    finally:
+        source.close()
+    first = tags.get(NEVER_SEEN)
+    return legend_of(tags), None if first is None else int(first)
 
 
 def score(

@@ -54,6 +54,7 @@ class FinetuneConfig:
         model: which network.
         loss: what a wrong pixel costs.
         training: how it is trained.
+        licence: of the weights, which stands inside them and the maps; that of the data may ask for one.
     """
 
     run: RunOptions
@@ -66,6 +67,7 @@ class FinetuneConfig:
             decay_rule="finetune", monitor="overall_accuracy", validate_every=100
         )
     )
+    licence: str = "unknown"
 
 
 @dataclass(frozen=True)
@@ -187,7 +189,7 @@ def run(config: FinetuneConfig) -> FinetuneResult:
         contract=contract,
         classes=tuple(MapClass(c.name, c.hex, c.value) for c in data.classes),
         provenance=provenance(config, data, result, source),
-        licence="Apache-2.0" if source is None else source.meta.licence,
+        licence=config.licence,
     )
     save(folder.weights, network, meta)
     parameters = sum(p.numel() for p in network.parameters())
@@ -306,6 +308,7 @@ def provenance(
         if config.data.labels.startswith("demo:")
         else Path(config.data.labels).name,
         "never_seen": f"columns from {data.split.columns['east'][0]} on",
+        "east_start": data.split.columns["east"][0],
         "step": result.step,
         "batch_size": config.training.batch_size * config.training.accumulate,
         "seed": config.training.seed,

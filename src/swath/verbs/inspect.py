@@ -37,9 +37,10 @@ class InspectConfig:
 
 @dataclass(frozen=True)
 class InspectResult:
-    """Rows of (what, value)."""
+    """Rows of (what, value); the exit code is 1 where a scene was asked to fit weights and does not."""
 
     rows: tuple[tuple[str, str], ...]
+    exit_code: int = 0
 
     def summary(self) -> str:
         """The rows, aligned."""
@@ -78,7 +79,8 @@ def run(config: InspectConfig) -> InspectResult:
             where=config.file,
             mend=f"run 'swath convert {config.file} OUT.safetensors --from KIND', then inspect that",
         )
-    return InspectResult(tuple(_scene(config)))
+    rows = tuple(_scene(config))
+    return InspectResult(rows, exit_code=int(any(k == "fits" and v.startswith("no") for k, v in rows)))
 
 
 def _presets() -> list[tuple[str, str]]:

@@ -81,7 +81,7 @@ def run(config: PredictConfig) -> PredictResult:
     from swath.errors import WeightsError
     from swath.files import refuse_own_input
     from swath.scenes.engine import predict_scene
-    from swath.scenes.layers import ClassLayers
+    from swath.scenes.layers import NEVER_SEEN, ClassLayers
     from swath.scenes.sink import CogSink
     from swath.scenes.windows import make_plan
     from swath.training.precision import choose_device, choose_precision
@@ -107,6 +107,10 @@ def run(config: PredictConfig) -> PredictResult:
             "WEIGHTS_SHA256": loaded.sha256,
             "LICENCE": loaded.meta.licence,
         }
+        learned = loaded.meta.provenance
+        if learned.get("data") == Path(scene.source).name and "east_start" in learned:
+            # The map holds pixels that were learned from: whoever scores it must know which.
+            tags[NEVER_SEEN] = str(learned["east_start"])
         sink = CogSink(
             config.output,
             scene.grid,
@@ -142,7 +146,7 @@ def run(config: PredictConfig) -> PredictResult:
 
 def map_classes(loaded: Loaded) -> tuple[LandClass, ...]:
     """The legend inside the weights."""
-    from swath.data.legend import LandClass
+    from swath.data.legend import LandClass, rgb
     from swath.errors import WeightsError
 
     if not loaded.meta.classes:
@@ -152,14 +156,9 @@ def map_classes(loaded: Loaded) -> tuple[LandClass, ...]:
             mend="fine-tune them first: swath finetune --weights …",
         )
     return tuple(
-        LandClass(i if c.value is None else c.value, c.name, hex_color(c.colour or "#000000"))
+        LandClass(i if c.value is None else c.value, c.name, rgb(c.colour or "#000000"))
         for i, c in enumerate(loaded.meta.classes)
     )
-
-
-def hex_color(text: str) -> tuple[int, int, int]:
-    """(red, green, blue) of "#rrggbb"."""
-    return int(text[1:3], 16), int(text[3:5], 16), int(text[5:7], 16)
 
 
 def turned(network: nn.Module) -> WindowNetwork:

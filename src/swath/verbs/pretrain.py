@@ -47,6 +47,7 @@ class PretrainConfig:
         data: what it learns from.
         mask: what is hidden.
         training: how it is trained.
+        licence: of the weights, which stands inside them; that of the data may ask for one.
     """
 
     run: RunOptions
@@ -54,6 +55,7 @@ class PretrainConfig:
     data: PixelData
     mask: MaskOptions = field(default_factory=MaskOptions)
     training: TrainConfig = field(default_factory=TrainConfig)
+    licence: str = "unknown"
 
 
 @dataclass(frozen=True)
@@ -139,7 +141,7 @@ def run(config: PretrainConfig) -> PretrainResult:
     network: Any = objective.network
     parameters = sum(p.numel() for p in network.parameters())
     meta = meta_for(
-        network, contract=data.contract, provenance=provenance(config, data, result), licence="Apache-2.0"
+        network, contract=data.contract, provenance=provenance(config, data, result), licence=config.licence
     )
     save(folder.weights, network, meta)
     numbers = result.metrics

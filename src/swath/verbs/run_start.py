@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import logging
 from collections.abc import Collection, Iterator, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -16,6 +17,7 @@ from swath.verbs.yaml_file import read_yaml
 if TYPE_CHECKING:
     from swath.training.folder import RunFolder
 
+log = logging.getLogger(__name__)
 CONFIG = "config.yaml"
 
 
@@ -33,7 +35,10 @@ def check_start(run: RunOptions, training: TrainConfig, monitors: Collection[str
     from swath.training.folder import check_run
     from swath.training.precision import choose_device, choose_precision
 
-    check_run(run.folder, resume=run.resume, overwrite=run.overwrite)
+    folder = check_run(run.folder, resume=run.resume, overwrite=run.overwrite)
+    if run.resume and not folder.exists():
+        # A slip in the name would otherwise cost a night.
+        log.warning("there is no run in %s to resume: beginning a new one", folder)
     choose_precision(training.precision, choose_device(training.device))
     if training.monitor is not None and training.monitor not in monitors:
         known = f"use {', '.join(monitors)}, or null" if monitors else "set it to null"
