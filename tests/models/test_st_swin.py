@@ -274,7 +274,8 @@ def test_bfloat16_stays_close() -> None:
     with torch.autocast("cpu", torch.bfloat16):
         rough = model(pixels, valid)
     rough.float().sum().backward()
-    torch.testing.assert_close(rough.float(), logits, atol=0.1, rtol=0.1)
+    # In norm: which single logit is off most differs between versions of torch.
+    assert (rough.float() - logits).norm() < 0.05 * logits.norm()
 
 
 def test_two_runs_are_bit_equal() -> None:
