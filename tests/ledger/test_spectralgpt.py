@@ -83,7 +83,7 @@ def test_the_other_dense_network_is_understood(tmp_path: Path) -> None:
         "upernet_out_ch0_7": (1, 8, 128, 128),
         "output": (1, 13, 128, 128),
     }
-    path = tmp_path / "head_segmunich.safetensors"
+    path = tmp_path / "head_of_one_date.safetensors"  # told by its classes, not by its name
     save_file({name: torch.zeros(shape) for name, shape in shapes.items()}, path, {"params": "formula"})
     rows = check(path)
     # Zeros are not its numbers, but its weights convert and its outputs have these shapes.
@@ -233,6 +233,15 @@ def test_a_missing_weight_is_red(tmp_path: Path) -> None:
     assert red(rows) == ["weights"] and "blocks.1.attn.q.bias" in rows[0].note
 
 
+def test_weights_alone_prove_nothing(tmp_path: Path) -> None:
+    def without_outputs(a: dict[str, Tensor]) -> None:
+        for key in [k for k in a if not k.startswith("param.") and k not in ("input", "noise")]:
+            del a[key]
+
+    path = copy_with(GOLDEN / SMALL[0], tmp_path / "x.safetensors", without_outputs)
+    assert red(check(path)) == ["file"]
+
+
 def test_files_of_other_kinds_are_said(tmp_path: Path) -> None:
     (tmp_path / "x.safetensors").write_bytes(b"nothing")
     save_file({"a": torch.zeros(1)}, tmp_path / "y.safetensors")
@@ -250,6 +259,9 @@ def test_losses_without_their_vectors_are_sums_only(tmp_path: Path) -> None:
     path.write_text(json.dumps(values))
     rows = check(path)
     assert not red(rows) and any("not beside it" in row.note for row in rows)
+    path.write_text(json.dumps({"x": {"token": 1.0}}))
+    assert red(check(path)) == ["x"]  # neither a sum nor a vector: nothing was checked
+    path.write_text(json.dumps(values))
     shutil.copy(GOLDEN / SMALL[0], tmp_path)
     values["mae_a_12b32"]["spectral_mean"] += 0.1
     path.write_text(json.dumps(values))

@@ -77,6 +77,8 @@ class Vector:
             whole = not expected.is_floating_point()
             tolerance = EXACT if whole else DOUBLE if exact else SINGLE
             rows.append(compare(self.file, name, values[base], expected, tolerance))
+        if len(rows) == 1:
+            rows.append(failed(self.file, "file", "it holds nothing to compare"))
         return rows + (self._gradient_rows(network, gradients) if gradients else [])
 
     def _gradient_rows(self, network: nn.Module, expected: State) -> list[LedgerRow]:

@@ -27,6 +27,7 @@ class Vector:
         meta: values of the constructor, by name.
         arrays: all tensors.
         rows: of the comparisons so far.
+        compared: whether any of them is of a number that the published code made.
     """
 
     def __init__(self, path: Path) -> None:
@@ -37,6 +38,7 @@ class Vector:
         self.arrays: dict[str, Tensor] = safetensors.torch.load_file(path)
         self.rows: list[LedgerRow] = []
         self._claimed: set[str] = set()
+        self.compared = False
 
     def input(self, *names: str) -> Tensor:
         """The first of these arrays that the file has."""
@@ -56,6 +58,7 @@ class Vector:
         """A row for an array, if the file has it."""
         if name in self.arrays:
             self._claimed.add(name)
+            self.compared = True
             self.rows.append(compare(self.file, name, actual, self.arrays[name], tolerance))
 
     def expect_all(self, values: Mapping[str, Tensor]) -> None:
@@ -64,8 +67,8 @@ class Vector:
             self.expect(name, actual)
 
     def finish(self) -> list[LedgerRow]:
-        """All rows, and a failed one for each array that nobody asked for."""
-        if not self.rows:
+        """All rows, and a failed one for each array that nobody asked for, or if none was compared."""
+        if not self.compared:
             self.rows.append(failed(self.file, "file", "it holds nothing to compare"))
         left = sorted(set(self.arrays) - self._claimed)
         return [*self.rows, *(failed(self.file, name, "this quantity is not known") for name in left)]

@@ -15,8 +15,8 @@ from swath.errors import WeightsError
 from swath.ledger.row import EXACT, SINGLE, LedgerRow, compare, failed
 from swath.ledger.swin_vector import Vector, captured, load, stage_output, worst
 from swath.models.swin3d import Stage, Swin3D
-from swath.models.swin_config import Size, Swin3DConfig
-from swath.models.windows import WindowPlan, padded_size, plan_windows
+from swath.models.swin_config import Size, Swin3DConfig, WindowRule
+from swath.models.windows import WindowPlan, effective, padded_size, plan_windows
 from swath.weights.convert.kinds import convert_state, expect_exactly
 from swath.weights.convert.registry import KINDS
 from swath.weights.convert.swin import REBUILT, from_video_swin
@@ -107,6 +107,7 @@ def check_inflation(vector: Vector) -> list[LedgerRow]:
     ours.update({n: index_buffer(plan.config.window) for n in expected if n.endswith(_INDEX)})
     changed = {name for name, _, _ in converted.report.resized}
     parts = {"inflated tensors": changed, "other tensors": (set(ours) | set(expected)) - changed}
+    vector.compared = bool(expected)
     for quantity, names in parts.items():
         rows = []
         for name in sorted(names):
@@ -127,9 +128,10 @@ def check_masks(vector: Vector) -> list[LedgerRow]:
     for name, expected in vector.arrays.items():
         if match := _MASK.fullmatch(name):
             size = (int(match[1]), int(match[2]), int(match[3]))
-            found = list(dict.fromkeys(_mask_sizes(size, match[4], match[5], expected)))
-            if len(found) == 1:
-                vector.expect(name, mask_buffer(*found[0]), EXACT)
+            found = dict.fromkeys(_mask_sizes(size, match[4], match[5], expected))
+            masks = [mask_buffer(*sizes) for sizes in found]
+            if masks:
+                vector.expect(name, next((m for m in masks if torch.equal(m, expected)), masks[0]), EXACT)
         elif name.startswith(_INDEX) and expected.ndim == 2:
             built = list(_index_candidates(name.removeprefix(_INDEX), expected))
             vector.expect(name, next((i for i in built if torch.equal(i, expected)), built[0]), EXACT)
@@ -167,14 +169,19 @@ def _triples(text: str) -> Iterator[Size]:
 
 
 def _mask_sizes(size: Size, window: str, shift: str, mask: Tensor) -> Iterator[tuple[Size, Size, Size]]:
-    """(map in whole windows, window, shift) that a name can mean for a mask of this shape."""
+    """(map in whole windows, window, shift) that a name can mean for a mask of this shape: those that it
+    names, or what is left of them on an axis that is not longer than its window.
+    """
     for cut, step in itertools.product(_triples(window), _triples(shift)):
         if 0 in cut or not all(s < w for w, s in zip(cut, step, strict=True)):
             continue
-        padded = padded_size(size, cut)
-        n = math.prod(cut)
-        if mask.shape == (math.prod(padded) // n, n, n):
-            yield padded, cut, step
+        rest = effective(size, WindowRule(cut), True)[0]
+        kept = [0 if n <= w else s for n, w, s in zip(size, cut, step, strict=True)]
+        for real, moved in ((cut, step), (rest, (kept[0], kept[1], kept[2]))):
+            padded = padded_size(size, real)
+            n = math.prod(real)
+            if mask.shape == (math.prod(padded) // n, n, n):
+                yield padded, real, moved
 
 
 def _index_candidates(text: str, index: Tensor) -> Iterator[Tensor]:
