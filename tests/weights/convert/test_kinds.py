@@ -86,6 +86,8 @@ def test_anything_unexpected_is_named(state: dict[str, torch.Tensor]) -> None:
         first: {name: tensor for name, tensor in state.items() if name != first},
         f"{first} ": {**state, first: torch.zeros(1, 2, 3)},
         f"{first}  ": {**state, first: torch.full_like(state[first], float("nan"))},
+        f"{first}   ": {**state, first: state[first].int()},
+        f"{first}    ": {**state, first: state[first].to(torch.complex64)},
     }
     for name, broken in cases.items():
         with pytest.raises(WeightsError) as caught:

@@ -232,6 +232,12 @@ def test_inflation_says_what_it_resized() -> None:
         convert_back(converted.state, WeightsMeta(plan.architecture, plan.config.to_dict()), KINDS["swin-2d"])
 
 
+def test_an_epsilon_that_is_none_is_refused() -> None:
+    for eps in (-1, 0, float("nan")):
+        with pytest.raises(WeightsError, match="norm_eps"):
+            convert_state(foreign_state("swin-mae"), KINDS["swin-mae"], {"norm_eps": eps})
+
+
 def test_a_carried_tensor_does_not_flood_the_description() -> None:
     state = foreign_state("swin-mae")
     state["pos_embed"] = torch.randn_like(state["pos_embed"])

@@ -119,7 +119,13 @@ def convert_state(state: State, kind: Kind, hints: Hints | None = None) -> tuple
         raise WeightsError(f"no network has such tensors ({err})", where=kind.name) from err
     converted = kind.to_swath(state, plan)
     for name, tensor in converted.state.items():
-        if tensor.is_floating_point() and not bool(torch.isfinite(tensor).all()):
+        if not tensor.is_floating_point():
+            raise WeightsError(
+                f"holds {str(tensor.dtype).removeprefix('torch.')}, no real numbers",
+                where=name,
+                mend="give the weights in floating point",
+            )
+        if not bool(torch.isfinite(tensor).all()):
             raise WeightsError("the weights hold NaN or infinity", where=name, mend="use other weights")
     _check(converted.state, network_of(plan, kind.name), kind, converted.report.new)
     return plan, converted

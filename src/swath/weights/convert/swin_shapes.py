@@ -43,6 +43,8 @@ def encoder_fields(state: State, hints: Hints, *, planar: bool) -> dict[str, Any
         fields["stage_windows"] = windows  # Swin-Unet shrinks windows for the image size it is built for
     if "norm_eps" in hints:
         fields["norm_eps"] = float(hints["norm_eps"])
+        if not 0 < fields["norm_eps"] < 1:
+            raise WeightsError(f"{hints['norm_eps']} is not between 0 and 1", where="norm_eps")
     return fields
 
 
