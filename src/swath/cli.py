@@ -55,9 +55,6 @@ def main(argv: Sequence[str] | None = None) -> int:
         The exit code: 0, or what the result of the verb says (1 where something that was checked is wrong),
         2 for an error that the user can mend, 130 if interrupted, 1 for a bug in swath.
     """
-    # Threads of torch that wait for each other by spinning stand in each other's way where cores are shared with
-    # other work: under load, the same steps took several times as long. It must be set before torch loads.
-    os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
     words = list(sys.argv[1:] if argv is None else argv)
     verbose = "--verbose" in words or "-v" in words
     try:
