@@ -14,7 +14,7 @@ from typing import BinaryIO
 import numpy as np
 
 # Bytes of one value by field type; 16 to 18 are BigTIFF's.
-_SIZES = {
+FIELD_BYTES = {
     1: 1,
     2: 1,
     3: 2,
@@ -73,7 +73,7 @@ def _walk(file: BinaryIO, head: bytes, order: str, size: int, *, big: bool) -> i
         for i in range(count):
             row = table[i * entry : (i + 1) * entry]
             tag, kind, number = struct.unpack(order + "HH" + word, row[: 4 + inline])
-            length = _SIZES.get(kind, 1) * number
+            length = FIELD_BYTES.get(kind, 1) * number
             value = row[4 + inline :]
             if length > inline:
                 start: int = struct.unpack(order + word, value)[0]

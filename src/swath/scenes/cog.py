@@ -22,6 +22,7 @@ from rasterio.errors import NotGeoreferencedWarning
 
 from swath import __version__
 from swath.cube import Grid
+from swath.data.tiff import FIELD_BYTES
 from swath.errors import OutputError
 from swath.scenes.layers import NODATA, ClassLayers, palette
 
@@ -101,25 +102,6 @@ def directories(file: BinaryIO) -> Iterator[Directory]:
     count, entry, link = ("<Q", "<HHQ", "<Q") if big else ("<H", "<HHI", "<I")
     (at,) = struct.unpack(link, magic[8:16] if big else magic[4:8])
     size, room = struct.calcsize(entry) + struct.calcsize(link), struct.calcsize(link)
-    # Bytes per value of the field types that occur (TIFF 6.0, page 15, and the three of BigTIFF).
-    widths = {
-        1: 1,
-        2: 1,
-        3: 2,
-        4: 4,
-        5: 8,
-        6: 1,
-        7: 1,
-        8: 2,
-        9: 4,
-        10: 8,
-        11: 4,
-        12: 8,
-        13: 4,
-        16: 8,
-        17: 8,
-        18: 8,
-    }
     while at:
         file.seek(at)
         (entries,) = struct.unpack(count, file.read(struct.calcsize(count)))
@@ -130,7 +112,7 @@ def directories(file: BinaryIO) -> Iterator[Directory]:
             tag, kind, n = struct.unpack(entry, file.read(struct.calcsize(entry)))
             inside = start + struct.calcsize(entry)
             (value,) = struct.unpack(link, file.read(room))
-            found[tag] = Entry(kind, n, inside if widths[kind] * n <= room else value)
+            found[tag] = Entry(kind, n, inside if FIELD_BYTES[kind] * n <= room else value)
         yield Directory(at, found)
         file.seek(at + struct.calcsize(count) + entries * size)
         (at,) = struct.unpack(link, file.read(room))
