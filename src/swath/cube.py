@@ -219,12 +219,23 @@ class Cube:
 
 @dataclass(frozen=True, eq=False)
 class Sample:
-    """A record: named cubes (one per sensor), a target, an id, and the split group it must not leave."""
+    """A record: named cubes (one per sensor), a target, an id, and the split group it must not leave.
+
+    Attributes:
+        cubes: by name, each with its own dates and grid.
+        id: unique within its data set.
+        target: a class number (0-d), zeros and ones [K], classes [H,W] with -1 unlabelled, or real numbers
+            (0-d or [H,W]) with NaN where unknown; None without labels.
+        group: records of one group are neighbours: no split may divide them.
+        weight: 0 for a stand-in of a record that could not be read: its pixels are invalid and its target unknown,
+            so it counts in no loss and no score, and only keeps order and ranks in step.
+    """
 
     cubes: Mapping[str, Cube]
     id: str
     target: Array | None = None
     group: str | None = None
+    weight: float = 1.0
 
     @property
     def cube(self) -> Cube:

@@ -1,0 +1,45 @@
+"""Layouts by name; a module is imported when its layout is asked for."""
+
+from __future__ import annotations
+
+import difflib
+import importlib
+from pathlib import Path
+from typing import Any
+
+from swath.data.layouts.base import Layout, LayoutInfo
+from swath.errors import ConfigError
+
+LAYOUTS: dict[str, str] = {
+    # name: "module:Class"; one line each, in the order of `swath inspect --layouts`
+}
+
+
+def layout_class(name: str) -> type[Any]:
+    """The class of a layout. Raises ConfigError for an unknown name, with the nearest."""
+    if name not in LAYOUTS:
+        near = difflib.get_close_matches(name, LAYOUTS, n=1)
+        mend = f"did you mean '{near[0]}'?" if near else f"the layouts are: {', '.join(LAYOUTS)}"
+        raise ConfigError(f"unknown layout '{name}'", where="layout", mend=mend)
+    module, _, cls = LAYOUTS[name].partition(":")
+    found: type[Any] = getattr(importlib.import_module(f"swath.data.layouts.{module}"), cls)
+    return found
+
+
+def open_layout(name: str, root: Path | str, split: str | None = None, **options: Any) -> Layout:
+    """A layout on a folder.
+
+    Raises:
+        ConfigError: an unknown layout, split or option.
+        InputError: the folder is not of that structure.
+    """
+    cls = layout_class(name)
+    info: LayoutInfo = cls.info
+    if split is not None and split not in info.splits:
+        known = f"use one of {', '.join(info.splits)}" if info.splits else "it has no official splits"
+        raise ConfigError(f"{name} has no split '{split}'", where="split", mend=known)
+    try:
+        layout: Layout = cls(root, split, **options)
+    except TypeError as err:
+        raise ConfigError(f"{name}: {err}", where="options", mend="see swath inspect --layouts") from None
+    return layout
