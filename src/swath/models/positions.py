@@ -57,6 +57,14 @@ def interpolate_spectrum(x: Tensor, anchors: Sequence[float], wavelengths: Tenso
     return torch.lerp(x[upper - 1], x[upper], part)
 
 
+def per_date(x: Tensor, dates: Tensor | None, count: int) -> Tensor:
+    """Positions [B or 1, G, h*w, D], and dates [B,T,D] or None, as [B or 1, T*G*h*w, D]; T is `count`."""
+    out = x[:, None].expand(-1, count, -1, -1, -1)  # [B or 1, T, G, h*w, D]
+    if dates is not None:
+        out = out + dates[:, :, None, None]
+    return out.flatten(1, 3)
+
+
 class DateEncoding(nn.Module):
     """A vector per date from day of year and year; zero at the start and for unknown dates.
 

@@ -19,7 +19,8 @@ from swath.bands import sensor
 from swath.errors import ConfigError, ContractError
 from swath.models.config import ModelConfig
 from swath.models.features import Features
-from swath.models.positions import DateEncoding, interpolate_spectrum, resize_grid
+from swath.models.positions import DateEncoding, interpolate_spectrum, per_date, resize_grid
+from swath.models.token_encoder import TokenEncoder, mean_tokens, take
 from swath.models.tokens import Tokens, sorted_groups, tokenize
 from swath.models.vit import Block, init_linear
 
@@ -152,11 +153,11 @@ class PatchEmbed(nn.Module):
         return F.linear(patches, self.proj.weight.flatten(1), self.proj.bias)
 
 
-class SpectralGPTEncoder(nn.Module):
+class SpectralGPTEncoder(TokenEncoder):
     """Tokens to latents; the part that pretraining, classification and dense tasks share."""
 
     def __init__(self, config: EncoderConfig) -> None:
-        super().__init__()
+        super().__init__(config.patch_size)
         self.config: EncoderConfig = config
         dim, groups, places = config.embed_dim, len(config.anchors), config.grid**2
         self.patch_embed = PatchEmbed(config)
@@ -167,9 +168,7 @@ class SpectralGPTEncoder(nn.Module):
             self.pos_embed_spectral = _normal(1, groups, dim)
         if config.temporal:
             self.date_embed = DateEncoding(dim)
-        rates = [config.drop_path * i / max(1, config.depth - 1) for i in range(config.depth)]
-        self.blocks = nn.ModuleList(Block(dim, config.heads, config.mlp_ratio, rate) for rate in rates)
-        self.norm = nn.LayerNorm(dim, eps=1e-6)
+        self.add_blocks(dim, config.depth, config.heads, config.mlp_ratio, config.drop_path)
         self.apply(init_linear)
 
     def tokenize(
@@ -205,13 +204,13 @@ class SpectralGPTEncoder(nn.Module):
         grid = self.config.grid
         joint = positions.reshape(-1, grid, grid, positions.shape[-1])  # [G, h, w, D]
         places = resize_grid(joint, (tokens.rows, tokens.cols)).flatten(1, 2)  # [G, h*w, D]
-        return _per_date(self._at_wavelengths(places, tokens), dates, tokens)
+        return per_date(self._at_wavelengths(places, tokens), dates, tokens.dates)
 
     def _separable(self, spatial: Tensor, spectral: Tensor, dates: Tensor | None, tokens: Tokens) -> Tensor:
         grid = spatial.reshape(1, self.config.grid, self.config.grid, -1)
         places = resize_grid(grid, (tokens.rows, tokens.cols)).flatten(1, 2)  # [1, h*w, D]
-        return _per_date(
-            places[:, None] + self._at_wavelengths(spectral[0], tokens)[:, :, None], dates, tokens
+        return per_date(
+            places[:, None] + self._at_wavelengths(spectral[0], tokens)[:, :, None], dates, tokens.dates
         )
 
     def _at_wavelengths(self, x: Tensor, tokens: Tokens) -> Tensor:
@@ -219,77 +218,13 @@ class SpectralGPTEncoder(nn.Module):
         nm = tokens.grouping.wavelengths
         return x[None] if nm is None else interpolate_spectrum(x, self.config.anchors, nm)
 
-    def encode(
-        self,
-        tokens: Tokens,
-        days: Tensor | None = None,
-        keep: Tensor | None = None,
-        keep_valid: Tensor | None = None,
-    ) -> Tensor:
-        """The latents of the kept tokens after the last norm.
-
-        Args:
-            tokens: of `tokenize`.
-            days: [B,T,2] or None.
-            keep: long [B,k], the tokens to encode; None for all.
-            keep_valid: bool [B,k], which of them count; None for all. Ignored without `keep`.
-
-        Returns:
-            [B,k,D] (k = N without `keep`).
-        """
-        x: Tensor = self.norm(self._blocks(tokens, days, keep, keep_valid)[-1])
-        return x
-
-    def _blocks(
-        self,
-        tokens: Tokens,
-        days: Tensor | None,
-        keep: Tensor | None = None,
-        keep_valid: Tensor | None = None,
-    ) -> list[Tensor]:
-        """Outputs of all blocks, [B,k,D] each."""
-        patches, positions, key_valid = tokens.patches, self.positions(tokens, days), tokens.valid
+    def embed(self, tokens: Tokens, days: Tensor | None = None, keep: Tensor | None = None) -> Tensor:
+        """Tokens with their positions, [B,k,D]."""
+        patches, positions = tokens.patches, self.positions(tokens, days)
         if keep is not None:
-            patches = take(patches, keep)
-            positions = take(positions, keep)
-            key_valid = keep_valid
-        x = self.patch_embed(patches) + positions
-        outputs = []
-        for block in self.blocks:
-            x = block(x, key_valid)
-            outputs.append(x)
-        return outputs
-
-    def features(
-        self,
-        pixels: Tensor,
-        valid: Tensor | None = None,
-        days: Tensor | None = None,
-        wavelengths: Sequence[float] | None = None,
-        *,
-        layers: Sequence[int] = (-1,),
-    ) -> Features:
-        """Maps after the blocks `layers`, before the last norm (as the published dense heads take them).
-
-        Tokens without a valid pixel are 0.
-
-        Args:
-            pixels: [B,T,C,H,W], normalised.
-            valid: bool [B,T,C,H,W] or None.
-            days: [B,T,2] day of year and year, or None.
-            wavelengths: nm per band, or None for the model's bands.
-            layers: indices of blocks.
-        """
-        tokens = self.tokenize(pixels, valid, wavelengths)
-        outputs = self._blocks(tokens, days)
-        maps = []
-        for layer in layers:
-            x = outputs[layer]
-            if tokens.valid is not None:
-                x = x.masked_fill(~tokens.valid[..., None], 0.0)
-            maps.append(x.reshape(x.shape[0], *tokens.shape, -1).permute(0, 1, 2, 5, 3, 4))
-        pooled = self.norm(mean_tokens(outputs[-1], tokens.valid))
-        return Features(tuple(maps), (self.config.patch_size,) * len(maps), pooled)
+            patches, positions = take(patches, keep), take(positions, keep)
+        out: Tensor = self.patch_embed(patches) + positions
+        return out
 
 
 class SpectralGPT(SpectralGPTEncoder):
@@ -397,31 +332,11 @@ class SpectralGPTClassifier(SpectralGPTEncoder):
     ) -> Tensor:
         """Logits [B,K] of normalised pixels [B,T,C,H,W]."""
         tokens = self.tokenize(pixels, valid, wavelengths)
-        x, counted = self._blocks(tokens, days)[-1], tokens.valid
+        x, counted = self.outputs(tokens, days)[-1], tokens.valid
         if self.config.drop_first_token:
             x, counted = x[:, 1:], None if counted is None else counted[:, 1:]
         out: Tensor = self.head(self.head_drop(self.norm(mean_tokens(x, counted))))
         return out
-
-
-def take(x: Tensor, ids: Tensor) -> Tensor:
-    """[B or 1, N, D] at [B,k] -> [B,k,D]."""
-    return x.expand(ids.shape[0], -1, -1).gather(1, ids[..., None].expand(-1, -1, x.shape[-1]))
-
-
-def mean_tokens(x: Tensor, valid: Tensor | None) -> Tensor:
-    """The mean over valid tokens, [B,N,D] -> [B,D]; 0 where none is valid."""
-    if valid is None:
-        return x.mean(dim=1)
-    return x.masked_fill(~valid[..., None], 0.0).sum(dim=1) / valid.sum(dim=1, keepdim=True).clamp_min(1)
-
-
-def _per_date(x: Tensor, dates: Tensor | None, tokens: Tokens) -> Tensor:
-    """Positions [B or 1, G, h*w, D], and dates [B,T,D] or None, as [B or 1, N, D]."""
-    out = x[:, None].expand(-1, tokens.dates, -1, -1, -1)  # [B or 1, T, G, h*w, D]
-    if dates is not None:
-        out = out + dates[:, :, None, None]
-    return out.flatten(1, 3)
 
 
 def _normal(*shape: int) -> nn.Parameter:

@@ -145,6 +145,10 @@ class TrainingModule(pl.LightningModule):
         self._check_finite(batch.number, torch.stack(losses).sum())
         optimizer.step()
         optimizer.zero_grad()
+        after_step = getattr(self.objective, "after_step", None)
+        if after_step is not None:
+            # Momentum encoders and queues move once per step, whatever number of passes it had.
+            after_step(batch.number, self.config.steps)
         self._update_ema()
 
     def _prepare(self, micro: Micro) -> Prepared:

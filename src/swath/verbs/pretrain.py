@@ -4,10 +4,11 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Any
 
 from swath.training.config import TrainConfig
 from swath.verbs.options import ModelOptions, PixelData, RunOptions
+from swath.verbs.pretrain_options import MaskOptions
 from swath.verbs.run_start import check_start, started
 
 if TYPE_CHECKING:
@@ -16,25 +17,6 @@ if TYPE_CHECKING:
     from swath.cube import CubeBatch
     from swath.training.run import FitResult
     from swath.verbs.scene_data import Pretraining
-
-
-@dataclass(frozen=True)
-class MaskOptions:
-    """What is hidden, and what is asked of the hidden.
-
-    Attributes:
-        ratio: part of the tokens (SpectralGPT) or windows (ST-SwinMAE) to hide.
-        window: side of ST-SwinMAE's mask windows, tokens.
-        share_over_time: ST-SwinMAE: one mask for all dates in place of one for each.
-        norm_pix: targets are normalised per token.
-        loss: SpectralGPT: "released", "three_target" or "token_only".
-    """
-
-    ratio: float = 0.75
-    window: int = 4
-    share_over_time: bool = False
-    norm_pix: bool = False
-    loss: Literal["released", "three_target", "token_only"] = "released"
 
 
 @dataclass(frozen=True)
@@ -107,6 +89,7 @@ def run(config: PretrainConfig) -> PretrainResult:
     from swath.rng import derive
     from swath.training.run import fit
     from swath.verbs import run_report
+    from swath.verbs.objectives import make_objective
     from swath.verbs.scene_data import read_pretraining
     from swath.weights.build import meta_for
     from swath.weights.file import save
@@ -158,28 +141,6 @@ def run(config: PretrainConfig) -> PretrainResult:
         result.precision.name,
         parameters,
     )
-
-
-def make_objective(config: PretrainConfig, data: Pretraining) -> nn.Module:
-    """The network with what it is trained for."""
-    from dataclasses import replace
-
-    from swath.verbs.networks import pretraining_network
-
-    network = pretraining_network(config.model, data.contract, config.data.window)
-    mask = config.mask
-    if config.model.system == "spectralgpt":
-        from swath.models.spectralgpt import SpectralGPT
-        from swath.pretraining.spectralgpt import LOSSES, SpectralGPTObjective
-
-        assert isinstance(network, SpectralGPT)
-        loss = replace(LOSSES[mask.loss], mask_ratio=mask.ratio, norm_pix_loss=mask.norm_pix)
-        return SpectralGPTObjective(network, loss)
-    from swath.models.st_swin import STSwinMAE
-    from swath.pretraining.st_swin_mae import STSwinMAEObjective
-
-    assert isinstance(network, STSwinMAE)
-    return STSwinMAEObjective(network, mask.ratio, mask.window, mask.share_over_time, mask.norm_pix)
 
 
 def make_feed(config: PretrainConfig, data: Pretraining) -> Any:
