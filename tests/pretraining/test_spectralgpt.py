@@ -13,8 +13,8 @@ from swath.pretraining.spectralgpt import (
     LOSSES,
     SpectralGPTObjective,
     SpectralGPTObjectiveConfig,
-    token_statistics,
 )
+from swath.pretraining.targets import token_statistics
 
 CLOSE = {"atol": 2e-5, "rtol": 2e-4}
 THREE = LOSSES["three_target"].to_dict()

@@ -89,6 +89,13 @@ def test_the_backbone_of_pretrained_weights_is_kept_and_may_not_be_contradicted(
             ModelOptions("st_swin_mae", "tiny", {"depht": 3}),
             "model.options: unknown option of st_swin_mae 'depht'; did",
         ),
+        (ModelOptions("satmae"), "model.options.groups: the bands B2, B3, B4 are not those of the published"),
+        (
+            ModelOptions("mae", "", {"groups": [["B2", "B3"]]}),
+            "model.options.groups: B4 is in no group; put each of B2, B3, B4 into one group",
+        ),
+        (ModelOptions("mae", "", {"groups": [["B2", "B9"]]}), "model.options.groups: there is no band B9"),
+        (ModelOptions("mae", "", {"groups": "B2"}), "model.options.groups: is no list of lists of bands"),
         (
             ModelOptions("st_swin_mae", "tiny", {"bands": 3}),
             "model.options: bands is set by the data; leave it out",
@@ -104,7 +111,7 @@ def test_what_is_unknown_is_said_with_what_was_meant(
 
 
 def test_every_family_has_presets_and_the_first_is_the_default() -> None:
-    for system in ("st_swin_mae", "st_swin_unet", "spectralgpt", "unet"):
+    for system in ("st_swin_mae", "st_swin_unet", "spectralgpt", "unet", "mae", "satmae"):
         named = presets(system)
         config_of = "st_swin_mae" if system == "st_swin_unet" else system
         assert configure(ModelOptions(config_of)) == next(iter(named.values()))

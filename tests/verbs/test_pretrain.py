@@ -17,6 +17,7 @@ from swath.errors import ConfigError, InputError, OutputError
 from swath.training import run as training_run
 from swath.verbs.config import load_config
 from swath.verbs.pretrain import PretrainConfig
+from swath.weights.build import build_loaded
 from swath.weights.file import load, same_state
 
 
@@ -164,6 +165,40 @@ def test_spectralgpt_pretrains_on_scenes_and_patches(land: Any, tmp_path: Path, 
     assert meta.architecture == "spectralgpt"
     assert len(meta.provenance["data"]) == (5 if patches else 1)
     assert np.isfinite(result.loss)
+
+
+SMALL_MAE = {
+    "embed_dim": 24,
+    "depth": 1,
+    "heads": 2,
+    "patch_size": 4,
+    "decoder_embed_dim": 12,
+    "decoder_depth": 1,
+    "decoder_heads": 2,
+}
+SMALL_SYSTEMS: dict[str, dict[str, Any]] = {
+    "mae": {"options": SMALL_MAE},
+    "satmae": {
+        "options": {**SMALL_MAE, "group_dim": 8, "decoder_group_dim": 4, "groups": [["B2", "B3"], ["B4"]]},
+        "mask": {"scope": "each"},
+    },
+}
+ARCHITECTURES = {"satmae": "mae"}
+
+
+@pytest.mark.parametrize("system", SMALL_SYSTEMS)
+def test_every_system_pretrains_and_its_weights_load(land: Any, tmp_path: Path, system: str) -> None:
+    options = land.pretraining(tmp_path / "run", steps=2, warmup_steps=1)
+    given = dict(SMALL_SYSTEMS[system])
+    options["model"] = {"system": system, "options": given.pop("options"), **given.pop("model", {})}
+    options |= given
+    result = swath.pretrain(**options)
+    loaded = load(result.weights)
+    assert loaded.meta.architecture == ARCHITECTURES.get(system, system)
+    assert np.isfinite(result.loss) and result.held_out_loss is not None
+    network: Any = build_loaded(loaded)
+    features = network.features(torch.zeros(1, 1, 3, 16, 16))
+    assert features.pooled.shape[0] == 1 and features.pooled.isfinite().all()
 
 
 @pytest.mark.parametrize(

@@ -36,6 +36,22 @@ SMALL: dict[str, dict[str, object]] = {
     "st_swin_mae": {"embed_dim": 8, "depths": (1, 1), "heads": (1, 2)},
     "st_swin_unet": {"backbone": {"embed_dim": 8, "depths": (1, 1), "heads": (1, 2)}, "classes": 3},
     "swin3d": {"embed_dim": 8, "depths": (1, 1), "heads": (1, 2)},
+    "mae": {
+        "embed_dim": 12,
+        "depth": 1,
+        "heads": 2,
+        "decoder_embed_dim": 8,
+        "decoder_depth": 1,
+        "decoder_heads": 2,
+    },
+    "vit": {
+        "embed_dim": 12,
+        "depth": 1,
+        "heads": 2,
+        "wavelengths": (490.0, 560.0),
+        "groups": ((0,), (1,)),
+        "group_dim": 4,
+    },
     "unet": {},
 }
 

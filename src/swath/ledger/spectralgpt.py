@@ -33,7 +33,8 @@ from swath.models.spectralgpt_dense import (
     SpectralGPTSegmentationConfig,
 )
 from swath.pretraining.masks import kept
-from swath.pretraining.spectralgpt import LOSSES, SpectralGPTObjective, token_statistics
+from swath.pretraining.spectralgpt import LOSSES, SpectralGPTObjective
+from swath.pretraining.targets import token_statistics
 from swath.rng import generator
 from swath.weights.convert.registry import KINDS, likely_kinds
 from swath.weights.convert.spectralgpt_names import dense_to_published

@@ -57,6 +57,20 @@ def interpolate_spectrum(x: Tensor, anchors: Sequence[float], wavelengths: Tenso
     return torch.lerp(x[upper - 1], x[upper], part)
 
 
+def sincos_line(count: int, dim: int) -> Tensor:
+    """Sines, then cosines, of 0 … count - 1 at dim / 2 falling frequencies (Vaswani et al., 2017): [count, dim]."""
+    rate = 1.0 / 10000 ** (torch.arange(dim // 2, dtype=torch.float64) / max(1, dim // 2))
+    angle = torch.arange(count, dtype=torch.float64)[:, None] * rate
+    return torch.cat([angle.sin(), angle.cos()], dim=1).float()
+
+
+def sincos_grid(size: int, dim: int) -> Tensor:
+    """Half of the width says the column, half the row, as in MAE: [size, size, dim]."""
+    line = sincos_line(size, dim // 2)
+    columns, rows = line[None].expand(size, -1, -1), line[:, None].expand(-1, size, -1)
+    return torch.cat([columns, rows], dim=-1)
+
+
 def per_date(x: Tensor, dates: Tensor | None, count: int) -> Tensor:
     """Positions [B or 1, G, h*w, D], and dates [B,T,D] or None, as [B or 1, T*G*h*w, D]; T is `count`."""
     out = x[:, None].expand(-1, count, -1, -1, -1)  # [B or 1, T, G, h*w, D]

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import lru_cache
 
 import torch
 import torch.nn.functional as F
@@ -79,6 +80,22 @@ def sorted_groups(wavelengths: Sequence[float], group_size: int) -> list[list[in
     return [order[start : start + group_size] for start in range(0, len(order), group_size)]
 
 
+@lru_cache(maxsize=64)  # hundreds of bands would cost a loop over their pairs at every step
+def match_bands(known: tuple[float, ...], wavelengths: tuple[float, ...]) -> tuple[int, ...] | None:
+    """For each band that a model knows (nm) the input's channel, or -1; None if some channel is none of them."""
+    free = sorted(range(len(known)), key=lambda k: known[k])
+    places = [-1] * len(known)
+    for c, nm in enumerate(wavelengths):
+        near = [k for k in free if abs(known[k] - nm) <= SAME_BAND_NM]
+        if not near:
+            return None
+        # Of bands with one wavelength (polarisations of a radar) the first one listed is taken first.
+        best = min(near, key=lambda k: abs(known[k] - nm))
+        free.remove(best)
+        places[best] = c
+    return tuple(places)
+
+
 def group_bands(
     known: Sequence[float],
     wavelengths: Sequence[float],
@@ -95,20 +112,11 @@ def group_bands(
         valid: bool [B,T,C,H,W] or None (all valid).
         device: where the indices are needed.
     """
-    groups = sorted_groups(known, group_size)
-    free = [c for group in groups for c in group]
-    matched: dict[int, int] = {}  # known band -> input band
-    for c, nm in enumerate(wavelengths):
-        near = [k for k in free if abs(known[k] - nm) <= SAME_BAND_NM]
-        if not near:
-            break
-        # Of bands with one wavelength (polarisations of a radar) the first one listed is taken first.
-        best = min(near, key=lambda k: abs(known[k] - nm))
-        free.remove(best)
-        matched[best] = c
     bands = len(wavelengths)
-    if len(matched) == bands:
-        slots = [matched.get(k, -1) for group in groups for k in group]
+    places = match_bands(tuple(known), tuple(wavelengths))
+    if places is not None:
+        groups = sorted_groups(known, group_size)
+        slots = [places[k] for group in groups for k in group]
         slots += [-1] * (len(groups) * group_size - len(slots))
         return Grouping(len(groups), group_size, bands, slots=tuple(slots))
 
@@ -193,6 +201,7 @@ def tokenize(
     wavelengths: Sequence[float] | None,
     group_size: int,
     patch: int,
+    grouping: Grouping | None = None,
 ) -> Tokens:
     """Cuts normalised pixels into tokens; pads H and W at the end, and the last group, with invalid pixels.
 
@@ -203,6 +212,7 @@ def tokenize(
         wavelengths: the input's bands, nm, in channel order; None if they are the model's.
         group_size: bands per token.
         patch: edge of a token in pixels.
+        grouping: how bands become groups; None: in the order of wavelengths.
 
     Raises:
         ContractError: the shapes do not fit each other or the bands.
@@ -225,7 +235,8 @@ def tokenize(
         )
     if valid is not None and not valid.is_cuda and bool(valid.all()):
         valid = None  # without masks attention is faster; on a GPU the look would stall the queue
-    grouping = group_bands(known, wavelengths, group_size, valid, pixels.device)
+    if grouping is None:
+        grouping = group_bands(known, wavelengths, group_size, valid, pixels.device)
     height, width = pixels.shape[-2:]
     bottom, right = -height % patch, -width % patch
     padded = bottom > 0 or right > 0

@@ -54,3 +54,50 @@ def random_tokens(noise: Tensor, valid: Tensor | None, ratio: float) -> TokenMas
     keep_valid = torch.arange(width, device=noise.device) < counts[:, None]
     hidden = valid.scatter(1, keep, valid.gather(1, keep) & ~keep_valid)
     return TokenMask(keep, None if not noise.is_cuda and bool(keep_valid.all()) else keep_valid, hidden)
+
+
+def tokens_of_each(noise: Tensor, valid: Tensor | None, ratio: float, parts: int) -> TokenMask:
+    """Random in each part (date and group) of a sample on its own: every part keeps the same share of its tokens.
+
+    Args:
+        noise: [B,N] in [0, 1), N = parts * places.
+        valid: bool [B,N] or None (all valid).
+        ratio: part of the valid tokens to hide.
+        parts: T * G.
+    """
+    places = noise.shape[1] // parts
+    split = None if valid is None else valid.reshape(-1, places)
+    inner = random_tokens(noise.reshape(-1, places), split, ratio)
+    base = torch.arange(parts, device=noise.device)[:, None] * places
+    keep = (inner.keep.reshape(len(noise), parts, -1) + base).flatten(1)
+    hidden = inner.hidden.reshape(len(noise), -1)
+    if valid is None:
+        return TokenMask(keep, None, hidden)
+    counts = inner.keep_valid
+    ok = valid.gather(1, keep)
+    if counts is not None:
+        ok = ok & counts.reshape(len(noise), -1)
+    return TokenMask(keep, ok, hidden)
+
+
+def tokens_of_places(noise: Tensor, valid: Tensor | None, ratio: float, parts: int) -> TokenMask:
+    """The same places are seen in all parts (dates and groups).
+
+    Args:
+        noise: [B,places] in [0, 1).
+        valid: bool [B,N] or None, N = parts * places; a place counts as soon as one part holds data there.
+        ratio: part of the places with data to hide.
+        parts: T * G.
+    """
+    places = noise.shape[1]
+    anywhere = None if valid is None else valid.reshape(len(noise), parts, places).any(dim=1)
+    inner = random_tokens(noise, anywhere, ratio)
+    base = torch.arange(parts, device=noise.device)[:, None] * places
+    keep = (inner.keep[:, None] + base).flatten(1)
+    hidden = inner.hidden.repeat(1, parts)
+    if valid is None:
+        return TokenMask(keep, None, hidden)
+    ok = valid.gather(1, keep)
+    if inner.keep_valid is not None:
+        ok = ok & inner.keep_valid.repeat(1, parts)
+    return TokenMask(keep, ok, hidden & valid)

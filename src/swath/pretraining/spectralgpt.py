@@ -14,6 +14,7 @@ from swath.models.spectralgpt import SpectralGPT
 from swath.models.tokens import Tokens
 from swath.pretraining.masks import random_tokens
 from swath.pretraining.objective import ObjectiveOutput, Part, total
+from swath.pretraining.targets import squared_error, token_statistics
 
 
 @dataclass(frozen=True)
@@ -128,7 +129,7 @@ class SpectralGPTObjective(nn.Module):
             mean, std = token_statistics(tokens)
             target = (raw - mean) / std
         counted = hidden[..., None].expand_as(raw) if valid is None else hidden[..., None] & valid
-        parts = {"token": _squared(prediction - target, counted)}
+        parts = {"token": squared_error(prediction - target, counted)}
         error = prediction - (raw if config.aggregate_targets == "raw" else target)
         if valid is not None:
             error = error.masked_fill(~valid, 0.0)
@@ -147,23 +148,4 @@ class SpectralGPTObjective(nn.Module):
         error = error.sum(dim=dim)
         if self.config.reduction == "mean":
             error = error / n.clamp_min(1)
-        return replace(_squared(error, n > 0), weight=weight)
-
-
-def token_statistics(tokens: Tokens) -> tuple[Tensor, Tensor]:
-    """Mean and sqrt(unbiased variance + 1e-6) over the valid pixels of each token, [B,N,1] each."""
-    x, valid = tokens.patches, tokens.pixel_valid
-    if valid is None:
-        variance, mean = torch.var_mean(x, dim=-1, keepdim=True)
-    else:
-        n = valid.sum(dim=-1, keepdim=True)
-        mean = x.sum(dim=-1, keepdim=True) / n.clamp_min(1)  # invalid pixels are 0 in patches
-        variance = (x - mean).masked_fill(~valid, 0.0).square().sum(dim=-1, keepdim=True) / (n - 1).clamp_min(
-            1
-        )
-    return mean, (variance + 1e-6).sqrt()
-
-
-def _squared(error: Tensor, counted: Tensor) -> Part:
-    numerator = error.masked_fill(~counted, 0.0).square().sum()
-    return Part(numerator, counted.sum().to(numerator.dtype))
+        return replace(squared_error(error, n > 0), weight=weight)

@@ -12,12 +12,15 @@ from swath.errors import ConfigError
 from swath.verbs.options import ModelOptions
 
 if TYPE_CHECKING:
+    from torch import nn
+
     from swath.models.config import ModelConfig
-    from swath.models.spectralgpt import SpectralGPT
-    from swath.models.st_swin import STSwinMAE, STSwinUNet
+    from swath.models.st_swin import STSwinUNet
     from swath.models.unet import UNet
 
-PRETRAINABLE = ("st_swin_mae", "spectralgpt")
+PRETRAINABLE = ("st_swin_mae", "spectralgpt", "mae", "satmae")
+# SatMAE's groups of Sentinel-2 bands: those of 10 m and near infrared, red edges, and the short-wave infrared.
+SATMAE_GROUPS = (("B02", "B03", "B04", "B08"), ("B05", "B06", "B07", "B8A"), ("B11", "B12"))
 MAPPABLE = ("st_swin_unet", "unet")
 
 
@@ -35,10 +38,14 @@ def presets(system: str) -> Mapping[str, ModelConfig]:
         from swath.models import unet
 
         return unet.PRESETS
+    if system in ("mae", "satmae"):
+        from swath.models import mae
+
+        return mae.PRESETS if system == "mae" else mae.SATMAE_PRESETS
     raise _unknown("system", system, (*PRETRAINABLE, *MAPPABLE), "model.system")
 
 
-def pretraining_network(model: ModelOptions, contract: InputContract, window: int) -> STSwinMAE | SpectralGPT:
+def pretraining_network(model: ModelOptions, contract: InputContract, window: int) -> nn.Module:
     """A fresh network that learns without labels, for the contract's bands."""
     if model.system == "st_swin_mae":
         from swath.models.st_swin import STSwinMAE
@@ -47,11 +54,54 @@ def pretraining_network(model: ModelOptions, contract: InputContract, window: in
     if model.system == "spectralgpt":
         from swath.models.spectralgpt import SpectralGPT
 
-        fixed = {"wavelengths": contract.wavelengths, "temporal": contract.max_dates != 1}
-        config = configure(model, **fixed)
-        size = -(-window // config.patch_size) * config.patch_size
-        return SpectralGPT(configure(model, **fixed, image_size=size))
+        return SpectralGPT(_token_config(model, contract, window))
+    if model.system in ("mae", "satmae"):
+        from swath.models.mae import MAE
+
+        return MAE(_token_config(with_groups(model, contract), contract, window))
     raise _unknown("system", model.system, PRETRAINABLE, "model.system")
+
+
+def _token_config(model: ModelOptions, contract: InputContract, window: int) -> Any:
+    """The config of a network over tokens, whose positions have the training window's grid."""
+    fixed = {"wavelengths": contract.wavelengths, "temporal": contract.max_dates != 1}
+    patch = configure(model, **fixed).patch_size
+    return configure(model, **fixed, image_size=-(-window // patch) * patch)
+
+
+def with_groups(model: ModelOptions, contract: InputContract) -> ModelOptions:
+    """Options whose groups of bands, which a person writes by name, are channels.
+
+    SatMAE without groups gets those of its publication if the bands are Sentinel-2's; bands that are in no group
+    are an error.
+    """
+    names = tuple(spec.band.name for spec in contract.bands)
+    groups = model.options.get("groups")
+    if groups is None and model.system == "satmae":
+        groups = SATMAE_GROUPS
+        if sorted(names) != sorted(n for group in groups for n in group):
+            raise ConfigError(
+                f"the bands {', '.join(names)} are not those of the published groups",
+                where="model.options.groups",
+                mend="write which bands share a token, such as [[B02, B03, B04], [B11, B12]]",
+            )
+    if groups is None:
+        return model
+    if not isinstance(groups, (list, tuple)) or not all(isinstance(g, (list, tuple)) for g in groups):
+        raise ConfigError("is no list of lists of bands", where="model.options.groups")
+    given = [str(name) for group in groups for name in group]
+    for name in (*given, *names):
+        if name not in names or name not in given or given.count(name) > 1:
+            known = (
+                f"{name} is named twice"
+                if given.count(name) > 1
+                else (f"{name} is in no group" if name in names else f"there is no band {name}")
+            )
+            raise ConfigError(
+                known, where="model.options.groups", mend=f"put each of {', '.join(names)} into one group"
+            )
+    channels = [[names.index(str(name)) for name in group] for group in groups]
+    return replace(model, options={**model.options, "groups": channels})
 
 
 def map_network(
@@ -114,7 +164,9 @@ def configure(model: ModelOptions, **fixed: Any) -> Any:
             raise ConfigError(f"{name} is set by the data", where="model.options", mend="leave it out")
         if name not in known:
             raise _unknown(f"option of {model.system}", name, tuple(sorted(known)), "model.options")
-    _check_types(config, model.options)
+    # The data's part too: an option may be about the bands.
+    plain = {name: list(v) if isinstance(v, tuple) else v for name, v in fixed.items()}
+    _check_types(config, {**plain, **model.options})
     return type(config).from_dict({**config.to_dict(), **model.options, **fixed})
 
 

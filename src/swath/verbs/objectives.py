@@ -26,6 +26,12 @@ def make_objective(config: PretrainConfig, data: Pretraining) -> nn.Module:
         assert isinstance(network, SpectralGPT)
         loss = replace(LOSSES[mask.loss], mask_ratio=mask.ratio, norm_pix_loss=mask.norm_pix)
         return SpectralGPTObjective(network, loss)
+    if config.model.system in ("mae", "satmae"):
+        from swath.models.mae import MAE
+        from swath.pretraining.mae import MAEObjective, MAEObjectiveConfig
+
+        assert isinstance(network, MAE)
+        return MAEObjective(network, MAEObjectiveConfig(mask.ratio, mask.scope, mask.norm_pix))
     from swath.models.st_swin import STSwinMAE
     from swath.pretraining.st_swin_mae import STSwinMAEObjective
 

@@ -51,6 +51,8 @@ REGISTRY: dict[str, Architecture] = {
     "st_swin_mae": Architecture("swath.models.st_swin", "STSwinMAE", "STSwinConfig"),
     "st_swin_unet": Architecture("swath.models.st_swin", "STSwinUNet", "STSwinUNetConfig", held="map_config"),
     "swin3d": Architecture("swath.models.swin3d", "Swin3D", "Swin3DConfig"),
+    "mae": Architecture("swath.models.mae", "MAE", "MAEConfig"),
+    "vit": Architecture("swath.models.vit_encoder", "ViT", "ViTConfig"),
     "unet": Architecture("swath.models.unet", "UNet", "UNetConfig"),
 }
 
