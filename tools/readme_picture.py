@@ -56,7 +56,9 @@ def main(run: Path, target: Path) -> None:
     bar.outline.set_visible(False)
     scale.set_xticklabels(["0", "50", "100 %"], fontsize=8)
     handles = [Patch(facecolor=c.hex, label=c.name) for c in demo.classes]
-    figure.legend(handles=handles, loc="lower center", ncols=7, fontsize=9, frameon=False, bbox_to_anchor=(0.43, 0.0))
+    figure.legend(
+        handles=handles, loc="lower center", ncols=7, fontsize=9, frameon=False, bbox_to_anchor=(0.43, 0.0)
+    )
     figure.subplots_adjust(left=0.005, right=0.995, top=0.92, bottom=0.14, wspace=0.03)
     target.parent.mkdir(parents=True, exist_ok=True)
     figure.savefig(target, metadata={"Software": None})

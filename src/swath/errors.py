@@ -31,6 +31,10 @@ class InputError(SwathError):
     """A file or its pixels cannot be used as they are."""
 
 
+class ReadError(InputError):
+    """A window of an input cannot be read, after all retries that make sense; other windows may be fine."""
+
+
 class ContractError(SwathError):
     """A cube does not fit what a model eats, and no exact conversion exists."""
 

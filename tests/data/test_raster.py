@@ -7,12 +7,10 @@ from typing import Any
 
 import numpy as np
 import pytest
-from hypothesis import given
-from hypothesis import strategies as st
 
 from swath.cube import Grid, band_statistics
 from swath.data import raster
-from swath.data.raster import Scene, _Running, open_scene, place_of
+from swath.data.raster import Scene, open_scene, place_of
 from swath.data.spec import SceneSpec
 
 Write = Callable[..., str]
@@ -174,23 +172,6 @@ def test_statistics_are_those_of_numpy_whatever_the_blocks(
             )
             np.testing.assert_allclose(found.mean, expected.mean, rtol=1e-13)
             np.testing.assert_allclose(found.std, expected.std, rtol=1e-9)
-
-
-@given(st.lists(st.integers(0, 65535), min_size=1, max_size=40), st.integers(1, 7))
-def test_sums_of_whole_numbers_do_not_depend_on_the_cut(values: list[int], cut: int) -> None:
-    array = np.array(values, np.uint16)
-    one, many = _Running(), _Running()
-    one.add(array)
-    for i in range(0, len(array), cut):
-        many.add(array[i : i + cut])
-    assert (one.mean, one.std, one.count) == (many.mean, many.std, many.count)
-    assert one.mean == pytest.approx(array.mean(), rel=1e-12)
-    assert one.std == pytest.approx(array.std(), rel=1e-9, abs=1e-9)
-
-
-def test_statistics_of_nothing() -> None:
-    empty = _Running()
-    assert empty.count == 0 and math.isnan(empty.mean) and math.isnan(empty.std) and math.isnan(empty.minimum)
 
 
 def test_windows_carry_statistics_once_they_are_known(write: Write, ramp: Ramp) -> None:

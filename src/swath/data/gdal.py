@@ -1,11 +1,12 @@
-"""One door to GDAL: its errors become InputError, and it prints nothing."""
+"""One door to GDAL: its errors become InputError, it prints nothing, and it reads remote files in ranges."""
 
 from __future__ import annotations
 
 import contextlib
 import logging
+import os
 import warnings
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -14,25 +15,83 @@ from rasterio._err import CPLE_BaseError
 from rasterio.errors import NotGeoreferencedWarning, RasterioError
 
 from swath.cube import Grid
-from swath.data.tiff import bytes_needed
-from swath.errors import InputError
+from swath.data.tiff import TiffLayout, layout_of
+from swath.errors import InputError, ReadError
 
+log = logging.getLogger(__name__)
 # Without a handler of their own, rasterio's log records would reach stderr through Python's last resort.
 logging.getLogger("rasterio").addHandler(logging.NullHandler())
 GDAL_ERRORS = (RasterioError, CPLE_BaseError, OSError, MemoryError, UnicodeError)
 
 
+# GDAL's file systems for what is not on this machine, by the scheme of an address.
+SCHEMES = {
+    "http://": "/vsicurl/http://",
+    "https://": "/vsicurl/https://",
+    "s3://": "/vsis3/",
+    "gs://": "/vsigs/",
+    "az://": "/vsiaz/",
+    "abfs://": "/vsiaz/",
+    "file://": "",
+}
+_REMOTE = (
+    "/vsicurl",
+    "/vsis3",
+    "/vsigs",
+    "/vsiaz",
+    "/vsiadls",
+    "/vsioss",
+    "/vsiswift",
+    "/vsihdfs",
+    "/vsiwebhdfs",
+)
+# What is read over a network: only the ranges that are asked for, neighbouring ones in one request, nothing listed;
+# a server that is busy is asked again, one that is silent is given up.
+REMOTE_OPTIONS = {
+    "GDAL_DISABLE_READDIR_ON_OPEN": "EMPTY_DIR",
+    "VSI_CACHE": "TRUE",
+    "GDAL_HTTP_MULTIRANGE": "YES",
+    "GDAL_HTTP_MERGE_CONSECUTIVE_RANGES": "YES",
+    "GDAL_HTTP_MAX_RETRY": "3",
+    "GDAL_HTTP_RETRY_DELAY": "0.2",
+    "GDAL_HTTP_CONNECTTIMEOUT": "20",
+    "GDAL_HTTP_LOW_SPEED_TIME": "30",
+    "GDAL_HTTP_LOW_SPEED_LIMIT": "1",
+}
+
+
+def vsi_path(name: str) -> str:
+    """An address as GDAL's virtual file systems spell it; a path stays as it is."""
+    for scheme, prefix in SCHEMES.items():
+        if name.lower().startswith(scheme):
+            return prefix + name[len(scheme) :]
+    return name
+
+
+def is_remote(name: str) -> bool:
+    """Whether reading it goes over a network."""
+    path = vsi_path(name)
+    return any(root in path for root in _REMOTE)
+
+
+def _options(path: str) -> dict[str, str]:
+    # What a person has set in the environment is meant.
+    if not is_remote(path):
+        return {}
+    return {key: value for key, value in REMOTE_OPTIONS.items() if key not in os.environ}
+
+
 @contextlib.contextmanager
-def guard(path: str, doing: str) -> Iterator[None]:
+def guard(path: str, doing: str, error: type[InputError] = InputError) -> Iterator[None]:
     """Turn whatever GDAL raises into one line that names the file."""
     try:
         # An Env routes GDAL's own messages to logging; outside of one they go to stderr.
-        with rasterio.Env(), warnings.catch_warnings():
+        with rasterio.Env(**_options(path)), warnings.catch_warnings():
             warnings.simplefilter("ignore", NotGeoreferencedWarning)
             yield
     except GDAL_ERRORS as err:
         reason = _reason(err)
-        raise InputError(
+        raise error(
             f"cannot be {doing} ({reason})", where=path, mend="check that the file is whole, or fetch it anew"
         ) from err
 
@@ -46,12 +105,17 @@ def _reason(err: BaseException) -> str:
     return text if len(text) <= 160 else text[:157] + "..."
 
 
-def open_raster(path: str) -> Any:
+def open_raster(path: str, *, sparse: bool = False) -> Any:
     """A rasterio dataset, opened for reading.
+
+    Args:
+        path: a file, an address (https://, s3://, …) or a name of GDAL's.
+        sparse: the blocks that a TIFF leaves out are meant to be 0.
 
     Raises:
         InputError: there is no such file, or GDAL cannot read it as a raster.
     """
+    path = vsi_path(path)
     local = "://" not in path and not path.startswith("/vsi")
     if local and Path(path).is_dir():
         raise InputError("is a folder, not a raster", where=path, mend="name the file in it")
@@ -59,22 +123,69 @@ def open_raster(path: str) -> Any:
         raise InputError("there is no such file", where=path, mend="check the path")
     if local and Path(path).is_file() and Path(path).stat().st_size == 0:
         raise InputError("is an empty file", where=path, mend="fetch it anew")
+    layout: TiffLayout | None = None
     if local and Path(path).is_file():
         with guard(path, "read"):
-            need = bytes_needed(Path(path))
+            layout = layout_of(Path(path))
         have = Path(path).stat().st_size
-        if need is not None and need > have:
+        if layout is not None and layout.needed > have:
             raise InputError(
-                f"cannot be read whole: it is cut short ({have} bytes, its directory names {need} or more)",
+                f"cannot be read whole: it is cut short ({have} bytes, its directory names {layout.needed} or more)",
                 where=path,
                 mend="fetch it anew",
             )
     with guard(path, "read as a raster"):
         source = rasterio.open(path)
-    if source.count == 0 or source.width == 0 or source.height == 0:
+    try:
+        if source.count == 0 or source.width == 0 or source.height == 0:
+            raise InputError("holds no raster band", where=path, mend="name one of the rasters within it")
+        if layout is not None:
+            _check_blocks(source, layout, sparse)
+    except InputError:
         source.close()
-        raise InputError("holds no raster band", where=path, mend="name one of the rasters within it")
+        raise
     return source
+
+
+def _check_blocks(source: Any, layout: TiffLayout, sparse: bool) -> None:
+    if layout.lost:
+        raise InputError(
+            f"has lost the place of {layout.lost} of its {layout.blocks} blocks",
+            where=source.name,
+            mend="fetch it anew",
+        )
+    if not layout.absent or sparse:
+        return
+    absent = f"{layout.absent} of its {layout.blocks} blocks"
+    if source.nodata is None:
+        raise InputError(
+            f"lacks {absent}, and names no no-data value for them: was it written to its end?",
+            where=source.name,
+            mend="fetch it anew, or set sparse: true if they are meant to be 0",
+        )
+    log.info("%s: lacks %s; they are no-data", source.name, absent)
+
+
+def require_blocks(source: Any, indexes: Sequence[int], window: tuple[int, int, int, int]) -> None:
+    """Raise ReadError if a remote TIFF lacks a block of a window (row, col, height, width).
+
+    Of files on this machine the directories are read when they are opened (`open_raster`).
+    """
+    if source.driver != "GTiff" or not is_remote(source.name):
+        return
+    row, col, height, width = window
+    together = source.profile.get("interleave") == "pixel"
+    for index in indexes[:1] if together else indexes:
+        high, wide = source.block_shapes[index - 1]
+        for y in range(row // high, (row + height - 1) // high + 1):
+            for x in range(col // wide, (col + width - 1) // wide + 1):
+                place = source.get_tag_item(f"BLOCK_OFFSET_{x}_{y}", "TIFF", bidx=index)
+                if place == "0" or (place is None and source.nodata is None):
+                    raise ReadError(
+                        f"lacks the block at row {y * high}, column {x * wide}",
+                        where=source.name,
+                        mend="fetch it anew, or set sparse: true if such blocks are meant to be 0",
+                    )
 
 
 def crs_text(source: Any) -> str:

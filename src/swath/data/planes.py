@@ -67,7 +67,7 @@ def open_planes(spec: SceneSpec) -> Opened:
         for row in spec.file_table:
             first = len(sources)
             for path in row:
-                sources.append(open_raster(path))
+                sources.append(open_raster(path, sparse=spec.sparse))
                 probe(sources[-1])
             files = sources[first:]
             if len(row) == 1:

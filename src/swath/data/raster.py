@@ -11,23 +11,24 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterator
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from types import TracebackType
 from typing import Any
 
 import numpy as np
-import numpy.typing as npt
+from rasterio.crs import CRS
 from rasterio.enums import MaskFlags
 from rasterio.warp import transform as warp_points
 from rasterio.windows import Window
 
 from swath.bands import Band
 from swath.cube import Array, BandStatistics, BoolArray, Cube, Encoding, Grid, Place
-from swath.data.gdal import GDAL_ERRORS, guard
+from swath.data.gdal import GDAL_ERRORS, guard, require_blocks
 from swath.data.planes import Opened, Plane, open_planes
 from swath.data.resample import enlarge, upsample
+from swath.data.running import Running, together
 from swath.data.spec import SceneSpec
-from swath.errors import InputError, SwathError
+from swath.errors import InputError, ReadError, SwathError
 
 STATISTICS_BLOCK = 1024
 METRES_PER_DEGREE = 111_320.0
@@ -48,7 +49,7 @@ class Scene:
         self.spec = spec
         self._opened = opened
         self._statistics: BandStatistics | None = None
-        self.gsd = _gsd(opened)
+        self.gsd = gsd_of(opened.grid)
 
     @property
     def grid(self) -> Grid:
@@ -94,7 +95,8 @@ class Scene:
         The cube carries the scene's statistics once `statistics` has been called.
 
         Raises:
-            InputError: the size is not positive, or a file is damaged.
+            InputError: the size is not positive.
+            ReadError: a file is damaged there.
         """
         if height <= 0 or width <= 0:
             raise InputError(f"window {height}x{width} is empty", where=self.source)
@@ -135,18 +137,12 @@ class Scene:
         Bands without a valid pixel have NaN and count 0.
         """
         if self._statistics is None:
-            sums = [_Running() for _ in self.bands]
+            sums = [Running() for _ in self.bands]
             for date in range(len(self.dates)):
                 for window in self.blocks(STATISTICS_BLOCK):
                     for band, good, values in self._read_date(date, window):
                         sums[band].add(values[good])
-            self._statistics = BandStatistics(
-                tuple(s.minimum for s in sums),
-                tuple(s.maximum for s in sums),
-                tuple(s.mean for s in sums),
-                tuple(s.std for s in sums),
-                tuple(s.count for s in sums),
-            )
+            self._statistics = together(sums)
         return self._statistics
 
     def require_valid(self) -> None:
@@ -190,10 +186,12 @@ class Scene:
         factor, method = planes[0].factor, self.spec.resampling
         shape = (source.height, source.width)
         cut = window if factor == 1 else enlarge(window, factor, method, shape)
+        if not self.spec.sparse:
+            require_blocks(source, [p.index for p in planes], cut)
         values, good = read_valid(source, [p.index for p in planes], cut, self.spec.nodata)
         if self.spec.mask_band:
             row, col, height, width = cut
-            with guard(source.name, f"read at row {row}, column {col}"):
+            with guard(source.name, f"read at row {row}, column {col}", ReadError):
                 kind = source.read(self.spec.mask_band, window=Window(col, row, width, height))
             good &= ~np.isin(kind, self.spec.mask_values)
         for v, g in zip(values, good, strict=True):
@@ -248,10 +246,13 @@ def read_valid(
     """Pixels and validity [C,h,w] of a window inside an open raster.
 
     Invalid is: the no-data value (stated, or else the file's own), a mask or alpha band, NaN and infinity.
+
+    Raises:
+        ReadError: the window cannot be read.
     """
     row, col, height, width = window
     cut = Window(col, row, width, height)
-    with guard(source.name, f"read at row {row}, column {col}"):
+    with guard(source.name, f"read at row {row}, column {col}", ReadError):
         pixels = source.read(indexes, window=cut)
         masked = [i for i in indexes if MaskFlags.all_valid not in source.mask_flag_enums[i - 1]]
         own = [i for i in masked if nodata is None or MaskFlags.per_dataset in source.mask_flag_enums[i - 1]]
@@ -264,63 +265,6 @@ def read_valid(
     if pixels.dtype.kind == "f":
         valid &= np.isfinite(pixels)
     return pixels, valid
-
-
-@dataclass
-class _Running:
-    """Statistics over pieces: sums of whole numbers are exact, those of floats merged (Chan et al., 1983)."""
-
-    count: int = 0
-    minimum: float = math.nan
-    maximum: float = math.nan
-    total: int = 0
-    squares: int = 0
-    _mean: float = math.nan
-    _m2: float = 0.0
-    _whole: bool = False
-
-    def add(self, values: npt.NDArray[Any]) -> None:
-        """Take in a flat piece."""
-        if values.size == 0:
-            return
-        low, high = float(values.min()), float(values.max())
-        self.minimum = low if self.count == 0 else min(self.minimum, low)
-        self.maximum = high if self.count == 0 else max(self.maximum, high)
-        n = values.size
-        # Squares of 16-bit numbers summed over 1024 x 1024 pixels fit 64 bits; wider ones may not.
-        if values.dtype.kind in "iu" and values.dtype.itemsize <= 2:
-            self._whole = True
-            wide = values.astype(np.int64)
-            self.total += int(wide.sum())
-            self.squares += int((wide * wide).sum())
-            self.count += n
-            return
-        piece = values.astype(np.float64)
-        mean = float(piece.mean())
-        m2 = float(((piece - mean) ** 2).sum())
-        if self.count == 0:
-            self._mean, self._m2 = mean, m2
-        else:
-            delta, both = mean - self._mean, self.count + n
-            self._m2 += m2 + delta * delta * self.count * n / both
-            self._mean += delta * n / both
-        self.count += n
-
-    @property
-    def mean(self) -> float:
-        if self._whole:
-            return self.total / self.count
-        return self._mean
-
-    @property
-    def std(self) -> float:
-        """Of the population, as numpy's default."""
-        if self.count == 0:
-            return math.nan
-        if self._whole:
-            # Whole-number arithmetic: no cancellation, however small the spread.
-            return math.sqrt(self.count * self.squares - self.total * self.total) / self.count
-        return math.sqrt(max(self._m2 / self.count, 0.0))
 
 
 def place_of(grid: Grid) -> Place | None:
@@ -337,17 +281,17 @@ def place_of(grid: Grid) -> Place | None:
     return Place(float(lon[0]), float(lat[0]))
 
 
-def _gsd(opened: Opened) -> float | None:
-    """Ground sampling distance in m; for grids in degrees at the centre's latitude."""
-    grid = opened.grid
+def gsd_of(grid: Grid) -> float | None:
+    """Ground sampling distance in m; for grids in degrees at the centre's latitude. None without a system."""
     if not grid.crs:
         return None
     a, b, _, d, e, _ = grid.transform
     size = math.sqrt(abs(a * e - b * d))
-    crs = opened.sources[0].crs
-    if crs.is_geographic:
-        _, lat = grid.xy(grid.height / 2, grid.width / 2)
-        return size * METRES_PER_DEGREE * math.sqrt(abs(math.cos(math.radians(lat))))
-    if crs.is_projected:
-        return size * float(crs.linear_units_factor[1])
+    with guard("grid", "placed (its reference system)"):
+        crs = CRS.from_user_input(grid.crs)
+        if crs.is_geographic:
+            _, lat = grid.xy(grid.height / 2, grid.width / 2)
+            return size * METRES_PER_DEGREE * math.sqrt(abs(math.cos(math.radians(lat))))
+        if crs.is_projected:
+            return size * float(crs.linear_units_factor[1])
     return None

@@ -38,6 +38,8 @@ class SceneSpec:
         mask_values: its values that make a pixel invalid, such as those of clouds and their shadows. For an
             embedded scene, both replace what it has (of "demo:series-landsat5" 4, with shadow 2 and cloud 4).
         resampling: how coarser bands (20 m, 60 m) are brought to the finest grid.
+        sparse: blocks that a TIFF leaves out are meant to be 0. Otherwise a file that lacks blocks and names no
+            no-data value is refused: it may not have been written to its end.
     """
 
     SHORTHAND: ClassVar[str] = "files"
@@ -56,6 +58,7 @@ class SceneSpec:
     mask_band: int = 0
     mask_values: tuple[int, ...] = ()
     resampling: Resampling = "nearest"
+    sparse: bool = False
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "files", _plain_files(self.files))

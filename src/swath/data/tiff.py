@@ -3,11 +3,15 @@
 GDAL opens a file that was cut short: it ignores tags that lie beyond the end (the no-data value, the names of
 the bands, the georeference) and fails only when a missing tile is read, maybe after hours. The directories
 say where every tag and tile lies, so a glance at them is enough. Layout: TIFF 6.0 (Adobe, 1992) and BigTIFF.
+
+It also reads a tile that was never written, or whose place was lost, as zeros: GDAL takes an offset and a length of
+0 for a sparse tile, and the start of the file for the pixels of a tile with an offset of 0 alone.
 """
 
 from __future__ import annotations
 
 import struct
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import BinaryIO
 
@@ -35,10 +39,31 @@ FIELD_BYTES = {
 _NUMBERS = {3: "u2", 4: "u4", 16: "u8"}
 # Strip or tile offsets, and their byte counts.
 _OFFSETS, _COUNTS = (273, 324), (279, 325)
+_SUBFILE, _REDUCED = 254, 1
+# BigTIFF's directories say their number of tags in 64 bits, a damaged one any number.
+_MOST_TAGS = 4096
 
 
-def bytes_needed(path: Path) -> int | None:
-    """How long the file must be to hold what its directories name; None when it is not a TIFF.
+@dataclass
+class TiffLayout:
+    """What the directories of a TIFF say.
+
+    Attributes:
+        needed: how long the file must be to hold what they name.
+        blocks: strips or tiles of its images at full size, masks included.
+        absent: how many of them are not in the file (offset and length 0): sparse, or never written.
+        lost: how many of them have a length but no place (offset 0).
+    """
+
+    needed: int = 0
+    blocks: int = 0
+    absent: int = 0
+    lost: int = 0
+    _seen: set[int] = field(default_factory=set, repr=False)
+
+
+def layout_of(path: Path) -> TiffLayout | None:
+    """The directories of a file; None when it is not a TIFF.
 
     A file that ends within a directory needs at least one byte more than it has.
     """
@@ -51,25 +76,34 @@ def bytes_needed(path: Path) -> int | None:
         magic = struct.unpack(order + "H", head[2:4])[0]
         if magic not in (42, 43):
             return None
+        found = TiffLayout()
         try:
-            return _walk(file, head, order, size, big=magic == 43)
-        except struct.error:
-            return size + 1
+            _walk(file, head, order, size, found, big=magic == 43)
+        except (struct.error, ValueError):
+            found.needed = size + 1
+        return found
 
 
-def _walk(file: BinaryIO, head: bytes, order: str, size: int, *, big: bool) -> int:
+def bytes_needed(path: Path) -> int | None:
+    """How long the file must be to hold what its directories name; None when it is not a TIFF."""
+    found = layout_of(path)
+    return None if found is None else found.needed
+
+
+def _walk(file: BinaryIO, head: bytes, order: str, size: int, found: TiffLayout, *, big: bool) -> None:
     word, count_format, entry = ("Q", "Q", 20) if big else ("I", "H", 12)
     offset: int = struct.unpack(order + word, head[8:16] if big else head[4:8])[0]
     inline = struct.calcsize(word)
-    need: int = 0
-    seen: set[int] = set()
-    while offset and offset not in seen and need <= size:
-        seen.add(offset)
-        file.seek(offset)
+    while offset and offset not in found._seen and found.needed <= size:
+        found._seen.add(offset)
+        file.seek(min(offset, size))
         count = struct.unpack(order + count_format, file.read(struct.calcsize(order + count_format)))[0]
+        if count > _MOST_TAGS:
+            raise struct.error("a directory of that many tags is damaged")
         table = file.read(count * entry)
         following = struct.unpack(order + word, file.read(inline))[0]
-        ends: dict[int, np.ndarray[tuple[int], np.dtype[np.uint64]]] = {}
+        places: dict[int, np.ndarray[tuple[int], np.dtype[np.uint64]]] = {}
+        reduced = False
         for i in range(count):
             row = table[i * entry : (i + 1) * entry]
             tag, kind, number = struct.unpack(order + "HH" + word, row[: 4 + inline])
@@ -77,19 +111,40 @@ def _walk(file: BinaryIO, head: bytes, order: str, size: int, *, big: bool) -> i
             value = row[4 + inline :]
             if length > inline:
                 start: int = struct.unpack(order + word, value)[0]
-                need = max(need, start + length)
-                if need > size:
-                    return need
+                found.needed = max(found.needed, start + length)
+                if found.needed > size:
+                    return
                 if tag in _OFFSETS + _COUNTS:
                     here = file.tell()
                     file.seek(start)
                     value = file.read(length)
                     file.seek(here)
-            if tag in _OFFSETS + _COUNTS and kind in _NUMBERS:
+            if kind in _NUMBERS and (tag in _OFFSETS + _COUNTS or tag == _SUBFILE):
                 dtype = np.dtype(order + _NUMBERS[kind])
-                ends[tag] = np.frombuffer(value, dtype, count=number).astype(np.uint64)
+                numbers = np.frombuffer(value, dtype, count=number).astype(np.uint64)
+                if tag == _SUBFILE:
+                    reduced = bool(numbers.size and int(numbers[0]) & _REDUCED)
+                else:
+                    places[tag] = numbers
         for where, how_long in zip(_OFFSETS, _COUNTS, strict=True):
-            if where in ends and how_long in ends and ends[where].size:
-                need = max(need, int((ends[where] + ends[how_long]).max()))
+            if where in places and how_long in places and places[where].size:
+                _blocks(places[where], places[how_long], found, reduced=reduced)
         offset = int(following)
-    return need
+
+
+def _blocks(
+    where: np.ndarray[tuple[int], np.dtype[np.uint64]],
+    how_long: np.ndarray[tuple[int], np.dtype[np.uint64]],
+    found: TiffLayout,
+    *,
+    reduced: bool,
+) -> None:
+    if where.size != how_long.size:
+        raise struct.error("as many lengths as places of blocks are needed")
+    # As Python's numbers where 64 bits might not hold the sum.
+    end = max(int(where.max()), int(how_long.max()))
+    found.needed = max(found.needed, end if end >> 62 else int((where + how_long).max()))
+    if not reduced:
+        found.blocks += where.size
+        found.absent += int(np.count_nonzero((where == 0) & (how_long == 0)))
+        found.lost += int(np.count_nonzero((where == 0) & (how_long != 0)))
