@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 from swath.cube import Grid, band_statistics
-from swath.data import raster
+from swath.data import windowed
 from swath.data.raster import Scene, open_scene, place_of
 from swath.data.spec import SceneSpec
 
@@ -159,7 +159,7 @@ def test_statistics_are_those_of_numpy_whatever_the_blocks(
     for pixels, nodata in ((whole, 17), (floats, None)):
         path = write("s.tif", pixels, names=("B02", "B03"), nodata=nodata)
         for block in (8, 1024):
-            monkeypatch.setattr(raster, "STATISTICS_BLOCK", block)
+            monkeypatch.setattr(windowed, "STATISTICS_BLOCK", block)
             with open_scene(dn(path)) as scene:
                 found = scene.statistics()
                 cube = scene.read(0, 0, 37, 41)

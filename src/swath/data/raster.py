@@ -9,32 +9,26 @@ A scene is read by one thread; open it once in each thread or process that reads
 
 from __future__ import annotations
 
-import math
 from collections.abc import Iterator
 from dataclasses import replace
-from types import TracebackType
 from typing import Any
 
 import numpy as np
-from rasterio.crs import CRS
 from rasterio.enums import MaskFlags
-from rasterio.warp import transform as warp_points
 from rasterio.windows import Window
 
 from swath.bands import Band
-from swath.cube import Array, BandStatistics, BoolArray, Cube, Encoding, Grid, Place
-from swath.data.gdal import GDAL_ERRORS, guard, require_blocks
+from swath.cube import Array, BoolArray, Encoding, Grid
+from swath.data.gdal import guard, require_blocks
 from swath.data.planes import Opened, Plane, open_planes
 from swath.data.resample import enlarge, upsample
-from swath.data.running import Running, together
 from swath.data.spec import SceneSpec
-from swath.errors import InputError, ReadError, SwathError
+from swath.data.windowed import Windowed, gsd_of
+from swath.data.windowed import place_of as place_of
+from swath.errors import ReadError, SwathError
 
-STATISTICS_BLOCK = 1024
-METRES_PER_DEGREE = 111_320.0
 
-
-class Scene:
+class Scene(Windowed):
     """Files that make one [T,C,H,W], read in windows. Use `open_scene`.
 
     Attributes:
@@ -48,8 +42,12 @@ class Scene:
     def __init__(self, spec: SceneSpec, opened: Opened) -> None:
         self.spec = spec
         self._opened = opened
-        self._statistics: BandStatistics | None = None
-        self.gsd = gsd_of(opened.grid)
+        super().__init__(gsd_of(opened.grid))
+
+    @property
+    def source(self) -> str:
+        """Its name in messages: the first file."""
+        return self.spec.name
 
     @property
     def grid(self) -> Grid:
@@ -70,102 +68,6 @@ class Scene:
     @property
     def dtype(self) -> np.dtype[Any]:
         return self._opened.dtype
-
-    @property
-    def height(self) -> int:
-        return self.grid.height
-
-    @property
-    def width(self) -> int:
-        return self.grid.width
-
-    @property
-    def shape(self) -> tuple[int, int, int, int]:
-        """(T, C, H, W)."""
-        return len(self.dates), len(self.bands), self.height, self.width
-
-    @property
-    def source(self) -> str:
-        """Its name in messages: the first file."""
-        return self.spec.name
-
-    def read(self, row: int, col: int, height: int, width: int) -> Cube:
-        """A window; where it reaches beyond the scene it is invalid (and 0).
-
-        The cube carries the scene's statistics once `statistics` has been called.
-
-        Raises:
-            InputError: the size is not positive.
-            ReadError: a file is damaged there.
-        """
-        if height <= 0 or width <= 0:
-            raise InputError(f"window {height}x{width} is empty", where=self.source)
-        t, c, scene_height, scene_width = self.shape
-        pixels = np.zeros((t, c, height, width), self.dtype)
-        valid: BoolArray = np.zeros(pixels.shape, np.bool_)
-        top, left = max(row, 0), max(col, 0)
-        bottom, right = min(row + height, scene_height), min(col + width, scene_width)
-        if top < bottom and left < right:
-            window = (top, left, bottom - top, right - left)
-            into = np.s_[top - row : bottom - row, left - col : right - col]
-            for date in range(t):
-                for band, good, values in self._read_date(date, window):
-                    pixels[date, band][into] = np.where(good, values, 0)
-                    valid[date, band][into] = good
-        grid = self.grid.window(row, col, height, width)
-        return Cube(
-            pixels=pixels,
-            valid=valid,
-            bands=self.bands,
-            dates=self.dates,
-            encodings=self.encodings,
-            gsd=self.gsd,
-            place=place_of(grid),
-            grid=grid,
-            statistics=self._statistics,
-            source=self.source,
-        )
-
-    def read_all(self) -> Cube:
-        """The whole scene in memory, with its statistics."""
-        self.statistics()
-        return self.read(0, 0, self.height, self.width)
-
-    def statistics(self) -> BandStatistics:
-        """Per band over all valid pixels and dates, in the stored numbers; streamed once, then kept.
-
-        Bands without a valid pixel have NaN and count 0.
-        """
-        if self._statistics is None:
-            sums = [Running() for _ in self.bands]
-            for date in range(len(self.dates)):
-                for window in self.blocks(STATISTICS_BLOCK):
-                    for band, good, values in self._read_date(date, window):
-                        sums[band].add(values[good])
-            self._statistics = together(sums)
-        return self._statistics
-
-    def require_valid(self) -> None:
-        """Raise InputError when a band has no valid pixel on any date."""
-        empty = [b.name for b, n in zip(self.bands, self.statistics().count, strict=True) if n == 0]
-        if len(empty) == len(self.bands):
-            raise InputError(
-                "holds no valid pixel: everything is no-data",
-                where=self.source,
-                mend="check the file and its no-data",
-            )
-        if empty:
-            raise InputError(
-                f"band {', '.join(empty)} holds no valid pixel",
-                where=self.source,
-                mend="leave the band out of bands, or check its no-data",
-            )
-
-    def blocks(self, size: int) -> Iterator[tuple[int, int, int, int]]:
-        """Windows (row, col, height, width) that cover the scene once, row by row."""
-        for row in range(0, self.height, size):
-            for col in range(0, self.width, size):
-                yield row, col, min(size, self.height - row), min(size, self.width - col)
 
     def _read_date(
         self, date: int, window: tuple[int, int, int, int]
@@ -201,14 +103,6 @@ class Scene:
         """Close the files. The scene cannot be read afterwards."""
         for source in self._opened.sources:
             source.close()
-
-    def __enter__(self) -> Scene:
-        return self
-
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        self.close()
 
 
 def open_scene(spec: SceneSpec, *, require_valid: bool = False) -> Scene:
@@ -265,33 +159,3 @@ def read_valid(
     if pixels.dtype.kind == "f":
         valid &= np.isfinite(pixels)
     return pixels, valid
-
-
-def place_of(grid: Grid) -> Place | None:
-    """Longitude and latitude of a grid's centre; None without a reference system, or off its area."""
-    if not grid.crs:
-        return None
-    x, y = grid.xy(grid.height / 2, grid.width / 2)
-    try:
-        lon, lat = warp_points(grid.crs, "EPSG:4326", [x], [y])
-    except GDAL_ERRORS:
-        return None
-    if not (math.isfinite(lon[0]) and math.isfinite(lat[0])):
-        return None
-    return Place(float(lon[0]), float(lat[0]))
-
-
-def gsd_of(grid: Grid) -> float | None:
-    """Ground sampling distance in m; for grids in degrees at the centre's latitude. None without a system."""
-    if not grid.crs:
-        return None
-    a, b, _, d, e, _ = grid.transform
-    size = math.sqrt(abs(a * e - b * d))
-    with guard("grid", "placed (its reference system)"):
-        crs = CRS.from_user_input(grid.crs)
-        if crs.is_geographic:
-            _, lat = grid.xy(grid.height / 2, grid.width / 2)
-            return size * METRES_PER_DEGREE * math.sqrt(abs(math.cos(math.radians(lat))))
-        if crs.is_projected:
-            return size * float(crs.linear_units_factor[1])
-    return None
