@@ -10,8 +10,8 @@ import rasterio
 
 from swath.cube import Grid
 from swath.data.gdal import grid_of, guard, open_raster
+from swath.data.grids import describe, same_grid, short_crs
 from swath.data.legend import LandClass, check_legend
-from swath.data.planes import describe, same_grid, short_crs
 from swath.data.raster import read_valid
 from swath.errors import InputError
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import datetime as dt
-import logging
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -13,14 +12,12 @@ import numpy as np
 from rasterio.enums import ColorInterp
 
 from swath.bands import Band, Sensor, sensor
-from swath.cube import UNITS, Encoding, Grid, Unit
+from swath.cube import Encoding, Grid
 from swath.data.gdal import grid_of, open_raster, probe
+from swath.data.grids import common_grid
 from swath.data.spec import SceneSpec
+from swath.data.units import meaning_of
 from swath.errors import InputError
-
-log = logging.getLogger(__name__)
-# Grids that agree to a hundredth of a pixel are the same: transforms are written with rounding.
-GRID_TOLERANCE = 0.01
 
 
 @dataclass(frozen=True)
@@ -40,15 +37,20 @@ class Plane:
 
 @dataclass(frozen=True)
 class Opened:
-    """Everything that is known of a scene before its pixels are read. `planes` and `encodings` are [T][C]."""
+    """Everything that is known of a scene before its pixels are read.
+
+    `planes`, `encodings` and `known` (who says what the numbers mean) are [T][C]; `masks` are [T], or empty.
+    """
 
     sources: tuple[Any, ...]
     planes: tuple[tuple[Plane, ...], ...]
     bands: tuple[Band, ...]
     dates: tuple[dt.date | None, ...]
     encodings: tuple[tuple[Encoding, ...], ...]
+    known: tuple[tuple[str, ...], ...]
     grid: Grid
     dtype: np.dtype[Any]
+    masks: tuple[Plane, ...] = ()
 
 
 def open_planes(spec: SceneSpec) -> Opened:
@@ -81,17 +83,29 @@ def open_planes(spec: SceneSpec) -> Opened:
                 found.append(here)
         assert order is not None
         bands = tuple(order)
-        grid, factors = _common_grid(sources)
+        grid, factors = common_grid(sources)
         dates = _dates(spec, len(found))
         planes = tuple(tuple(Plane(f, i, factors[f]) for f, i in (here[b] for b in bands)) for here in found)
-        encodings = tuple(
+        meanings = tuple(
             tuple(
-                _encoding(spec, t, len(planes), sources[p.file], p.index, b)
-                for p, b in zip(row, bands, strict=True)
+                meaning_of(spec, t, len(planes), sources[p.file], p.index, b, place)
+                for place, (p, b) in enumerate(zip(row, bands, strict=True))
             )
             for t, row in enumerate(planes)
         )
-        return Opened(tuple(sources), planes, bands, dates, encodings, grid, _dtype(sources, planes, spec))
+        dtype = _dtype(sources, planes, spec)
+        masks = _open_masks(spec, len(found), grid, sources)
+        return Opened(
+            tuple(sources),
+            planes,
+            bands,
+            dates,
+            tuple(tuple(m.encoding for m in row) for row in meanings),
+            tuple(tuple(m.known for m in row) for row in meanings),
+            grid,
+            dtype,
+            masks,
+        )
     except BaseException:
         for source in sources:
             source.close()
@@ -251,56 +265,37 @@ def _differ(order: Sequence[Band], here: dict[Band, tuple[int, int]], path: str)
     )
 
 
-def _common_grid(sources: Sequence[Any]) -> tuple[Grid, list[int]]:
-    """The finest grid, and how many times coarser each file is. InputError names two files that differ."""
-    grids = [grid_of(s) for s in sources]
-    finest = max(range(len(grids)), key=lambda i: grids[i].height)
-    base, name = grids[finest], sources[finest].name
-    factors: list[int] = []
-    for grid, source in zip(grids, sources, strict=True):
-        if grid.crs != base.crs and source.crs != sources[finest].crs:
+def _open_masks(spec: SceneSpec, dates: int, base: Grid, sources: list[Any]) -> tuple[Plane, ...]:
+    """One mask per date, on the scene's grid or coarser by a whole factor; opened files join `sources`."""
+    if not spec.mask_files:
+        return ()
+    if len(spec.mask_files) != dates:
+        raise InputError(
+            f"{len(spec.mask_files)} mask_files are named for {dates} dates",
+            where=spec.name,
+            mend="name one per date, in their order",
+        )
+    masks: list[Plane] = []
+    finest = max(sources, key=lambda s: int(s.height))
+    for path in spec.mask_files:
+        sources.append(open_raster(path))
+        source = sources[-1]
+        probe(source)
+        if np.dtype(source.dtypes[0]).kind not in "iu":
             raise InputError(
-                f"is in {short_crs(grid.crs)}, but {name} in {short_crs(base.crs)}",
-                where=source.name,
-                mend="reproject one to the other's grid (gdalwarp)",
+                f"is a mask of type {source.dtypes[0]}, not whole numbers", where=path, mend="name the mask"
             )
-        factor = base.height // grid.height
-        same_size = (grid.height * factor, grid.width * factor) == (base.height, base.width)
-        if not same_size or not _same_place(grid, base, factor):
+        grid = grid_of(source)
+        if grid.height > base.height:
             raise InputError(
-                f"covers another grid ({describe(grid)}) than {name} ({describe(base)})",
-                where=source.name,
-                mend="resample both to one grid or extent (gdalwarp -te -tr)",
+                f"is a mask of {grid.height}x{grid.width} pixels, finer than the bands "
+                f"({base.height}x{base.width})",
+                where=path,
+                mend="bring the mask to the bands' grid (gdalwarp -r mode or max)",
             )
-        factors.append(factor)
-    return base, factors
-
-
-def _same_place(grid: Grid, base: Grid, factor: int) -> bool:
-    """Whether two grids of one extent agree at their corners, to a part of a fine pixel."""
-    step = math.hypot(base.transform[0], base.transform[3]) * GRID_TOLERANCE
-    return all(
-        math.dist(grid.xy(r / factor, c / factor), base.xy(r, c)) <= step
-        for r, c in ((0, 0), (0, base.width), (base.height, 0))
-    )
-
-
-def same_grid(a: Grid, b: Grid) -> bool:
-    """Whether two grids have one size and place (their reference systems are not compared)."""
-    return (a.height, a.width) == (b.height, b.width) and _same_place(a, b, 1)
-
-
-def describe(grid: Grid) -> str:
-    """A grid in a few words."""
-    a, _, x, _, e, y = grid.transform
-    return f"{grid.height}x{grid.width} pixels of {abs(a):g}x{abs(e):g} from {x:g}, {y:g}"
-
-
-def short_crs(crs: str) -> str:
-    """A reference system in a few words."""
-    if not crs:
-        return "no reference system"
-    return crs if len(crs) <= 40 else crs[:37] + "..."
+        _, factors = common_grid([finest, source])
+        masks.append(Plane(len(sources) - 1, 1, factors[1]))
+    return tuple(masks)
 
 
 def _dates(spec: SceneSpec, count: int) -> tuple[dt.date | None, ...]:
@@ -318,54 +313,6 @@ def _dates(spec: SceneSpec, count: int) -> tuple[dt.date | None, ...]:
     if list(dates) != sorted(dates):
         raise InputError("dates are not in order", where=spec.name, mend="sort the files by date")
     return dates
-
-
-def _encoding(spec: SceneSpec, t: int, dates: int, source: Any, index: int, band: Band) -> Encoding:
-    """What is stated wins over the file's tags; what neither says is an error."""
-    where = source.name
-    unit = spec.unit
-    if unit is None:
-        tag = (source.units[index - 1] or "").strip().lower()
-        if tag not in UNITS:
-            said = f"says its unit is '{tag}'" if tag else "does not say its unit"
-            raise InputError(
-                f"band {band.name} {said}",
-                where=where,
-                mend=f"state unit ({', '.join(UNITS)}), and scale and offset if they are not 1 and 0",
-            )
-        unit = _unit(tag)
-    level = _at(spec.level, t, dates, "level", where)
-    scale, offset = _at(spec.scale, t, dates, "scale", where), _at(spec.offset, t, dates, "offset", where)
-    for name, stated, tag_value in (("scale", scale, source.scales), ("offset", offset, source.offsets)):
-        own = tag_value[index - 1]
-        if stated is not None and own != {"scale": 1.0, "offset": 0.0}[name] and own != stated:
-            log.info("%s: stated %s %g is used in place of the file's %g", where, name, stated, own)
-    try:
-        return Encoding(
-            unit,
-            float(source.scales[index - 1] if scale is None else scale),
-            float(source.offsets[index - 1] if offset is None else offset),
-            level,
-        )
-    except InputError as err:
-        raise InputError(f"band {band.name}: {err.what}", where=where, mend=err.mend) from None
-
-
-def _unit(tag: str) -> Unit:
-    return next(u for u in UNITS if u == tag)
-
-
-def _at(value: Any, t: int, dates: int, name: str, where: str) -> Any:
-    """A value that is one for all, or one per date."""
-    if not isinstance(value, tuple):
-        return value
-    if len(value) != dates:
-        raise InputError(
-            f"{len(value)} values of {name} are stated for {dates} dates",
-            where=where,
-            mend="state one per date",
-        )
-    return value[t]
 
 
 def _dtype(sources: Sequence[Any], planes: Sequence[Sequence[Plane]], spec: SceneSpec) -> np.dtype[Any]:

@@ -66,6 +66,11 @@ class Scene(Windowed):
         return self._opened.encodings
 
     @property
+    def known(self) -> tuple[tuple[str, ...], ...]:
+        """Per (date, band), who says what the numbers mean, in words."""
+        return self._opened.known
+
+    @property
     def dtype(self) -> np.dtype[Any]:
         return self._opened.dtype
 
@@ -76,10 +81,30 @@ class Scene(Windowed):
         files: dict[int, list[int]] = {}
         for band, plane in enumerate(self._opened.planes[date]):
             files.setdefault(plane.file, []).append(band)
+        clear = self._read_mask(self._opened.masks[date], window) if self._opened.masks else None
         for file, bands in files.items():
             planes = [self._opened.planes[date][b] for b in bands]
             for band, (values, good) in zip(bands, self._read_file(file, planes, window), strict=True):
-                yield band, good, values
+                yield band, good if clear is None else good & clear, values
+
+    def _read_mask(self, plane: Plane, window: tuple[int, int, int, int]) -> BoolArray:
+        """Where the mask's own file leaves pixels valid, in a window of the scene's grid."""
+        source, factor = self._opened.sources[plane.file], plane.factor
+        shape = (source.height, source.width)
+        cut = window if factor == 1 else enlarge(window, factor, "nearest", shape)
+        row, col, height, width = cut
+        with guard(source.name, f"read at row {row}, column {col}"):
+            kind = source.read(plane.index, window=Window(col, row, width, height))
+        clear = self._clear(kind)
+        return clear if factor == 1 else upsample(clear, clear, cut[:2], window, factor, "nearest")[1]
+
+    def _clear(self, kind: npt.NDArray[Any]) -> BoolArray:
+        """Where a mask's numbers mean that a pixel can be seen."""
+        clear: BoolArray = ~np.isin(kind, self.spec.mask_values)
+        if self.spec.mask_bits:
+            bits = sum(1 << bit for bit in set(self.spec.mask_bits))
+            clear &= (kind.astype(np.int64) & bits) == 0
+        return clear
 
     def _read_file(
         self, file: int, planes: list[Plane], window: tuple[int, int, int, int]
@@ -95,7 +120,7 @@ class Scene(Windowed):
             row, col, height, width = cut
             with guard(source.name, f"read at row {row}, column {col}", ReadError):
                 kind = source.read(self.spec.mask_band, window=Window(col, row, width, height))
-            good &= ~np.isin(kind, self.spec.mask_values)
+            good &= self._clear(kind)
         for v, g in zip(values, good, strict=True):
             yield (v, g) if factor == 1 else upsample(v, g, cut[:2], window, factor, method)
 
@@ -121,9 +146,15 @@ def open_scene(spec: SceneSpec, *, require_valid: bool = False) -> Scene:
         from swath.data.demo import demo_spec  # it imports this module
 
         chosen = demo_spec(spec.demo)
-        own = (spec.mask_band, spec.mask_values) if spec.mask_band else (chosen.mask_band, chosen.mask_values)
-        bands = spec.bands or chosen.bands
-        spec = replace(chosen, bands=bands, mask_band=own[0], mask_values=own[1])
+        own = spec if spec.mask_band or spec.mask_files else chosen
+        spec = replace(
+            chosen,
+            bands=spec.bands or chosen.bands,
+            mask_band=own.mask_band,
+            mask_files=own.mask_files,
+            mask_values=own.mask_values,
+            mask_bits=own.mask_bits,
+        )
     scene = Scene(spec, open_planes(spec))
     if require_valid:
         try:

@@ -28,15 +28,21 @@ class SceneSpec:
         files_are: what a plain list of several files runs along.
         stack_dates: dates within one file, time-major: all bands of the first date, then of the second, ….
         dates: acquisition dates, ISO 8601 ("2020-06-01"), in order; empty when unknown.
-        unit: of the physical values. Needed unless the files say it (GDAL's unit of each band).
-        scale: physical = stored * scale + offset; one for all, or one per date; null: the files' own, else 1.
-        offset: see scale; null: the files' own, else 0.
+        unit: of the physical values. Needed unless the SAFE folder, a STAC item beside the files or the files' own
+            tags say it (`swath.data.units`).
+        scale: physical = stored * scale + offset; one for all, one per date, or a list per date of one per band;
+            null: what the metadata says, else 1.
+        offset: see scale; null: what the metadata says, else 0.
         level: processing level, such as "L2A"; one for all, or one per date.
         nodata: the stored number that means no data, in place of the one the files name.
         mask_band: number (from 1) of a band of each date's file that says what a pixel is, such as Fmask or the
             scene classification; 0: none.
-        mask_values: its values that make a pixel invalid, such as those of clouds and their shadows. For an
+        mask_files: in place of mask_band, one file per date whose first band says what a pixel is; it may be
+            coarser than the bands by a whole factor, as the scene classification at 20 m beside 10 m bands.
+        mask_values: values of the mask that make a pixel invalid, such as those of clouds and their shadows. For an
             embedded scene, both replace what it has (of "demo:series-landsat5" 4, with shadow 2 and cloud 4).
+        mask_bits: bits of the mask, from 0, that make a pixel invalid where set, such as 1 and 3 for cloud and
+            shadow in HLS's Fmask.
         resampling: how coarser bands (20 m, 60 m) are brought to the finest grid.
         sparse: blocks that a TIFF leaves out are meant to be 0. Otherwise a file that lacks blocks and names no
             no-data value is refused: it may not have been written to its end.
@@ -51,31 +57,45 @@ class SceneSpec:
     stack_dates: int = 1
     dates: tuple[str, ...] = ()
     unit: Unit | None = None
-    scale: float | tuple[float, ...] | None = None
-    offset: float | tuple[float, ...] | None = None
+    scale: float | tuple[float, ...] | tuple[tuple[float, ...], ...] | None = None
+    offset: float | tuple[float, ...] | tuple[tuple[float, ...], ...] | None = None
     level: str | tuple[str, ...] | None = None
     nodata: float | None = None
     mask_band: int = 0
+    mask_files: tuple[str, ...] = ()
     mask_values: tuple[int, ...] = ()
+    mask_bits: tuple[int, ...] = ()
     resampling: Resampling = "nearest"
     sparse: bool = False
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "files", _plain_files(self.files))
-        for name in ("bands", "dates"):
+        for name in ("bands", "dates", "mask_files"):
             value = getattr(self, name)
             value = (value,) if isinstance(value, str) else tuple(str(v) for v in value)
             object.__setattr__(self, name, value)
         for name in ("scale", "offset", "level"):
             value = getattr(self, name)
-            if isinstance(value, list):
-                object.__setattr__(self, name, tuple(value))
+            if isinstance(value, (list, tuple)):
+                plain = tuple(tuple(v) if isinstance(v, (list, tuple)) else v for v in value)
+                object.__setattr__(self, name, plain)
         object.__setattr__(self, "mask_values", tuple(int(v) for v in self.mask_values))
-        if self.mask_band < 0 or bool(self.mask_band) != bool(self.mask_values):
+        object.__setattr__(self, "mask_bits", tuple(int(v) for v in self.mask_bits))
+        says = len(self.mask_values) + len(self.mask_bits)
+        if self.mask_band < 0 or bool(self.mask_band or self.mask_files) != bool(says):
             raise ConfigError(
-                f"mask_band is {self.mask_band} with {len(self.mask_values)} mask_values",
+                f"mask_band is {self.mask_band} with {len(self.mask_values)} mask_values "
+                f"({len(self.mask_files)} mask_files, {len(self.mask_bits)} mask_bits)",
                 where="scene",
-                mend="give both: a band's number from 1, and its values that make a pixel invalid",
+                mend="give both: a band's number from 1 or files, and values or bits that make a pixel invalid",
+            )
+        if self.mask_band and self.mask_files:
+            raise ConfigError(
+                "both mask_band and mask_files are given", where="scene", mend="give one of them"
+            )
+        if any(not 0 <= bit < 64 for bit in self.mask_bits):
+            raise ConfigError(
+                f"mask_bits are {self.mask_bits}", where="scene", mend="count bits from 0 to 63"
             )
         if self.files_are not in ("bands", "dates"):
             raise ConfigError(
