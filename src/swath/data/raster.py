@@ -14,6 +14,7 @@ from dataclasses import replace
 from typing import Any
 
 import numpy as np
+import numpy.typing as npt
 from rasterio.enums import MaskFlags
 from rasterio.windows import Window
 
