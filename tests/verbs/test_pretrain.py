@@ -167,6 +167,13 @@ def test_spectralgpt_pretrains_on_scenes_and_patches(land: Any, tmp_path: Path, 
     assert np.isfinite(result.loss)
 
 
+SMALL_SWIN = {
+    "patch_size": [1, 2, 2],
+    "window": [1, 4, 4],
+    "embed_dim": 8,
+    "depths": [1, 1],
+    "heads": [1, 2],
+}
 SMALL_MAE = {
     "embed_dim": 24,
     "depth": 1,
@@ -183,14 +190,29 @@ SMALL_SYSTEMS: dict[str, dict[str, Any]] = {
         "mask": {"scope": "each"},
     },
 }
-ARCHITECTURES = {"satmae": "mae"}
+SMALL_VIT = {"embed_dim": 24, "depth": 1, "heads": 2, "patch_size": 4}
+HEADS = {"hidden": 16, "embedding": 8}
+SMALL_SYSTEMS |= {
+    "simclr": {"options": SMALL_VIT, "contrast": HEADS},
+    "moco-v3": {"options": SMALL_VIT, "contrast": HEADS},
+    "moco-v2": {
+        "model": {"preset": "swin_t"},
+        "options": SMALL_SWIN,
+        "contrast": {**HEADS, "version": "v2", "queue": 16},
+    },
+}
+ARCHITECTURES = {"satmae": "mae", "simclr": "vit", "moco-v3": "vit", "moco-v2": "swin3d"}
 
 
 @pytest.mark.parametrize("system", SMALL_SYSTEMS)
 def test_every_system_pretrains_and_its_weights_load(land: Any, tmp_path: Path, system: str) -> None:
     options = land.pretraining(tmp_path / "run", steps=2, warmup_steps=1)
     given = dict(SMALL_SYSTEMS[system])
-    options["model"] = {"system": system, "options": given.pop("options"), **given.pop("model", {})}
+    options["model"] = {
+        "system": system.split("-")[0],
+        "options": given.pop("options"),
+        **given.pop("model", {}),
+    }
     options |= given
     result = swath.pretrain(**options)
     loaded = load(result.weights)

@@ -48,8 +48,9 @@ def augment(batch: CubeBatch, config: AugmentConfig, *, seed: int, first: int) -
         valid = valid & keep_bands[:, None, :, None, None] & keep_dates[:, :, None, None, None]
 
     if any(d.crop is not None for d in draws):
-        grid = _crop_grid(draws, h, w, pixels.device)
-        pixels, valid = _resample(pixels, valid, grid)
+        boxes = torch.tensor([d.crop or (0.0, 0.0, 1.0, 1.0) for d in draws], dtype=torch.float32)
+        grid = crop_grid(boxes.to(pixels.device), h, w)
+        pixels, valid = resample(pixels, valid, grid)
         if spatial and target is not None:
             target = _resample_target(target, grid)
 
@@ -109,9 +110,15 @@ def _by_turn(x: Tensor, turns: npt.NDArray[np.int64]) -> Tensor:
     return out
 
 
-def _crop_grid(draws: list[_Draw], h: int, w: int, device: torch.device) -> Tensor:
-    """[B,h,w,2] sample points in [-1, 1] for `grid_sample` (pixel centres, no aligned corners)."""
-    boxes = torch.tensor([d.crop or (0.0, 0.0, 1.0, 1.0) for d in draws], dtype=torch.float32, device=device)
+def crop_grid(boxes: Tensor, h: int, w: int) -> Tensor:
+    """Sample points [B,h,w,2] in [-1, 1] for `grid_sample` (pixel centres, no aligned corners).
+
+    Args:
+        boxes: [B,4], top, left, height and width as shares of the image.
+        h: rows to sample.
+        w: columns to sample.
+    """
+    device = boxes.device
     top, left, height, width = boxes.unbind(1)
     y = (torch.arange(h, device=device) + 0.5) / h
     x = (torch.arange(w, device=device) + 0.5) / w
@@ -120,12 +127,12 @@ def _crop_grid(draws: list[_Draw], h: int, w: int, device: torch.device) -> Tens
     return torch.stack([xs[:, None, :].expand(-1, h, w), ys[:, :, None].expand(-1, h, w)], -1)
 
 
-def _resample(pixels: Tensor, valid: Tensor, grid: Tensor) -> tuple[Tensor, Tensor]:
+def resample(pixels: Tensor, valid: Tensor, grid: Tensor) -> tuple[Tensor, Tensor]:
     """Bicubic pixels; a pixel is valid only if everything its cubic kernel touched was."""
     clean = torch.where(valid, pixels, 0.0).flatten(1, 2)
     out = F.grid_sample(clean, grid, mode="bicubic", padding_mode="border", align_corners=False)
     # The kernel reaches two pixels each way: spread invalidity by two, then look at the nearest pixel.
-    holes = F.max_pool2d(F.pad((~valid).float().flatten(1, 2), (2, 2, 2, 2)), 5, stride=1)
+    holes = F.max_pool2d(F.pad((~valid).to(grid.dtype).flatten(1, 2), (2, 2, 2, 2)), 5, stride=1)
     touched = F.grid_sample(holes, grid, mode="nearest", padding_mode="border", align_corners=False)
     good = (touched < 0.5).view_as(valid)
     return torch.where(good, out.view_as(pixels), 0.0), good

@@ -211,6 +211,21 @@ def _light(embed_dim: int, depths: tuple[int, ...], heads: int) -> STSwinConfig:
     )
 
 
+def _backbone(embed_dim: int, depths: tuple[int, ...], heads: int) -> Swin3DConfig:
+    return Swin3DConfig(
+        embed_dim=embed_dim,
+        depths=depths,
+        heads=tuple(heads << i for i in range(len(depths))),
+        final_norm=True,
+    )
+
+
+# Encoders alone, to be learned by agreement (SimCLR, MoCo).
+BACKBONES: dict[str, Swin3DConfig] = {
+    "swin_t": _backbone(96, (2, 2, 6, 2), 3),
+    "swin_s": _backbone(96, (2, 2, 18, 2), 3),
+    "swin_b": _backbone(128, (2, 2, 18, 2), 4),
+}
 # The encoders are those of Swin; a decoder of two blocks a stage keeps pretraining cheap. The paper's sizes
 # are not public: `swin_b_light_decoder` has 98.0 M parameters and claims no more than that.
 PRESETS: dict[str, STSwinConfig] = {

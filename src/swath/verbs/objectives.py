@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from swath.errors import ConfigError
+
 if TYPE_CHECKING:
     from torch import nn
 
@@ -17,6 +19,8 @@ def make_objective(config: PretrainConfig, data: Pretraining) -> nn.Module:
 
     from swath.verbs.networks import pretraining_network
 
+    if config.model.system in ("simclr", "moco"):
+        return agreement(config, data)
     network = pretraining_network(config.model, data.contract, config.data.window)
     mask = config.mask
     if config.model.system == "spectralgpt":
@@ -37,3 +41,34 @@ def make_objective(config: PretrainConfig, data: Pretraining) -> nn.Module:
 
     assert isinstance(network, STSwinMAE)
     return STSwinMAEObjective(network, mask.ratio, mask.window, mask.share_over_time, mask.norm_pix)
+
+
+def agreement(config: PretrainConfig, data: Pretraining) -> nn.Module:
+    """SimCLR or MoCo on a ViT or Swin."""
+    from dataclasses import fields, replace
+
+    from swath.models.swin3d import Swin3D
+    from swath.models.vit_encoder import ViT
+    from swath.pretraining.moco import MOCO, MoCoObjective
+    from swath.pretraining.simclr import SimCLRConfig, SimCLRObjective
+    from swath.verbs.networks import pretraining_network
+
+    network = pretraining_network(config.model, data.contract, config.data.window)
+    if isinstance(network, Swin3D):
+        width = network.config.width(network.config.stages - 1)
+    else:
+        assert isinstance(network, ViT)
+        width = network.config.embed_dim
+    given = {
+        name: value
+        for name, value in vars(config.contrast).items()
+        if name != "version" and value is not None
+    }
+    if config.model.system == "moco":
+        return MoCoObjective(network, width, replace(MOCO[config.contrast.version], **given), config.views)
+    extra = set(given) - {f.name for f in fields(SimCLRConfig)}
+    if extra:
+        raise ConfigError(
+            "SimCLR has no such option", where=f"contrast.{min(extra)}", mend="leave it out, or take moco"
+        )
+    return SimCLRObjective(network, width, replace(SimCLRConfig(), **given), config.views)

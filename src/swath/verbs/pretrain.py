@@ -6,9 +6,10 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from swath.pretraining.config import ViewConfig
 from swath.training.config import TrainConfig
 from swath.verbs.options import ModelOptions, PixelData, RunOptions
-from swath.verbs.pretrain_options import MaskOptions
+from swath.verbs.pretrain_options import ContrastOptions, MaskOptions
 from swath.verbs.run_start import check_start, started
 
 if TYPE_CHECKING:
@@ -28,6 +29,8 @@ class PretrainConfig:
         model: which network.
         data: what it learns from.
         mask: what is hidden.
+        views: how the views of SimCLR and MoCo differ.
+        contrast: how they are compared.
         training: how it is trained.
         licence: of the weights, which stands inside them; that of the data may ask for one.
     """
@@ -36,6 +39,8 @@ class PretrainConfig:
     model: ModelOptions
     data: PixelData
     mask: MaskOptions = field(default_factory=MaskOptions)
+    views: ViewConfig = field(default_factory=ViewConfig)
+    contrast: ContrastOptions = field(default_factory=ContrastOptions)
     training: TrainConfig = field(default_factory=TrainConfig)
     licence: str = "unknown"
 

@@ -26,3 +26,26 @@ class MaskOptions:
     scope: Literal["joint", "each", "shared"] = "joint"
     norm_pix: bool = False
     loss: Literal["released", "three_target", "token_only"] = "released"
+
+
+@dataclass(frozen=True)
+class ContrastOptions:
+    """How SimCLR and MoCo compare views; null: as published.
+
+    Attributes:
+        version: of MoCo: "v2" with a queue, "v3" without.
+        temperature: of the similarities (0.1; MoCo 0.2).
+        momentum: of MoCo's copy of the encoder (v2 0.999; v3 from 0.99 to 1).
+        hidden: width of the heads' hidden layers.
+        embedding: width in which views are compared.
+        queue: keys that MoCo v2 keeps (65536).
+        freeze_patch_embed: MoCo: the first layer stays as it starts (v3: true).
+    """
+
+    version: Literal["v2", "v3"] = "v3"
+    temperature: float | None = None
+    momentum: float | None = None
+    hidden: int | None = None
+    embedding: int | None = None
+    queue: int | None = None
+    freeze_patch_embed: bool | None = None

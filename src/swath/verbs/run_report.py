@@ -110,8 +110,8 @@ def dates_of(days: npt.NDArray[np.float32]) -> npt.NDArray[np.datetime64]:
     return np.where(known, dates, np.datetime64("NaT"))
 
 
-def examples(objective: nn.Module, batch: CubeBatch, seed: int) -> Examples:
-    """Runs an objective on some places with the masks of `seed`."""
+def examples(objective: nn.Module, batch: CubeBatch, seed: int) -> Examples | None:
+    """Runs an objective on some places with the masks of `seed`; None if it reconstructs nothing."""
     import torch
 
     from swath.feed.normalise import normalise
@@ -121,7 +121,8 @@ def examples(objective: nn.Module, batch: CubeBatch, seed: int) -> Examples:
     with torch.no_grad():
         out = run_objective(objective, batch, seed=seed)
     objective.train(training)
-    assert out.reconstruction is not None and out.mask is not None
+    if out.reconstruction is None or out.mask is None:
+        return None
     return Examples(
         normalise(batch).numpy(),
         out.reconstruction.float().cpu().numpy(),
@@ -184,8 +185,8 @@ def pretraining_page(
         }
     )
     page.figure(figures.curves(loss_lines(result.records)), "Loss, mean of the last ten logged steps.")
-    if held is not None:
-        shown = examples(objective, held, config.training.seed)
+    shown = None if held is None else examples(objective, held, config.training.seed)
+    if shown is not None:
         shown.save(folder / EXAMPLES)
         page.section("Reconstructions", "Places that training never saw; hidden parts in blue.")
         for i, place in enumerate(shown.places):
