@@ -64,8 +64,13 @@ def to_indices(
     *,
     ignore: Sequence[int] = (),
     where: str = "labels",
+    allow_empty: bool = False,
 ) -> npt.NDArray[np.int64]:
-    """Raster values to class indices. Raises InputError for unknown values, and when nothing is labelled."""
+    """Raster values to class indices.
+
+    Raises InputError for unknown values, and when nothing is labelled, which a chip of a published set
+    (`allow_empty`) may well be.
+    """
     known = valid & ~np.isin(values, np.asarray(ignore, dtype=np.float64))
     labels = np.full(values.shape, IGNORE, np.int64)
     for index, c in enumerate(classes):
@@ -81,7 +86,7 @@ def to_indices(
             where=where,
             mend="add them to the classes, or to the values to ignore",
         )
-    if (labels == IGNORE).all():
+    if not allow_empty and (labels == IGNORE).all():
         raise InputError(
             "holds no labelled pixel", where=where, mend="check its no-data and the values to ignore"
         )

@@ -12,6 +12,9 @@ from swath.errors import ConfigError
 
 LAYOUTS: dict[str, str] = {
     # name: "module:Class"; one line each, in the order of `swath inspect --layouts`
+    "eurosat": "eurosat:EuroSAT",
+    "sen1floods11": "sen1floods11:Sen1Floods11",
+    "hls-water": "hls_water:HLSWater",
 }
 
 

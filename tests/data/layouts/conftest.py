@@ -1,0 +1,162 @@
+"""Small copies of published data sets in their exact structure, from the pixels of the embedded sample.
+
+`BUILD[name](folder)` writes one and returns the options to open it with; a test that takes `built` runs once for
+each of them.
+"""
+
+from __future__ import annotations
+
+import functools
+import warnings
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import numpy as np
+import pytest
+import rasterio
+from rasterio import Affine
+from rasterio.errors import NotGeoreferencedWarning
+
+from swath.data.demo import open_demo_bigearthnet
+
+UTM = "EPSG:32633"
+
+
+@functools.cache
+def _mosaic() -> np.ndarray:
+    """[12,240,360] of Sentinel-2 L2A, uint16: the six patches side by side; nothing is 0."""
+    p = [s.cube.pixels[0] for s in open_demo_bigearthnet()]
+    rows = [np.concatenate(p[:3], axis=2), np.concatenate(p[3:], axis=2)]
+    return np.maximum(np.concatenate(rows, axis=1), 1)
+
+
+def real(bands: int, height: int, width: int, start: int = 0) -> np.ndarray:
+    """[bands,height,width] of real reflectance x 1e4 (bands repeat after twelve; `start` shifts the place)."""
+    m = _mosaic()
+    rows = (np.arange(height) + 31 * start) % m.shape[1]
+    cols = (np.arange(width) + 17 * start) % m.shape[2]
+    return m[np.arange(bands) % 12][:, rows][:, :, cols]
+
+
+def tif(
+    path: Path,
+    pixels: np.ndarray,
+    *,
+    crs: str | None = UTM,
+    res: float = 10.0,
+    origin: tuple[float, float] = (500_000.0, 5_000_000.0),
+    names: tuple[str, ...] = (),
+    **options: Any,
+) -> Path:
+    """Write [C,H,W] or [H,W]."""
+    stack = pixels if pixels.ndim == 3 else pixels[None]
+    path.parent.mkdir(parents=True, exist_ok=True)
+    place = {} if crs is None else {"crs": crs, "transform": Affine(res, 0, origin[0], 0, -res, origin[1])}
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", NotGeoreferencedWarning)
+        file = rasterio.open(
+            path,
+            "w",
+            **{"driver": "GTiff", **options},
+            dtype=stack.dtype.name,
+            count=len(stack),
+            height=stack.shape[1],
+            width=stack.shape[2],
+            **place,
+        )
+    with file:
+        file.write(stack)
+        for i, name in enumerate(names, start=1):
+            file.set_band_description(i, name)
+    return path
+
+
+def text(path: Path, *lines: str) -> Path:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_text("".join(f"{line}\n" for line in lines), encoding="utf-8")
+    return path
+
+
+def eurosat(root: Path) -> dict[str, Any]:
+    for i, name in enumerate(("SeaLake_3", "AnnualCrop_2", "AnnualCrop_10", "Forest_1")):
+        place = root / "ds/images/remote_sensing/otherDatasets/sentinel_2/tif" / name.split("_")[0]
+        tif(place / f"{name}.tif", real(13, 64, 64, i).astype(np.uint16))
+    text(root / "eurosat-train.txt", "SeaLake_3.jpg", "AnnualCrop_10.jpg")
+    text(root / "eurosat-val.txt", "AnnualCrop_2.jpg")
+    text(root / "eurosat-test.txt", "Forest_1.jpg")
+    return {}
+
+
+def sen1floods11(root: Path) -> dict[str, Any]:
+    hand, weak = (root / "v1.1/data/flood_events" / k for k in ("HandLabeled", "WeaklyLabeled"))
+    degrees: dict[str, Any] = {"crs": "EPSG:4326", "res": 8.983152841195184e-05}
+    parts = {"train": "Ghana_24", "valid": "Sri-Lanka_7", "test": "Mekong_9", "bolivia": "Bolivia_5"}
+    for i, (part, chip) in enumerate(parts.items()):
+        place = {**degrees, "origin": (10.0 + i, 20.0 + i)}
+        s1 = -real(2, 64, 64, i).astype(np.float32) / 100
+        s1[:, :3] = np.nan
+        s2 = real(13, 64, 64, i).astype(np.int16)
+        s2[:, -2:] = 0
+        label = (real(1, 64, 64, i)[0] > 900).astype(np.int16)
+        label[:, :5] = -1
+        tif(hand / f"S1Hand/{chip}_S1Hand.tif", s1, nodata=np.nan, names=("VV", "VH"), **place)
+        s2_names = ("B1", "B2", "B3", "B4", "B5", "B6", "B7", "B8", "B8A", "B9", "B10", "B11", "B12")
+        tif(hand / f"S2Hand/{chip}_S2Hand.tif", s2, nodata=0, names=s2_names, **place)
+        tif(hand / f"LabelHand/{chip}_LabelHand.tif", label, **place)
+        text(
+            root / f"v1.1/splits/flood_handlabeled/flood_{part}_data.csv",
+            f"{chip}_S1Hand.tif,{chip}_LabelHand.tif",
+        )
+    tif(weak / "S1Weak/USA_1_S1Weak.tif", s1, nodata=np.nan, names=("VV", "VH"), **degrees)
+    tif(weak / "S2IndexLabelWeak/USA_1_S2IndexLabelWeak.tif", label, **degrees)
+    tif(weak / "S1OtsuLabelWeak/USA_1_S1OtsuLabelWeak.tif", 1 - np.abs(label), **degrees)
+    return {}
+
+
+def hls_water(root: Path) -> dict[str, Any]:
+    for i, chip in enumerate((0, 10, 2)):
+        planes = real(12, 128, 128, i).astype(np.int16)
+        planes[0, 0, 0] = -9999
+        planes[7] = 64
+        planes[7, 5] = 64 | 2  # cloud
+        planes[7, 6] = 64 | 8  # cloud shadow
+        planes[7, 7] = 64 | 32  # water
+        planes[10] = np.resize(np.array([0, 10, 80, 95, 100], np.int16), (128, 128))
+        tif(root / f"data/images/{chip}.tif", planes, crs=None)
+        label = (planes[4] < 1500).astype(np.uint8)
+        tif(root / f"data/labels/{chip}.png", label, crs=None, driver="PNG")
+        tif(root / f"data/labels/{chip}_1.png", label, crs=None, driver="PNG")
+    head = "chip,median_elevation_m,elevation_band,water_fraction"
+    text(root / "chips.csv", head, "0,114.0,0,0.986", "10,120.0,0,0.1", "2,300.0,5,0.2")
+    return {}
+
+
+BUILD: dict[str, Callable[[Path], dict[str, Any]]] = {
+    "eurosat": eurosat,
+    "sen1floods11": sen1floods11,
+    "hls-water": hls_water,
+}
+
+
+class Built(NamedTuple):
+    """A data set on the disk: its layout's name, folder and options."""
+
+    name: str
+    root: Path
+    options: dict[str, Any]
+
+
+@pytest.fixture
+def built(request: pytest.FixtureRequest, tmp_path: Path) -> Built:
+    """One small data set; a test that parametrises it by name (indirectly) gets that one."""
+    root = tmp_path / "data set"
+    root.mkdir()
+    return Built(request.param, root, BUILD[request.param](root))
+
+
+def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
+    if "built" in metafunc.fixturenames and not any(
+        "built" in str(mark.args[0]).split(",") for mark in metafunc.definition.iter_markers("parametrize")
+    ):
+        metafunc.parametrize("built", BUILD, indirect=True)
