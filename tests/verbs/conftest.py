@@ -68,9 +68,10 @@ def write_raster(
     unit: str = "",
     crs: str | None = "EPSG:32119",
     x: float = 600_000.0,
+    res: float = 30.0,
     nodata: float | None = None,
 ) -> str:
-    """[C,H,W] or [H,W] as a GeoTIFF of 30 m."""
+    """[C,H,W] or [H,W] as a GeoTIFF of 30 m or `res`."""
     stack = pixels if pixels.ndim == 3 else pixels[None]
     path.parent.mkdir(parents=True, exist_ok=True)
     with rasterio.open(
@@ -82,7 +83,7 @@ def write_raster(
         height=stack.shape[1],
         width=stack.shape[2],
         crs=crs,
-        transform=Affine(30.0, 0.0, x, 0.0, -30.0, 200_000.0),
+        transform=Affine(res, 0.0, x, 0.0, -res, 200_000.0),
         nodata=nodata,
     ) as file:
         file.write(stack)

@@ -33,7 +33,7 @@ def test_a_scene_and_whether_weights_fit_it(chain: Any) -> None:
     rows = dict(swath.inspect(land.scene, sensor="landsat7", weights=chain.finetuned.weights).rows)
     assert rows["size"] == "1 dates, 3 bands, 40 x 112 pixels of 30 m"
     assert rows["coordinates"] == "EPSG:32119"
-    assert "dn = stored x 1 + 0; 99.6% valid" in rows["band B4"]
+    assert "dn = stored x 1 + 0 (the file's tags); 99.6% valid" in rows["band B4"]
     assert rows["fits"] == "yes, as bands B2 B3 B4"
 
 
@@ -43,7 +43,7 @@ def test_why_weights_do_not_fit(chain: Any, tmp_path: Path, raster: Callable[...
     assert rows["fits"].startswith("no: ")
     assert "band B3 is missing" in rows["fits"]
     rows = dict(swath.inspect(path, sensor="landsat7", unit="reflectance", scale=1e-4).rows)
-    assert "reflectance = stored x 0.0001 + 0" in rows["band B2"]
+    assert "reflectance = stored x 0.0001 + 0 (stated)" in rows["band B2"]
 
 
 def test_embedded_scenes_and_presets() -> None:

@@ -72,6 +72,11 @@ class Scene(Windowed):
         return self._opened.known
 
     @property
+    def factors(self) -> tuple[int, ...]:
+        """Per band, how many times coarser its file is than the grid."""
+        return tuple(plane.factor for plane in self._opened.planes[0])
+
+    @property
     def dtype(self) -> np.dtype[Any]:
         return self._opened.dtype
 

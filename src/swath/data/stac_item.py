@@ -20,6 +20,7 @@ from typing import Any
 from swath.bands import SENSORS, Band, Sensor
 from swath.cube import Encoding, Unit
 from swath.data.sentinel2_meta import OFFSET_SINCE, baseline_of, encoding_of
+from swath.data.spec import Resampling, SceneSpec
 from swath.errors import InputError
 
 # Words of `unit` (openEO and UDUNITS spellings) for the units there are.
@@ -356,3 +357,53 @@ def _number(values: Mapping[str, Any], keys: Sequence[str], where: str) -> float
                 f"{key} '{value}' is no number", where=where, mend="fetch the item anew"
             ) from None
     return None
+
+
+def item_spec(item: StacItem, bands: Sequence[str] = (), *, resampling: Resampling = "nearest") -> SceneSpec:
+    """The files of an item's bands (empty: all that it says the unit of), one file per band.
+
+    What the numbers mean is stated in the spec, as the item has it.
+
+    Raises:
+        InputError: the item names no sensor that is known, or lacks a band, or a band has no file of its own.
+    """
+    if item.sensor is None:
+        raise InputError(
+            "names no sensor that swath knows", where=item.where, mend="name its files, sensor and bands"
+        )
+    device = SENSORS[item.sensor]
+    found = item.by_band(device)
+    wanted = list(device.select(bands)) or list(found)
+    missing = [b.name for b in wanted if b not in found]
+    if missing or not wanted:
+        has = ", ".join(b.name for b in found) or "none"
+        raise InputError(
+            f"has no asset of known unit for band {', '.join(missing) or 'any'} (it has {has})",
+            where=item.where,
+            mend="choose bands that it has, or name its files and state their unit",
+        )
+    rows = [(asset, asset.bands[index - 1]) for asset, index in (found[b] for b in wanted)]
+    several = next((asset.key for asset, _ in rows if len(asset.bands) > 1), None)
+    if several is not None:
+        raise InputError(
+            f"asset '{several}' holds several bands", where=item.where, mend="name that file and its bands"
+        )
+    encodings = [row.encoding for _, row in rows if row.encoding is not None]
+    units = {e.unit for e in encodings}
+    if len(units) > 1:
+        raise InputError(
+            f"mixes units: {', '.join(sorted(units))}", where=item.where, mend="choose bands of one unit"
+        )
+    nodata = {row.nodata for _, row in rows if row.nodata is not None}
+    return SceneSpec(
+        tuple(asset.href for asset, _ in rows),
+        sensor=item.sensor,
+        bands=tuple(b.name for b in wanted),
+        dates=() if item.date is None else (item.date.isoformat(),),
+        unit=encodings[0].unit,
+        scale=(tuple(e.scale for e in encodings),),
+        offset=(tuple(e.offset for e in encodings),),
+        level=item.level,
+        nodata=nodata.pop() if len(nodata) == 1 else None,
+        resampling=resampling,
+    )

@@ -15,8 +15,9 @@ class InspectConfig:
     """Say what a file is.
 
     Attributes:
-        file: weights (.safetensors), the folder of a run, whose weights are meant, a raster, or "demo:landsat".
-        weights: also say whether the raster fits these weights.
+        file: weights (.safetensors), the folder of a run, whose weights are meant, a raster, a Sentinel-2 SAFE
+            folder or zip, the JSON of a STAC item, or "demo:landsat".
+        weights: also say whether the raster fits these weights, and what would be converted.
         sensor: of the raster, to name its bands by.
         bands: names of the raster's bands, if the file does not say them.
         unit: of the raster, if the file does not say it.
@@ -59,7 +60,7 @@ def run(config: InspectConfig) -> InspectResult:
     if not config.file:
         raise ConfigError("no file is named", where="file", mend="write: swath inspect FILE")
     path = Path(config.file)
-    if path.is_dir():
+    if path.is_dir() and path.suffix.upper() != ".SAFE":
         path /= "weights.safetensors"
         if not path.is_file():
             raise InputError(
@@ -79,7 +80,9 @@ def run(config: InspectConfig) -> InspectResult:
             where=config.file,
             mend=f"run 'swath convert {config.file} OUT.safetensors --from KIND', then inspect that",
         )
-    rows = tuple(_scene(config))
+    from swath.verbs.inspect_scene import describe_scene
+
+    rows = tuple(describe_scene(config))
     return InspectResult(rows, exit_code=int(any(k == "fits" and v.startswith("no") for k, v in rows)))
 
 
@@ -97,65 +100,3 @@ def _presets() -> list[tuple[str, str]]:
                 count = sum(p.numel() for p in network(config).parameters())
             rows.append((f"{system} {name}", f"{count:,} parameters"))
     return rows
-
-
-def _scene(config: InspectConfig) -> list[tuple[str, str]]:
-    from swath.cube import UNITS
-    from swath.data.raster import open_scene
-    from swath.data.spec import SceneSpec
-
-    unit = next((u for u in UNITS if u == config.unit), None)
-    if config.unit and unit is None:
-        raise ConfigError(
-            f"unknown unit '{config.unit}'", where="unit", mend=f"use one of {', '.join(UNITS)}"
-        )
-    spec = SceneSpec(
-        config.file,
-        sensor=config.sensor or None,
-        bands=config.bands,
-        unit=unit,
-        scale=config.scale,
-        offset=config.offset,
-    )
-    with open_scene(spec) as scene:
-        statistics = scene.statistics()
-        if not any(statistics.count):
-            scene.require_valid()
-        t, c, h, w = scene.shape
-        gsd = "unknown" if scene.gsd is None else f"{scene.gsd:g} m"
-        rows = [
-            ("file", scene.source),
-            ("size", f"{t} dates, {c} bands, {h} x {w} pixels of {gsd}"),
-            ("coordinates", (scene.grid.crs or "unknown")[:80]),
-            ("dates", ", ".join("unknown" if d is None else str(d) for d in scene.dates)),
-            ("stored as", str(scene.dtype)),
-        ]
-        for i, band in enumerate(scene.bands):
-            e = scene.encodings[0][i]
-            share = statistics.count[i] / (t * h * w)
-            rows.append(
-                (
-                    f"band {band.name}",
-                    f"{band.center_nm:g} nm, {e.unit} = stored x {e.scale:g} + {e.offset:g}; {share:.1%} valid, "
-                    f"stored {statistics.minimum[i]:g} to {statistics.maximum[i]:g}, mean {statistics.mean[i]:.4g}",
-                )
-            )
-        if config.weights:
-            rows.append(("fits", _fit(config.weights, scene)))
-    return rows
-
-
-def _fit(weights: str, scene: object) -> str:
-    from swath.data.raster import Scene
-    from swath.errors import ContractError
-    from swath.weights.file import load_meta
-
-    assert isinstance(scene, Scene)
-    contract = load_meta(weights).contract
-    if contract is None:
-        raise InputError("these weights do not say what they eat", where=weights)
-    try:
-        contract.convert(scene.read(0, 0, min(64, scene.height), min(64, scene.width)))
-    except ContractError as err:
-        return f"no: {err}"
-    return f"yes, as bands {' '.join(s.band.name for s in contract.bands)}"

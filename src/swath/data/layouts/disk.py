@@ -21,8 +21,8 @@ import numpy as np
 from swath.bands import Band, sensor
 from swath.cube import Array, BoolArray, Cube, Encoding, Grid
 from swath.data.gdal import grid_of, open_raster
+from swath.data.grids import describe, same_grid, short_crs
 from swath.data.layouts.base import Item, LayoutInfo
-from swath.data.planes import describe, same_grid, short_crs
 from swath.data.raster import open_scene, place_of, read_valid
 from swath.data.spec import SceneSpec
 from swath.errors import ConfigError, InputError
