@@ -16,9 +16,9 @@ def test_profile_trims_fades_and_keeps_the_edges_of_the_scene() -> None:
 
 def test_accumulator_adds_only_what_lies_in_the_block() -> None:
     total = Accumulator(1, Box(10, 10, 4, 4), torch.device("cpu"))
-    ones = torch.ones(3)
-    total.add(torch.ones(1, 3, 3), Box(8, 12, 3, 3), ones, ones)
-    total.add(torch.ones(1, 3, 3), Box(20, 20, 3, 3), ones, ones)
+    ones = torch.ones(3, 3)
+    total.add(torch.ones(1, 3, 3), Box(8, 12, 3, 3), ones)
+    total.add(torch.ones(1, 3, 3), Box(20, 20, 3, 3), ones)
     expected = torch.zeros(4, 4)
     expected[0, 2:] = 1
     assert torch.equal(total.sum[0], expected)

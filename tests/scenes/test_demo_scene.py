@@ -12,8 +12,8 @@ import torch
 from swath.contract import Normalisation, contract_for
 from swath.cube import Encoding
 from swath.data.demo import NC_BANDS, NC_CLASSES, open_demo_landsat
-from swath.scenes.engine import Progress, predict_scene
 from swath.scenes.layers import NODATA, ClassLayers
+from swath.scenes.mapping import Progress, predict_scene
 from swath.scenes.sink import CogSink
 from swath.scenes.windows import make_plan
 

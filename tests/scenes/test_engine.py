@@ -11,8 +11,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from swath.errors import ConfigError, ContractError, InputError
-from swath.scenes.engine import Engine, Progress, predict_scene
+from swath.scenes.engine import Engine
 from swath.scenes.layers import NODATA, ClassLayers
+from swath.scenes.mapping import Progress, predict_scene
 from swath.scenes.sink import MemorySink
 from swath.scenes.windows import Plan
 
@@ -23,14 +24,12 @@ def whole(engine: Engine) -> np.ndarray:
     """All blocks as one array [K,H,W], NaN where there is nothing."""
     out: np.ndarray | None = None
     for block in engine.blocks():
-        if block.probabilities is None:
+        if block.values is None:
             continue
         if out is None:
-            out = np.full(
-                (len(block.probabilities), engine.plan.height, engine.plan.width), np.nan, np.float32
-            )
+            out = np.full((len(block.values), engine.plan.height, engine.plan.width), np.nan, np.float32)
         box = block.box
-        out[:, box.row : box.row + box.height, box.col : box.col + box.width] = block.probabilities
+        out[:, box.row : box.row + box.height, box.col : box.col + box.width] = block.values
     assert out is not None
     return out
 
@@ -85,7 +84,7 @@ def test_blocks_are_bit_equal_in_any_order(fakes: SimpleNamespace) -> None:
     # Each by an engine of its own, as different workers would.
     for block in blocks:
         again = Engine(scene, net, fakes.contract(), plan).run(block)
-        assert np.array_equal(again.probabilities, forward[block.box].probabilities)
+        assert np.array_equal(again.values, forward[block.box].values)
         assert np.array_equal(again.coverage, forward[block.box].coverage)
 
 

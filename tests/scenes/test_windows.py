@@ -66,6 +66,18 @@ def test_blocks_tile_the_scene_and_run_exactly_the_windows_that_reach_them(plan:
     assert runs == plan.run_count
     assert plan.block_count == len(list(plan.blocks()))
 
+    assert [plan.block(i) for i in range(plan.block_count)] == list(plan.blocks())
+
+
+@given(plans())
+def test_windows_of_one_kind_weigh_the_same(plan: Plan) -> None:
+    for axis in (plan.rows, plan.cols):
+        for i in range(len(axis.starts)):
+            assert np.array_equal(axis.weights(i), axis.weights(axis.kind(i)))
+    kinds = {plan.cols.kind(i) for i in range(len(plan.cols.starts))}
+    reach = -(-plan.cols.window // (plan.cols.window - plan.cols.overlap)) + 1
+    assert len(kinds) <= 2 * reach + 3
+
 
 def _meets(support: tuple[int, int], start: int, length: int) -> bool:
     return support[0] < start + length and support[1] > start
@@ -80,9 +92,8 @@ def test_windows_do_not_depend_on_blocks() -> None:
 def test_default_plans_compute_at_most_a_tenth_more(window: int) -> None:
     plan = make_plan(12000, 12000, (window, window))
     assert plan.extra <= 0.10
-    assert plan.block % 512 == 0
+    assert plan.side % 512 == 0
     assert 0.25 <= plan.overlap / window <= 0.5
-    assert plan.memory_bytes(1, 6, 7) < 2**31
 
 
 def test_a_small_scene_is_one_block_with_nothing_extra() -> None:

@@ -9,12 +9,10 @@ from typing import Any
 import numpy as np
 import pytest
 import rasterio
-import torch
 
 import swath
 from swath.data.legend import rgb
 from swath.errors import ConfigError, OutputError, WeightsError
-from swath.verbs.predict import turned
 from swath.weights.file import load
 
 
@@ -131,23 +129,6 @@ def test_weights_that_draw_no_map_are_refused(chain: Any, tmp_path: Path) -> Non
         swath.predict(
             weights=chain.pretrained.weights, input=chain.land.spec, output=str(tmp_path / "map.tif")
         )
-
-
-def test_turning_averages_over_the_eight_ways_and_commutes_with_them() -> None:
-    draw = torch.Generator().manual_seed(0)
-    weight = torch.randn(3, 2, 3, 3, generator=draw)
-
-    class Net(torch.nn.Module):
-        def forward(self, pixels: Any, valid: Any, days: Any, wavelengths: Any) -> Any:
-            return torch.nn.functional.conv2d(pixels[:, 0], weight, padding=1)
-
-    call = turned(Net())
-    x = torch.randn(2, 1, 2, 8, 8, generator=draw)
-    valid = torch.ones_like(x, dtype=torch.bool)
-    p = call(x, valid, None, ()).exp()
-    torch.testing.assert_close(p.sum(1), torch.ones(2, 8, 8))
-    q = call(torch.rot90(x.flip(-1), 1, (-2, -1)), valid, None, ()).exp()
-    torch.testing.assert_close(q, torch.rot90(p.flip(-1), 1, (-2, -1)))
 
 
 def test_colours() -> None:

@@ -44,10 +44,8 @@ class Accumulator:
         self.box = box
         self.sum = torch.zeros(values, box.height, box.width, device=device)
 
-    def add(self, values: Tensor, window: Box, rows: Tensor, cols: Tensor) -> None:
-        """Add values [K,h,w] of a window with weights [h] and [w]; what lies outside the block is left
-        out.
-        """
+    def add(self, values: Tensor, window: Box, weight: Tensor) -> None:
+        """Add values [V,h,w] of a window with weights [h,w]; what lies outside the block is left out."""
         _, height, width = self.sum.shape
         top, left = window.row - self.box.row, window.col - self.box.col
         y0, y1 = max(0, top), min(height, top + values.shape[1])
@@ -55,4 +53,4 @@ class Accumulator:
         if y0 >= y1 or x0 >= x1:
             return
         ys, xs = slice(y0 - top, y1 - top), slice(x0 - left, x1 - left)
-        self.sum[:, y0:y1, x0:x1] += values[:, ys, xs] * (rows[ys, None] * cols[None, xs])
+        self.sum[:, y0:y1, x0:x1].addcmul_(values[:, ys, xs], weight[ys, xs])

@@ -1,151 +1,144 @@
-"""Putting a Cloud-Optimized GeoTIFF together from single files, each with its own kind of overviews.
+"""A Cloud-Optimized GeoTIFF out of finished blocks, in one pass and in constant memory.
 
-GDAL's COG driver makes all bands' overviews in one way and keeps no colour table in a file of several bands.
-So: a VRT (GDAL's virtual format) shows bands of several files, overviews included, as one; GDAL's GeoTIFF
-driver copies that with the overviews in front of the data, which is the COG layout; and as that driver writes
-a grey colour table when asked for a palette, the real colours are put in its place afterwards: same bytes,
-other values.
+GDAL's drivers make all bands' overviews in one way, keep no colour table in a file of several bands, and take
+memory that grows with the width. So the tiles are put in a row here; what GDAL knows better, how a coordinate
+system, names and units are written, is taken from a small file that it writes.
 """
 
 from __future__ import annotations
 
-import struct
 import warnings
-from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping
+from contextlib import ExitStack
 from pathlib import Path
-from typing import BinaryIO
-from xml.etree import ElementTree as Xml
 
-import rasterio.shutil
+import numpy as np
+import rasterio
+from rasterio.crs import CRS
 from rasterio.errors import NotGeoreferencedWarning
+from rasterio.io import MemoryFile
 
 from swath import __version__
 from swath.cube import Grid
-from swath.data.tiff import FIELD_BYTES
-from swath.errors import OutputError
-from swath.scenes.layers import NODATA, ClassLayers, palette
+from swath.scenes.layers import Array, Layers, palette
+from swath.scenes.piece import Record, decompress, tile_side
+from swath.scenes.pyramid import BaseLevel, Level, SmallLevel, overview_count
+from swath.scenes.tiff import LONG, SHORT, Image, Value, needs_big, read_tags, write_front, write_tile
+from swath.scenes.windows import Plan
 
-TILE = 512
-_COLOR_MAP = 320  # TIFF 6.0, page 23: 256 reds, then greens, then blues, 16-bit
-_SHORT = 3
+_SOFTWARE, _COLOR_MAP, _NODATA = 305, 320, 42113
+# Georeference, GDAL's metadata and no-data, and the software.
+_FROM_GDAL = (_SOFTWARE, 33550, 33922, 34264, 34735, 34736, 34737, 42112, _NODATA)
+_DEFLATE, _GREY, _PALETTE = 8, 1, 3
+_FORMATS = {"u": 1, "f": 3}
+# The quick look is made of the largest overview that is no larger.
+LOOK = 1024
 
 
 def assemble(
     path: Path,
     grid: Grid,
-    wkt: str,
-    layers: ClassLayers,
-    sources: Sequence[tuple[str, int]],
-    overviews: int,
+    crs: CRS | None,
+    layers: Layers,
+    plan: Plan,
+    records: dict[int, Record],
+    folder: Path,
     tags: Mapping[str, str],
-) -> None:
-    """Write a COG whose band i is the one of (file name, band) i; the files lie beside `path`, each with that
-    many overviews.
+) -> Array:
+    """Writes the file, and returns the bands of an overview of at most 1024 pixels [bands,h,w].
+
+    Args:
+        path: of the file.
+        grid: where the map lies.
+        crs: its coordinate system, or None.
+        layers: its bands.
+        plan: how it was cut.
+        records: of all blocks.
+        folder: of the blocks' tiles; overviews are made in it.
+        tags: text for the metadata.
     """
-    virtual = path.with_suffix(".vrt")
-    virtual.write_bytes(_virtual(path.parent, grid, wkt, layers, sources, overviews, tags))
-    with warnings.catch_warnings():
+    side = tile_side(plan)
+    with ExitStack() as stack:
+        base = BaseLevel(plan, records, folder)
+        stack.callback(base.close)
+        levels: list[Level] = [base]
+        for i in range(overview_count(plan.height, plan.width)):
+            file = stack.enter_context((folder / f"overview{i}").open("w+b"))
+            levels.append(SmallLevel(levels[-1], file, side, layers))
+        known = _tags_by_gdal(grid, crs, layers, tags)
+        images = [
+            Image(_tags(level, i, side, layers, known), level.lengths) for i, level in enumerate(levels)
+        ]
+        with path.open("wb") as out:
+            write_front(out, images, big=needs_big(images))
+            for level in reversed(levels):
+                for row in range(level.rows):
+                    for col in range(level.cols):
+                        write_tile(out, level.tile(row, col))
+        small = next((lv for lv in levels if max(lv.height, lv.width) <= LOOK), levels[-1])
+        return _whole(small, side, layers)
+
+
+def _tags(
+    level: Level, index: int, side: int, layers: Layers, known: Mapping[int, Value]
+) -> dict[int, Value]:
+    n = len(layers.bands)
+    dtype = np.dtype(layers.dtype)
+    colours = dtype == np.uint8 and bool(layers.classes)
+    tags = {
+        254: Value.of(LONG, int(index > 0)),
+        256: Value.of(LONG, level.width),
+        257: Value.of(LONG, level.height),
+        258: Value.of(SHORT, *[dtype.itemsize * 8] * n),
+        259: Value.of(SHORT, _DEFLATE),
+        262: Value.of(SHORT, _PALETTE if colours else _GREY),
+        277: Value.of(SHORT, n),
+        284: Value.of(SHORT, 1),
+        322: Value.of(SHORT, side),
+        323: Value.of(SHORT, side),
+        339: Value.of(SHORT, *[_FORMATS[dtype.kind]] * n),
+    }
+    if n > 1:
+        tags[338] = Value.of(SHORT, *[0] * (n - 1))
+    if colours:
+        # TIFF 6.0, page 23: 256 reds, then greens, then blues, 0 to 65535.
+        tags[_COLOR_MAP] = Value.of(SHORT, *(int(v) * 257 for v in palette(layers.classes).T.reshape(-1)))
+    wanted = _FROM_GDAL if index == 0 else (_NODATA,)
+    return {**tags, **{k: known[k] for k in wanted if k in known}}
+
+
+def _tags_by_gdal(grid: Grid, crs: CRS | None, layers: Layers, tags: Mapping[str, str]) -> dict[int, Value]:
+    """Tags of a small file with the map's place, names, units and metadata."""
+    with warnings.catch_warnings(), MemoryFile() as memory:
         # A scene without a place gives a map without a place: whoever opened the scene has said so already.
         warnings.simplefilter("ignore", NotGeoreferencedWarning)
-        rasterio.shutil.copy(
-            str(virtual),
-            str(path),
+        with rasterio.open(
+            memory.name,
+            "w",
             driver="GTiff",
-            copy_src_overviews="yes",
-            photometric="palette",
-            tiled="yes",
-            blockxsize=TILE,
-            blockysize=TILE,
-            interleave="pixel",
-            compress="deflate",
-            bigtiff="if_safer",
-        )
-    colors = palette(layers.classes)
-    # 0..255 to 0..65535.
-    values = struct.Struct("<768H").pack(*(int(v) * 257 for v in colors.T.reshape(-1)))
-    with path.open("r+b") as file:
-        for directory in directories(file):
-            entry = directory.entries.get(_COLOR_MAP)
-            if entry is None or (entry.type, entry.count) != (_SHORT, 768):
-                raise OutputError("GDAL wrote no colour table", where=path)
-            file.seek(entry.offset)
-            file.write(values)
+            height=1,
+            width=1,
+            count=len(layers.bands),
+            dtype=layers.dtype,
+            nodata=layers.nodata,
+            crs=crs,
+            transform=rasterio.Affine(*grid.transform),
+            photometric="minisblack",
+        ) as small:
+            small.update_tags(**{"TIFFTAG_SOFTWARE": f"swath {__version__}", **tags})
+            for i, band in enumerate(layers.bands, 1):
+                small.set_band_description(i, band.name)
+            small.units = tuple(b.unit for b in layers.bands)
+            small.scales = tuple(b.scale for b in layers.bands)
+        memory.seek(0)
+        return next(read_tags(memory))
 
 
-@dataclass(frozen=True)
-class Entry:
-    """One tag of a TIFF directory; `offset` is where its values lie, in bytes from the file's start."""
-
-    type: int
-    count: int
-    offset: int
-
-
-@dataclass(frozen=True)
-class Directory:
-    """One image of a TIFF file, and where its directory begins."""
-
-    offset: int
-    entries: Mapping[int, Entry]
-
-
-def directories(file: BinaryIO) -> Iterator[Directory]:
-    """The directories of a little-endian TIFF or BigTIFF in order (TIFF 6.0, page 13; BigTIFF: 8-byte
-    offsets).
-    """
-    file.seek(0)
-    magic = file.read(16)
-    if magic[:2] != b"II":
-        raise ValueError("not a little-endian TIFF")
-    big = struct.unpack("<H", magic[2:4])[0] == 43
-    count, entry, link = ("<Q", "<HHQ", "<Q") if big else ("<H", "<HHI", "<I")
-    (at,) = struct.unpack(link, magic[8:16] if big else magic[4:8])
-    size, room = struct.calcsize(entry) + struct.calcsize(link), struct.calcsize(link)
-    while at:
-        file.seek(at)
-        (entries,) = struct.unpack(count, file.read(struct.calcsize(count)))
-        found = {}
-        for i in range(entries):
-            start = at + struct.calcsize(count) + i * size
-            file.seek(start)
-            tag, kind, n = struct.unpack(entry, file.read(struct.calcsize(entry)))
-            inside = start + struct.calcsize(entry)
-            (value,) = struct.unpack(link, file.read(room))
-            found[tag] = Entry(kind, n, inside if FIELD_BYTES[kind] * n <= room else value)
-        yield Directory(at, found)
-        file.seek(at + struct.calcsize(count) + entries * size)
-        (at,) = struct.unpack(link, file.read(room))
-
-
-def _virtual(
-    folder: Path,
-    grid: Grid,
-    wkt: str,
-    layers: ClassLayers,
-    sources: Sequence[tuple[str, int]],
-    overviews: int,
-    tags: Mapping[str, str],
-) -> bytes:
-    root = Xml.Element("VRTDataset", rasterXSize=str(grid.width), rasterYSize=str(grid.height))
-    if wkt:
-        Xml.SubElement(root, "SRS").text = wkt
-    a, b, c, d, e, f = grid.transform
-    Xml.SubElement(root, "GeoTransform").text = ", ".join(repr(float(x)) for x in (c, a, b, f, d, e))
-    metadata = Xml.SubElement(root, "Metadata")
-    for key, value in {"TIFFTAG_SOFTWARE": f"swath {__version__}", **tags}.items():
-        Xml.SubElement(metadata, "MDI", key=key).text = value
-    for i, (layer, (name, band)) in enumerate(zip(layers.bands, sources, strict=True), 1):
-        node = Xml.SubElement(root, "VRTRasterBand", dataType="Byte", band=str(i))
-        Xml.SubElement(node, "Description").text = layer.name
-        if layer.unit:
-            Xml.SubElement(node, "UnitType").text = layer.unit
-        Xml.SubElement(node, "NoDataValue").text = str(NODATA)
-        Xml.SubElement(node, "ColorInterp").text = "Palette" if i == 1 else "Undefined"
-        # Overviews one by one: what GDAL finds by itself ends at 128 pixels, early for a narrow scene.
-        names = [str(folder / name), *(f"GTIFF_DIR:{n}:{folder / name}" for n in range(2, overviews + 2))]
-        for kind, filename in zip(["SimpleSource", *["Overview"] * overviews], names, strict=True):
-            source = Xml.SubElement(node, kind)
-            Xml.SubElement(source, "SourceFilename", relativeToVRT="0").text = filename
-            Xml.SubElement(source, "SourceBand").text = str(band)
-    return bytes(Xml.tostring(root))
+def _whole(level: Level, side: int, layers: Layers) -> Array:
+    n = len(layers.bands)
+    whole = np.empty((n, level.rows * side, level.cols * side), layers.dtype)
+    for row in range(level.rows):
+        for col in range(level.cols):
+            part = decompress(level.tile(row, col), side, n, layers.dtype)
+            whole[:, row * side : (row + 1) * side, col * side : (col + 1) * side] = part
+    return whole[:, : level.height, : level.width]

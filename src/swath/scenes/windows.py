@@ -100,6 +100,17 @@ class Axis:
         # Starts ascend and all windows are equally long, so those found are consecutive.
         return range(found[0], found[-1] + 1)
 
+    def kind(self, index: int) -> int:
+        """A window whose weights are those of `index`: most windows of a scene are alike.
+
+        Weights depend on the neighbours' distances and on the scene's ends, and so differ only within a
+        window's length of the ends.
+        """
+        reach = math.ceil(self.window / (self.window - self.overlap)) + 1
+        last = len(self.starts) - 1
+        inner = reach < index < last - reach
+        return reach + 1 if inner else index
+
     def weights(self, index: int) -> npt.NDArray[np.float64]:
         """[window]: the share of one window in every pixel it covers; the shares of all windows sum to
         one.
@@ -136,7 +147,7 @@ class Plan:
         overlap: of neighbouring windows, pixels.
         trim: margin of every window that is thrown away (not at the scene's edges), pixels; at most half the
             overlap. A model whose receptive field reaches no further gives the same map as one pass.
-        block: side of the output blocks, a multiple of 256.
+        side: of the output blocks, a multiple of 256.
     """
 
     height: int
@@ -144,7 +155,7 @@ class Plan:
     window: tuple[int, int]
     overlap: int
     trim: int
-    block: int
+    side: int
 
     def __post_init__(self) -> None:
         if min(self.height, self.width) < 1:
@@ -163,9 +174,9 @@ class Plan:
                 where="trim",
                 mend=f"choose 0 to {self.overlap // 2}, or a larger overlap",
             )
-        if self.block < TILE or self.block % TILE:
+        if self.side < TILE or self.side % TILE:
             raise ConfigError(
-                f"{self.block} is not a multiple of {TILE}",
+                f"{self.side} is not a multiple of {TILE}",
                 where="block",
                 mend=f"choose {2 * TILE}, for example",
             )
@@ -183,7 +194,7 @@ class Plan:
     @property
     def block_count(self) -> int:
         """How many blocks there are."""
-        return math.ceil(self.height / self.block) * math.ceil(self.width / self.block)
+        return math.ceil(self.height / self.side) * math.ceil(self.width / self.side)
 
     @property
     def window_count(self) -> int:
@@ -193,7 +204,7 @@ class Plan:
     @cached_property
     def run_count(self) -> int:
         """How many windows are run, those at the borders of blocks more than once."""
-        return _runs(self.rows, self.block) * _runs(self.cols, self.block)
+        return _runs(self.rows, self.side) * _runs(self.cols, self.side)
 
     @property
     def extra(self) -> float:
@@ -202,13 +213,13 @@ class Plan:
 
     def blocks(self) -> Iterator[Block]:
         """All blocks, row by row."""
-        for row in range(0, self.height, self.block):
-            for col in range(0, self.width, self.block):
+        for row in range(0, self.height, self.side):
+            for col in range(0, self.width, self.side):
                 yield self.block_at(row, col)
 
     def block_at(self, row: int, col: int) -> Block:
         """The block whose first pixel is there."""
-        box = Box(row, col, min(self.block, self.height - row), min(self.block, self.width - col))
+        box = Box(row, col, min(self.side, self.height - row), min(self.side, self.width - col))
         ys = [self.rows.starts[i] for i in self.rows.touching(row, row + box.height)]
         xs = [self.cols.starts[i] for i in self.cols.touching(col, col + box.width)]
         h, w = self.window
@@ -217,35 +228,38 @@ class Plan:
 
     def weights(self, window: Box) -> tuple[npt.NDArray[np.float64], npt.NDArray[np.float64]]:
         """[H] and [W] of one window: their outer product is its share in every pixel."""
-        y, x = bisect_left(self.rows.starts, window.row), bisect_left(self.cols.starts, window.col)
+        y, x = self.place(window)
         return self.rows.weights(y), self.cols.weights(x)
 
-    def memory_bytes(self, dates: int, bands: int, classes: int, item: int = 4) -> int:
-        """What one block needs at most besides the model itself, with input of `item` bytes a number.
+    def place(self, window: Box) -> tuple[int, int]:
+        """Which window it is along the rows, and along the columns."""
+        return bisect_left(self.rows.starts, window.row), bisect_left(self.cols.starts, window.col)
 
-        Counted are the pixels as read with their validity, the same converted (float32), one band of
-        intermediate float64, the class probabilities, and the bytes written.
-        """
+    def block(self, index: int) -> Block:
+        """The block of that number, counted row by row."""
+        per_row = math.ceil(self.width / self.side)
+        return self.block_at(index // per_row * self.side, index % per_row * self.side)
+
+    @property
+    def read_pixels(self) -> int:
+        """The most pixels that a block reads, its halo included."""
         h, w = self.window
-        side_y, side_x = min(self.block, self.height), min(self.block, self.width)
-        read = (side_y + 2 * h) * (side_x + 2 * w)
-        return read * (dates * bands * (item + 1 + 4 + 1) + 24) + side_y * side_x * (
-            4 * classes + classes + 8
-        )
+        side_y, side_x = min(self.side, self.height), min(self.side, self.width)
+        return (side_y + 2 * h) * (side_x + 2 * w)
 
     def __str__(self) -> str:
         halo = max(b.halo for b in self._sample())
         h, w = self.window
         return (
             f"{self.height}x{self.width} pixels: {self.window_count} windows of {h}x{w} overlapping by "
-            f"{self.overlap} (trimmed by {self.trim}), in {self.block_count} blocks of {self.block} with a "
+            f"{self.overlap} (trimmed by {self.trim}), in {self.block_count} blocks of {self.side} with a "
             f"halo of up to {halo}: {self.run_count} windows run, {self.extra:.1%} more than there are"
         )
 
     def _sample(self) -> Iterator[Block]:
         """Blocks whose halo stands for all: the first two of either axis, and the last."""
-        rows = range(0, self.height, self.block)
-        cols = range(0, self.width, self.block)
+        rows = range(0, self.height, self.side)
+        cols = range(0, self.width, self.side)
         for row in {*rows[:2], rows[-1]}:
             for col in {*cols[:2], cols[-1]}:
                 yield self.block_at(row, col)

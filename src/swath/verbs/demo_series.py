@@ -31,8 +31,8 @@ from swath.models.st_swin import STSwinMAE, STSwinUNet
 from swath.pretraining.st_swin_mae import STSwinMAEObjective
 from swath.report import table as tables
 from swath.rng import derive
-from swath.scenes.engine import predict_scene
 from swath.scenes.layers import ClassLayers
+from swath.scenes.mapping import predict_scene
 from swath.scenes.sink import CogSink, MemorySink, Sink
 from swath.tasks.config import TaskConfig
 from swath.tasks.segmentation import SegmentationTask

@@ -3,18 +3,21 @@
 from __future__ import annotations
 
 import logging
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
 from swath.data.spec import SceneSpec
+from swath.errors import ConfigError
 from swath.verbs.registry import RECIPE
 
 if TYPE_CHECKING:
-    from torch import Tensor, nn
+    from torch import nn
 
-    from swath.data.legend import LandClass
-    from swath.scenes.engine import WindowNetwork
+    from swath.scenes.estimate import Estimate
+    from swath.scenes.job import WeightsJob
+    from swath.scenes.mapping import Course
+    from swath.scenes.reading import SceneLike
     from swath.weights.file import Loaded
 
 log = logging.getLogger(__name__)
@@ -29,12 +32,24 @@ class PredictConfig:
         weights: of a network that draws maps, as `swath finetune` writes them.
         input: the scene.
         output: the map, a Cloud-Optimized GeoTIFF with the bands class, confidence and coverage.
-        overwrite: replace an earlier map.
+        plan: only say what would be done, with memory and time, and write nothing.
+        overwrite: replace an earlier map, and throw away an unfinished one that was begun with other options.
         overlap: pixels that neighbouring windows share; null: a quarter of the window or more.
+        block: side of the blocks that are worked on as one, a multiple of 256; null: as small as costs 10 % at most.
         batch_size: windows per call of the network.
         turns: average the map over the eight ways to turn and flip a window; takes eight times as long.
         probabilities: also write the probability of each class.
+        entropy: also write the entropy of the probabilities.
+        disagreement: also write how far turned views contradict each other; needs turns.
+        bits: 16 writes shares in hundredths of a percent instead of percent.
         min_coverage: percent of valid input below which a pixel is no-data.
+        max_holes: share of the pixels, 0 to 1, that may be unreadable; they become no-data and are listed.
+        quicklook: also write a small PNG beside the map.
+        workers: processes that share the work.
+        threads: of each worker; 0: the cores shared evenly, or those an interrupted map was begun with. The bits of a
+            map depend on it, and not on the number of workers.
+        engine: "local", or "ray" for workers on a Ray cluster.
+        ray_address: of the cluster; empty: the one this machine belongs to, else one is started here.
         precision: "auto" is bf16 on a GPU and on CPUs with AMX, else fp32.
         device: "auto" is the GPU if there is one.
     """
@@ -42,37 +57,65 @@ class PredictConfig:
     weights: str
     input: SceneSpec
     output: str
+    plan: bool = False
     overwrite: bool = False
     overlap: int | None = None
+    block: int | None = None
     batch_size: int = 16
     turns: bool = False
     probabilities: bool = False
+    entropy: bool = False
+    disagreement: bool = False
+    bits: Literal[8, 16] = 8
     min_coverage: int = 1
+    max_holes: float = 0.0
+    quicklook: bool = False
+    workers: int = 1
+    threads: int = 0
+    engine: Literal["local", "ray"] = "local"
+    ray_address: str = ""
     precision: Literal["auto", "bf16", "fp32"] = "auto"
     device: Literal["auto", "cpu", "cuda"] = "auto"
+
+    def __post_init__(self) -> None:
+        for name, least in (("workers", 1), ("threads", 0), ("batch_size", 1)):
+            if getattr(self, name) < least:
+                raise ConfigError(f"{getattr(self, name)} is less than {least}", where=name)
+        if not 0 <= self.max_holes < 1:
+            raise ConfigError(f"{self.max_holes} is no share from 0 to 1", where="max_holes")
+        if self.disagreement and not self.turns:
+            raise ConfigError("needs turned views", where="disagreement", mend="set turns to true")
 
 
 @dataclass(frozen=True)
 class PredictResult:
-    """What making a map took; see `swath.scenes.engine.Summary`."""
+    """What making a map took; see `swath.scenes.mapping.Summary`."""
 
     map: str
     seconds: float
     km2: float | None
+    km2_per_second: float | None
     windows: int
     empty_windows: int
     pixels: int
     nodata_pixels: int
+    blocks: int
+    kept_blocks: int
+    hole_pixels: int
+    holes: tuple[tuple[int, int, int, int], ...]
+    workers: int
+    threads: int
     precision: str
     text: str
 
     def summary(self) -> str:
         """A few words for a terminal."""
-        return f"{self.text} in {self.precision}\nmap {self.map}"
+        speed = "" if self.km2_per_second is None else f", {self.km2_per_second:.3g} km²/s"
+        return f"{self.text} in {self.precision}{speed}\nmap {self.map}"
 
 
-def run(config: PredictConfig) -> PredictResult:
-    """Maps a scene of any size in constant memory.
+def run(config: PredictConfig) -> PredictResult | Estimate:
+    """Maps a scene of any size in constant memory; an interrupted map is gone on with.
 
     Raises:
         SwathError: in one line, if the weights, the scene or the output do not fit; no map is left then.
@@ -80,100 +123,180 @@ def run(config: PredictConfig) -> PredictResult:
     from swath.data.raster import open_scene
     from swath.errors import WeightsError
     from swath.files import refuse_own_input
-    from swath.scenes.engine import predict_scene
-    from swath.scenes.layers import NEVER_SEEN, ClassLayers
+    from swath.scenes.area import pixel_km2
+    from swath.scenes.mapping import Course
+    from swath.scenes.progress import MapBar
     from swath.scenes.sink import CogSink
-    from swath.scenes.windows import make_plan
-    from swath.training.precision import choose_device, choose_precision
-    from swath.training.progress import ProgressBar
+    from swath.scenes.work import begun_with
     from swath.weights.build import build_loaded
     from swath.weights.file import load
 
     files = [name for row in config.input.file_table for name in row]
     refuse_own_input(config.output, [config.weights, *files])
     loaded = load(config.weights)
-    classes = map_classes(loaded)
-    contract = loaded.meta.contract
-    if contract is None or contract.size is None:
+    if loaded.meta.contract is None or loaded.meta.contract.size is None:
         raise WeightsError(
             "do not say what they eat", where=loaded.path, mend="use weights that swath finetune wrote"
         )
-    device = choose_device(config.device)
-    precision = choose_precision(config.precision, device)
-    network = build_loaded(loaded).to(device).eval()
+    network = build_loaded(loaded).eval()
     with open_scene(config.input) as scene:
-        tags = {
-            "MODEL": loaded.meta.architecture,
-            "WEIGHTS_SHA256": loaded.sha256,
-            "LICENCE": loaded.meta.licence,
-        }
-        learned = loaded.meta.provenance
-        if learned.get("data") == Path(scene.source).name and "east_start" in learned:
-            # The map holds pixels that were learned from: whoever scores it must know which.
-            tags[NEVER_SEEN] = str(learned["east_start"])
+        begun = begun_with(Path(config.output)) or {}
+        job = _job(config, loaded, scene, begun)
+        if config.plan:
+            return _estimate(config, job, scene, network)
         sink = CogSink(
             config.output,
             scene.grid,
-            ClassLayers(classes, config.min_coverage, config.probabilities),
+            job.layers,
             overwrite=config.overwrite,
-            tags=tags,
+            tags=_tags(loaded, scene.source),
+            quicklook=config.quicklook,
         )
-        plan = make_plan(scene.height, scene.width, contract.size, overlap=config.overlap)
-        with ProgressBar("map", plan.run_count) as bar:
-            summary = predict_scene(
-                scene,
-                turned(network) if config.turns else network,
-                contract,
-                plan,
-                sink,
-                batch_size=config.batch_size,
-                device=device,
-                precision="bf16" if precision.name == "bf16" else "fp32",
-                progress=lambda p: bar.update(p.windows_done),
+        # Whether the scene fits the model shows at its first pixel, before anything is written.
+        job.engine(scene, network).check()
+        about = _about(job, loaded, scene)
+        with MapBar() as bar, sink.begin(job.plan, about) as store:
+            course = Course(
+                job.plan, store, pixel_km2(scene.grid), scene.source, config.max_holes, bar.update
             )
+            if course.kept:
+                log.info("%d of %d blocks are finished already", course.kept, job.plan.block_count)
+            _compute(config, job, scene, network, course)
+            course.check()
+        summary = course.summary(store.finished)
     return PredictResult(
         str(Path(config.output)),
         summary.seconds,
         summary.km2,
+        None if summary.km2 is None else summary.km2 / summary.seconds,
         summary.windows,
         summary.empty_windows,
         summary.pixels,
         summary.nodata_pixels,
-        precision.name,
+        summary.blocks,
+        summary.kept_blocks,
+        summary.hole_pixels,
+        tuple((b.row, b.col, b.height, b.width) for b in summary.holes),
+        config.workers,
+        job.threads,
+        job.precision,
         str(summary),
     )
 
 
-def map_classes(loaded: Loaded) -> tuple[LandClass, ...]:
-    """The legend inside the weights."""
-    from swath.data.legend import LandClass, rgb
-    from swath.errors import WeightsError
+def _job(config: PredictConfig, loaded: Loaded, scene: Any, begun: Any) -> WeightsJob:
+    """All choices made, the same for every worker."""
+    import torch
 
-    if not loaded.meta.classes:
-        raise WeightsError(
-            f"hold a {loaded.meta.architecture} that draws no map",
-            where=loaded.path,
-            mend="fine-tune them first: swath finetune --weights …",
-        )
-    return tuple(
-        LandClass(i if c.value is None else c.value, c.name, rgb(c.colour or "#000000"))
-        for i, c in enumerate(loaded.meta.classes)
+    from swath.scenes.job import WeightsJob
+    from swath.scenes.windows import make_plan
+    from swath.training.precision import choose_device, choose_precision
+    from swath.verbs.map_layers import map_layers
+
+    contract = loaded.meta.contract
+    assert contract is not None
+    assert contract.size is not None
+    device = choose_device(config.device)
+    layers = map_layers(
+        loaded,
+        min_coverage=config.min_coverage,
+        probabilities=config.probabilities,
+        entropy=config.entropy,
+        disagreement=config.disagreement,
+        bits=config.bits,
+    )
+    norm = contract.normalisation
+    whole = norm.kind != "identity" and norm.scope != "fixed"
+    return WeightsJob(
+        weights=str(Path(config.weights).resolve()),
+        input=config.input,
+        contract=contract,
+        plan=make_plan(scene.height, scene.width, contract.size, overlap=config.overlap, block=config.block),
+        layers=layers,
+        batch_size=config.batch_size,
+        threads=config.threads or begun.get("threads") or max(1, torch.get_num_threads() // config.workers),
+        device=device,
+        precision="bf16" if choose_precision(config.precision, device).name == "bf16" else "fp32",
+        turns=config.turns,
+        holes=config.max_holes > 0,
+        statistics=scene.statistics() if whole else None,
     )
 
 
-def turned(network: nn.Module) -> WindowNetwork:
-    """The network's mean probabilities, as logits, over the eight ways to turn and flip square windows."""
+def _compute(
+    config: PredictConfig, job: WeightsJob, scene: SceneLike, network: nn.Module, course: Course
+) -> None:
+    if config.engine == "ray":
+        from swath.scenes.runners.ray import run_ray
+
+        run_ray(job, config.workers, course.todo, course.put_whole, address=config.ray_address)
+    elif config.workers > 1:
+        from swath.scenes.runners.processes import run_processes
+
+        run_processes(job, config.workers, course.todo, course.put_whole)
+    else:
+        from swath.scenes.runners.local import run_local
+
+        with job.worker(scene, network.to(job.device)) as worker:
+            run_local(worker, course.todo, course.put, course.advance)
+
+
+def _estimate(config: PredictConfig, job: WeightsJob, scene: Any, network: nn.Module) -> Estimate:
+    from swath.scenes.estimate import estimate
+    from swath.scenes.worker import torch_threads
+
+    with torch_threads(job.threads):
+        return estimate(
+            job.engine(scene, network.to(job.device)),
+            job.layers,
+            stored_bands=len(scene.bands),
+            stored=scene.dtype.itemsize,
+            workers=config.workers,
+            threads=job.threads,
+        )
+
+
+def _about(job: WeightsJob, loaded: Loaded, scene: Any) -> dict[str, Any]:
+    """All that the map's bits depend on: two runs with the same may share finished blocks."""
     import torch
 
-    def call(pixels: Tensor, valid: Tensor, days: Tensor | None, wavelengths: tuple[float, ...]) -> Tensor:
-        total: Any = 0.0
-        for flip in (False, True):
-            for quarter in range(4):
-                x, v = (torch.rot90(t.flip(-1) if flip else t, quarter, (-2, -1)) for t in (pixels, valid))
-                logits = network(x, valid=v, days=days, wavelengths=wavelengths)
-                p = torch.rot90(logits.float().softmax(1), -quarter, (-2, -1))
-                total = total + (p.flip(-1) if flip else p)
-        # The engine takes a softmax of logits; that of log probabilities is the probabilities.
-        return torch.log(total / 8)
+    identity = getattr(scene, "identity", None)
+    return {
+        "weights": loaded.sha256,
+        "scene": asdict(job.input),
+        "pixels of the scene": identity() if identity is not None else _files(job.input),
+        "plan": asdict(job.plan),
+        "bands": {"kind": type(job.layers).__name__, **asdict(job.layers)},  # type: ignore[call-overload]  # all kinds are dataclasses
+        "batch_size": job.batch_size,
+        "threads": job.threads,
+        "device": job.device,
+        "precision": job.precision,
+        "turns": job.turns,
+        "torch": torch.__version__,
+    }
 
-    return call
+
+def _files(spec: SceneSpec) -> list[list[object]]:
+    """Name, size and time of change of every file that is on this machine; of others only the name."""
+    found: list[list[object]] = []
+    for row in spec.file_table:
+        for name in row:
+            path = Path(name)
+            stat = path.stat() if "://" not in name and path.exists() else None
+            found.append([name] if stat is None else [name, stat.st_size, stat.st_mtime_ns])
+    return found
+
+
+def _tags(loaded: Loaded, source: str) -> dict[str, str]:
+    from swath.scenes.layers import NEVER_SEEN
+
+    tags = {
+        "MODEL": loaded.meta.architecture,
+        "WEIGHTS_SHA256": loaded.sha256,
+        "LICENCE": loaded.meta.licence,
+    }
+    learned = loaded.meta.provenance
+    if learned.get("data") == Path(source).name and "east_start" in learned:
+        # The map holds pixels that were learned from: whoever scores it must know which.
+        tags[NEVER_SEEN] = str(learned["east_start"])
+    return tags

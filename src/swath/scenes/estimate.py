@@ -1,0 +1,212 @@
+"""What a map will take, before anything is written: memory by counting, time by trying a batch."""
+
+from __future__ import annotations
+
+import time
+from dataclasses import asdict, dataclass
+from typing import Any
+
+import numpy as np
+import torch
+
+from swath.scenes.engine import Engine
+from swath.scenes.layers import Layers
+from swath.scenes.piece import tile_side
+from swath.scenes.pyramid import overview_count
+from swath.scenes.reading import BlockInput
+from swath.scenes.windows import Plan
+from swath.training.progress import duration
+
+# Python, torch and GDAL as they stand when the network is loaded, before the first block; GDAL's cache comes on top.
+PROGRAM_BYTES = 700 << 20
+# GDAL's block cache would otherwise grow to a share of the machine's memory.
+GDAL_CACHE_MB = 128
+
+
+@dataclass(frozen=True)
+class Estimate:
+    """A plan with what it takes.
+
+    Attributes:
+        plan: in words.
+        windows, blocks: how many; windows of the halo are counted each time they are run.
+        halo_share: windows computed again because of blocks' borders, as a share of all.
+        block: side of the blocks, pixels.
+        tile: side of the file's tiles, pixels.
+        overviews: how many the file gets.
+        workers, threads, batch_size: what the work is shared among.
+        precision: the network computes in.
+        block_bytes: what the blocks in flight in one worker need at most.
+        memory_bytes: ceiling of all processes together, whatever the scene's size.
+        window_seconds: of one window, measured; None where it was not.
+        seconds: for the whole map, where reading keeps up and workers do not disturb each other.
+        finished_blocks: of an earlier run, which will not be computed again.
+    """
+
+    plan: str
+    windows: int
+    blocks: int
+    halo_share: float
+    block: int
+    tile: int
+    overviews: int
+    workers: int
+    threads: int
+    batch_size: int
+    precision: str
+    block_bytes: int
+    memory_bytes: int
+    window_seconds: float | None = None
+    seconds: float | None = None
+    finished_blocks: int = 0
+
+    def to_dict(self) -> dict[str, Any]:
+        """Plain values."""
+        return asdict(self)
+
+    def summary(self) -> str:
+        """A few lines for a person."""
+        lines = [
+            self.plan,
+            f"{self.workers} worker(s) of {self.threads} thread(s), {self.batch_size} windows at a time, "
+            f"{self.precision}",
+            f"memory: at most {_size(self.memory_bytes)} ({self.memory_bytes:,} bytes), of which "
+            f"{_size(self.block_bytes)} in each worker for its blocks",
+            f"file: tiles of {self.tile}, {self.overviews} overviews",
+        ]
+        if self.seconds is not None and self.window_seconds is not None:
+            lines.append(
+                f"time: about {duration(self.seconds)} ({self.window_seconds * 1000:.1f} ms a window, just measured)"
+            )
+        if self.finished_blocks:
+            lines.append(f"{self.finished_blocks} of {self.blocks} blocks are finished already")
+        return "\n".join([*lines, "nothing was written"])
+
+
+def block_bytes(
+    plan: Plan, layers: Layers, *, dates: int, bands: int, stored_bands: int, stored: int, values: int
+) -> int:
+    """What the blocks in flight in one worker need at most besides the network: one being computed, one being read,
+    one being packed.
+
+    Args:
+        plan: how the scene is cut.
+        layers: of the map.
+        dates: of the scene.
+        bands: that the network eats.
+        stored_bands: of the scene; all of them are read.
+        stored: bytes of a stored number.
+        values: that are blended per pixel.
+    """
+    read = plan.read_pixels
+    pair = 4 + 1  # normalised float32 and validity
+    # Reading holds the stored numbers with validity and GDAL's copy; then the converted ones beside the normalised.
+    raw = dates * stored_bands * (stored + 1) + stored_bands * (stored + 1)
+    reading = max(raw + dates * bands * pair + 24, dates * bands * 2 * pair + 8)
+    block = min(plan.side, plan.height) * min(plan.side, plan.width)
+    item = np.dtype(layers.dtype).itemsize
+    # Sums of the block at work and of the one being packed; its bands, and a few shares on the way to them.
+    blended = 2 * values * 4 + len(layers.bands) * (2 * item + 4) + 32
+    return read * (dates * bands * pair + reading) + block * blended
+
+
+def batch_bytes(plan: Plan, batch_size: int, dates: int, bands: int, values: int, turns: bool) -> int:
+    """Input and output of one call of the network, its inside not counted."""
+    h, w = plan.window
+    return batch_size * h * w * (dates * bands * 5 * (2 if turns else 1) + values * 4 * 4)
+
+
+def estimate(
+    engine: Engine,
+    layers: Layers,
+    *,
+    stored_bands: int,
+    stored: int,
+    workers: int,
+    threads: int,
+    finished: int = 0,
+    measure: bool = True,
+) -> Estimate:
+    """Counts, and tries the network on made-up windows if `measure`; writes nothing.
+
+    Args:
+        engine: with the scene open.
+        layers: of the map.
+        stored_bands: of the scene.
+        stored: bytes of a stored number of the scene.
+        workers: how many.
+        threads: of each.
+        finished: blocks of an earlier run.
+        measure: whether to run the network.
+    """
+    plan = engine.plan
+    dates, bands = engine.check()
+    values, seconds, inside = _try(engine, dates, bands) if measure else (len(layers.bands) + 1, None, 0)
+    block = block_bytes(
+        plan, layers, dates=dates, bands=bands, stored_bands=stored_bands, stored=stored, values=values
+    )
+    block += batch_bytes(plan, engine.batch_size, dates, bands, values, engine.turns)
+    memory = workers * (PROGRAM_BYTES + (GDAL_CACHE_MB << 20) + block + inside)
+    if workers > 1:
+        memory += PROGRAM_BYTES  # the process that hands out the blocks
+    left = 1 - finished / plan.block_count
+    total = None if seconds is None else seconds * plan.run_count * left / workers
+    return Estimate(
+        str(plan), plan.run_count, plan.block_count, plan.extra, plan.side, tile_side(plan),
+        overview_count(plan.height, plan.width), workers, threads, engine.batch_size, engine.precision, block,
+        memory, seconds, total, finished,
+    )  # fmt: skip
+
+
+def _try(engine: Engine, dates: int, bands: int) -> tuple[int, float, int]:
+    """(values per pixel, seconds per window, bytes of the network and of its work on a batch)."""
+    from swath.scenes.box import Box
+    from swath.scenes.windows import Block, make_plan
+
+    h, w = engine.plan.window
+    across = engine.batch_size
+    draw = np.random.default_rng(0).standard_normal((dates, bands, h, w * across), np.float32)
+    windows = tuple(Box(0, i * w, h, w) for i in range(across))
+    box = Box(0, 0, h, w * across)
+    block = Block(box, box, windows)
+    pixels = torch.from_numpy(draw)
+    given = BlockInput(
+        pixels, torch.ones_like(pixels, dtype=torch.bool), (None,) * dates, np.full((h, w * across), 100, np.uint8),
+        windows, (), engine.source,
+    )  # fmt: skip
+    # Weights of another plan than the scene's: only their cost counts.
+    small = make_plan(h, w * across, (h, w), overlap=0, block=256)
+    twin = _with_plan(engine, small)
+    before = _peak()
+    result = twin.compute(block, given)
+    inside = max(0, _peak() - before)
+    tries = []
+    for _ in range(2):
+        began = time.perf_counter()
+        twin.compute(block, given)
+        tries.append((time.perf_counter() - began) / across)
+    assert result.values is not None
+    return len(result.values), min(tries), inside
+
+
+def _with_plan(engine: Engine, plan: Plan) -> Engine:
+    from dataclasses import replace
+
+    class _Shape:
+        height, width, source = plan.height, plan.width, engine.source
+
+    scene: Any = _Shape()
+    return replace(engine, scene=scene, plan=plan, contract=engine.contract)
+
+
+def _peak() -> int:
+    """The most memory this process has had resident so far, bytes; 0 where the system does not say."""
+    try:
+        import resource
+    except ImportError:  # Windows
+        return 0
+    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss << 10
+
+
+def _size(count: int) -> str:
+    return f"{count / (1 << 30):.1f} GiB" if count >= 1 << 30 else f"{count / (1 << 20):.0f} MiB"

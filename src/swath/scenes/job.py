@@ -1,0 +1,103 @@
+"""All that a worker needs to begin, as a value: it can be sent to another process or machine."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import AbstractContextManager, contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Literal, Protocol
+
+from swath.contract import InputContract
+from swath.cube import BandStatistics
+from swath.data.spec import SceneSpec
+from swath.scenes.engine import Engine, WindowNetwork
+from swath.scenes.layers import Layers
+from swath.scenes.reading import SceneLike
+from swath.scenes.windows import Plan
+from swath.scenes.worker import Worker, torch_threads
+
+
+class Job(Protocol):
+    """A map to be made. It must survive pickling to be given to other processes.
+
+    Attributes:
+        plan: how the scene is cut.
+        threads: of each worker; the bits depend on it, and not on how many workers there are.
+        device: "cpu" or "cuda", of each worker.
+    """
+
+    @property
+    def plan(self) -> Plan: ...
+
+    @property
+    def threads(self) -> int: ...
+
+    @property
+    def device(self) -> str: ...
+
+    def open(self) -> AbstractContextManager[Worker]:
+        """A worker with its own scene and network."""
+        ...
+
+
+@dataclass(frozen=True)
+class WeightsJob:
+    """A map from a file of weights.
+
+    Attributes:
+        weights: the file.
+        input: the scene.
+        contract: what the weights eat.
+        plan: how the scene is cut.
+        layers: what the map holds.
+        batch_size: windows per call of the network.
+        threads: of each worker.
+        device: "cpu" or "cuda".
+        precision: "bf16" or "fp32", chosen once for all workers.
+        turns: average over the ways to turn a window.
+        holes: go on where the scene cannot be read.
+        statistics: of the scene, where the contract normalises by them: read once for all workers.
+    """
+
+    weights: str
+    input: SceneSpec
+    contract: InputContract
+    plan: Plan
+    layers: Layers
+    batch_size: int
+    threads: int
+    device: str
+    precision: Literal["bf16", "fp32"]
+    turns: bool
+    holes: bool
+    statistics: BandStatistics | None
+
+    @contextmanager
+    def open(self) -> Iterator[Worker]:
+        """A worker; torch has the job's threads as long as it is open.
+
+        Raises:
+            SwathError: weights or scene cannot be read, or do not fit.
+        """
+        from swath.data.raster import open_scene
+        from swath.weights.build import build_loaded
+        from swath.weights.file import load
+
+        network = build_loaded(load(Path(self.weights))).to(self.device).eval()
+        with open_scene(self.input) as scene, self.worker(scene, network) as worker:
+            yield worker
+
+    @contextmanager
+    def worker(self, scene: SceneLike, network: WindowNetwork) -> Iterator[Worker]:
+        """As `open`, with a scene and a network that are at hand."""
+        engine = self.engine(scene, network)
+        with torch_threads(self.threads), Worker(engine, self.layers) as worker:
+            yield worker
+
+    def engine(self, scene: SceneLike, network: WindowNetwork) -> Engine:
+        """What computes the blocks."""
+        return Engine(
+            scene, network, self.contract, self.plan, self.batch_size, self.device, self.precision,
+            self.layers.activation, self.turns, self.layers.spread, self.holes, self.statistics,
+        )  # fmt: skip

@@ -1,0 +1,198 @@
+"""The input of one block: read, converted by the contract, normalised; what cannot be read becomes a hole."""
+
+from __future__ import annotations
+
+import datetime as dt
+from dataclasses import dataclass, replace
+from typing import Any, Protocol
+
+import numpy as np
+import numpy.typing as npt
+import torch
+from torch import Tensor
+
+from swath.bands import Band
+from swath.contract import InputContract
+from swath.cube import BandStatistics, BoolArray, Cube, Grid
+from swath.errors import InputError
+from swath.scenes.box import Box
+from swath.scenes.layers import Bytes
+from swath.scenes.windows import Block
+
+# Where a block cannot be read as one, the cells of this side that can be are read one by one.
+CELL = 256
+
+
+class SceneLike(Protocol):
+    """Pixels that can be read by window; `swath.data.raster.Scene` is one, a mosaic or an array can be
+    another.
+
+    A scene may also have `source`, its name in messages, and `identity()`, text that is another when its pixels
+    are: unfinished maps are only gone on with where it is the same.
+    """
+
+    @property
+    def grid(self) -> Grid | None: ...
+
+    @property
+    def height(self) -> int: ...
+
+    @property
+    def width(self) -> int: ...
+
+    @property
+    def bands(self) -> tuple[Band, ...]: ...
+
+    def read(self, row: int, col: int, height: int, width: int) -> Cube:
+        """A window, which may reach beyond the edges: what is outside is invalid.
+
+        Raises InputError where it cannot be read, after all retries that make sense.
+        """
+        ...
+
+    def statistics(self) -> BandStatistics:
+        """Per band over all valid pixels of the scene, in stored numbers."""
+        ...
+
+
+@dataclass(frozen=True, eq=False)
+class BlockInput:
+    """What the network eats of one block and its halo.
+
+    Attributes:
+        pixels: [T,C,h,w] float32, normalised, 0 where invalid.
+        valid: [T,C,h,w] bool.
+        dates: T dates.
+        coverage: [h,w] of the block without its halo, percent.
+        seen: the windows that hold a valid pixel, in the plan's order.
+        holes: what of the block (its halo left out) could not be read.
+        source: in messages.
+    """
+
+    pixels: Tensor
+    valid: Tensor
+    dates: tuple[dt.date | None, ...]
+    coverage: Bytes
+    seen: tuple[Box, ...]
+    holes: tuple[Box, ...]
+    source: str
+
+
+def read_block(
+    scene: SceneLike,
+    contract: InputContract,
+    statistics: BandStatistics | None,
+    block: Block,
+    *,
+    holes: bool = False,
+) -> BlockInput:
+    """Reads, converts and normalises a block.
+
+    Args:
+        scene: where pixels come from.
+        contract: what the network eats.
+        statistics: of the whole scene, in stored numbers, where the contract normalises by them.
+        block: with its halo.
+        holes: go on where something cannot be read: it counts as invalid and is listed.
+
+    Raises:
+        ContractError: the scene does not fit the model.
+        InputError: it cannot be read, and holes are not allowed.
+    """
+    lost: tuple[Box, ...] = ()
+    try:
+        raw = scene.read(block.read.row, block.read.col, block.read.height, block.read.width)
+    except InputError:
+        if not holes:
+            raise
+        raw, lost = _read_cells(scene, block.read)
+    cube = converted(raw, contract, statistics)
+    del raw
+    gain, bias = (x.astype(np.float32) for x in contract.affine(cube))
+    pixels = np.empty(cube.shape, np.float32)
+    # As swath.feed.normalise, band by band: no copy of the whole block in between.
+    for t in range(cube.shape[0]):
+        for c in range(cube.shape[1]):
+            np.multiply(cube.pixels[t, c], gain[c], out=pixels[t, c])
+            pixels[t, c] += bias[c]
+            pixels[t, c][~cube.valid[t, c]] = 0.0
+    any_valid: BoolArray = np.asarray(cube.valid.any(axis=(0, 1)))
+    seen = tuple(w for w in block.windows if cut(any_valid, block.read, w).any())
+    return BlockInput(
+        torch.from_numpy(pixels),
+        torch.from_numpy(cube.valid.copy()),
+        cube.dates,
+        _coverage(cut(cube.valid, block.read, block.box)),
+        seen,
+        tuple(b for b in (_common(hole, block.box) for hole in lost) if b is not None),
+        cube.source,
+    )
+
+
+def converted(cube: Cube, contract: InputContract, statistics: BandStatistics | None) -> Cube:
+    """What the network eats before normalisation, with the whole scene's statistics."""
+    if statistics is not None:
+        cube = replace(cube, statistics=statistics)
+    # A block has not the size of a window; the plan's windows have.
+    return replace(contract, exact_size=False).convert(cube)
+
+
+def cut(array: npt.NDArray[Any], read: Box, window: Box) -> npt.NDArray[Any]:
+    """A window of what was read, a view."""
+    y, x = window.row - read.row, window.col - read.col
+    return array[..., y : y + window.height, x : x + window.width]
+
+
+def _read_cells(scene: SceneLike, box: Box) -> tuple[Cube, tuple[Box, ...]]:
+    """A box put together from cells of a grid over the whole scene, so that blocks agree on what is lost."""
+    lost: list[Box] = []
+    first: Cube | None = None
+    pixels = valid = None
+    error: InputError | None = None
+    top, left = max(box.row, 0), max(box.col, 0)
+    bottom, right = min(box.row + box.height, scene.height), min(box.col + box.width, scene.width)
+    for row in range(top // CELL * CELL, bottom, CELL):
+        for col in range(left // CELL * CELL, right, CELL):
+            cell = Box(row, col, min(CELL, scene.height - row), min(CELL, scene.width - col))
+            try:
+                cube = scene.read(cell.row, cell.col, cell.height, cell.width)
+            except InputError as err:
+                lost.append(cell)
+                error = err
+                continue
+            if first is None or pixels is None or valid is None:
+                first = cube
+                pixels = np.zeros((*cube.shape[:2], box.height, box.width), cube.pixels.dtype)
+                valid = np.zeros(pixels.shape, np.bool_)
+            part = _common(cell, box)
+            assert part is not None
+            cut(pixels, box, part)[...] = cut(cube.pixels, cell, part)
+            cut(valid, box, part)[...] = cut(cube.valid, cell, part)
+    if first is None or pixels is None or valid is None:
+        # Not a pixel: what its bands and dates are shows at another place, if there is one that can be read.
+        first = _any_pixel(scene, error)
+        pixels = np.zeros((*first.shape[:2], box.height, box.width), first.pixels.dtype)
+        valid = np.zeros(pixels.shape, np.bool_)
+    grid = None if scene.grid is None else scene.grid.window(box.row, box.col, box.height, box.width)
+    return replace(first, pixels=pixels, valid=valid, grid=grid), tuple(lost)
+
+
+def _any_pixel(scene: SceneLike, error: InputError | None) -> Cube:
+    # Outside of the scene nothing has to be fetched, yet the cube says what it would be made of.
+    try:
+        return scene.read(-1, -1, 1, 1)
+    except InputError:
+        raise error or InputError("cannot be read") from None
+
+
+def _common(a: Box, b: Box) -> Box | None:
+    top, left = max(a.row, b.row), max(a.col, b.col)
+    bottom, right = min(a.row + a.height, b.row + b.height), min(a.col + a.width, b.col + b.width)
+    return Box(top, left, bottom - top, right - left) if top < bottom and left < right else None
+
+
+def _coverage(valid: npt.NDArray[np.bool_]) -> Bytes:
+    pairs = valid.shape[0] * valid.shape[1]
+    count = valid.sum(axis=(0, 1), dtype=np.int32)
+    percent: Bytes = np.maximum(count * 100 // pairs, count > 0).astype(np.uint8)
+    return percent

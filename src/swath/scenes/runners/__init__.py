@@ -1,0 +1,1 @@
+"""Who computes the blocks: this process, several, or a cluster. The bits are the same."""
