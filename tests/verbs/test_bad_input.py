@@ -362,14 +362,14 @@ def test_an_output_that_cannot_be_written_while_it_is_made(
     bench: Bench, verb: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """A full disk, whoever meets it first."""
-    from swath.scenes import sink
+    from swath.scenes import work
     from swath.training import metrics_log
 
     def full(*_: object, **__: object) -> Iterator[Path]:
         raise OSError(28, "No space left on device", "somewhere")
 
     if verb == "predict":
-        monkeypatch.setattr(sink.CogSink, "_create", full)
+        monkeypatch.setattr(work, "atomic", full)
     elif verb == "evaluate":
         monkeypatch.setattr("json.dumps", full)
     else:
