@@ -111,7 +111,17 @@ def test_what_is_unknown_is_said_with_what_was_meant(
 
 
 def test_every_family_has_presets_and_the_first_is_the_default() -> None:
-    for system in ("st_swin_mae", "st_swin_unet", "spectralgpt", "unet", "mae", "satmae", "simclr", "moco"):
+    for system in (
+        "st_swin_mae",
+        "st_swin_unet",
+        "spectralgpt",
+        "unet",
+        "mae",
+        "satmae",
+        "beit",
+        "simclr",
+        "moco",
+    ):
         named = presets(system)
         config_of = "st_swin_mae" if system == "st_swin_unet" else system
         assert configure(ModelOptions(config_of)) == next(iter(named.values()))

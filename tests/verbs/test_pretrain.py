@@ -193,6 +193,11 @@ SMALL_SYSTEMS: dict[str, dict[str, Any]] = {
 SMALL_VIT = {"embed_dim": 24, "depth": 1, "heads": 2, "patch_size": 4}
 HEADS = {"hidden": 16, "embedding": 8}
 SMALL_SYSTEMS |= {
+    "beit": {
+        "options": {**SMALL_VIT, "codes": 8, "cells": 2},
+        "mask": {"ratio": 0.4, "min_block": 2},
+        "tokenizer": {"tokens": 64, "iterations": 3},
+    },
     "simclr": {"options": SMALL_VIT, "contrast": HEADS},
     "moco-v3": {"options": SMALL_VIT, "contrast": HEADS},
     "moco-v2": {
@@ -221,6 +226,8 @@ def test_every_system_pretrains_and_its_weights_load(land: Any, tmp_path: Path, 
     network: Any = build_loaded(loaded)
     features = network.features(torch.zeros(1, 1, 3, 16, 16))
     assert features.pooled.shape[0] == 1 and features.pooled.isfinite().all()
+    if system == "beit":
+        assert loaded.state["visual_tokens.codes"].any(dim=1).all()
 
 
 @pytest.mark.parametrize(

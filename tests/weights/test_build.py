@@ -44,6 +44,7 @@ SMALL: dict[str, dict[str, object]] = {
         "decoder_depth": 1,
         "decoder_heads": 2,
     },
+    "beit": {"embed_dim": 12, "depth": 1, "heads": 2, "codes": 4},
     "vit": {
         "embed_dim": 12,
         "depth": 1,

@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from swath.models.st_swin import STSwinUNet
     from swath.models.unet import UNet
 
-PRETRAINABLE = ("st_swin_mae", "spectralgpt", "mae", "satmae", "simclr", "moco")
+PRETRAINABLE = ("st_swin_mae", "spectralgpt", "mae", "satmae", "beit", "simclr", "moco")
 # SatMAE's groups of Sentinel-2 bands: those of 10 m and near infrared, red edges, and the short-wave infrared.
 SATMAE_GROUPS = (("B02", "B03", "B04", "B08"), ("B05", "B06", "B07", "B8A"), ("B11", "B12"))
 MAPPABLE = ("st_swin_unet", "unet")
@@ -42,6 +42,10 @@ def presets(system: str) -> Mapping[str, ModelConfig]:
         from swath.models import mae
 
         return mae.PRESETS if system == "mae" else mae.SATMAE_PRESETS
+    if system == "beit":
+        from swath.models import beit
+
+        return beit.PRESETS
     if system in ("simclr", "moco"):
         from swath.models import swin_config, vit_encoder
 
@@ -63,6 +67,10 @@ def pretraining_network(model: ModelOptions, contract: InputContract, window: in
         from swath.models.mae import MAE
 
         return MAE(_token_config(with_groups(model, contract), contract, window))
+    if model.system == "beit":
+        from swath.models.beit import BEiT
+
+        return BEiT(_token_config(model, contract, window))
     if model.system in ("simclr", "moco"):
         return backbone_network(model, contract, window)
     raise _unknown("system", model.system, PRETRAINABLE, "model.system")

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import itertools
+from collections.abc import Iterator
 from typing import TYPE_CHECKING
 
 from swath.errors import ConfigError
@@ -9,6 +11,7 @@ from swath.errors import ConfigError
 if TYPE_CHECKING:
     from torch import nn
 
+    from swath.feed.base import Feed
     from swath.verbs.pretrain import PretrainConfig
     from swath.verbs.scene_data import Pretraining
 
@@ -36,11 +39,44 @@ def make_objective(config: PretrainConfig, data: Pretraining) -> nn.Module:
 
         assert isinstance(network, MAE)
         return MAEObjective(network, MAEObjectiveConfig(mask.ratio, mask.scope, mask.norm_pix))
+    if config.model.system == "beit":
+        from swath.models.beit import BEiT
+        from swath.pretraining.beit import BEiTObjective
+
+        assert isinstance(network, BEiT)
+        return BEiTObjective(network, mask.ratio, mask.min_block)
     from swath.models.st_swin import STSwinMAE
     from swath.pretraining.st_swin_mae import STSwinMAEObjective
 
     assert isinstance(network, STSwinMAE)
     return STSwinMAEObjective(network, mask.ratio, mask.window, mask.share_over_time, mask.norm_pix)
+
+
+def prepare(objective: nn.Module, feed: Feed, config: PretrainConfig) -> None:
+    """What comes before the first step: BEiT's codebook, fitted to the images that will be learned from.
+
+    The same images and seed give the same codebook, so a run that goes on may fit it again.
+    """
+    from swath.feed.normalise import normalise
+    from swath.models.beit import BEiT
+    from swath.models.tokens import Tokens
+    from swath.pretraining import tokenizer
+    from swath.pretraining.beit import BEiTObjective
+
+    if not isinstance(objective, BEiTObjective):
+        return
+    network: BEiT = objective.network
+
+    def batches() -> Iterator[Tokens]:
+        size = config.training.batch_size
+        for i in itertools.count():
+            batch = feed.take(i * size, size)
+            yield network.tokenize(normalise(batch), batch.valid, batch.wavelengths)
+
+    x, held = tokenizer.collect(network.visual_tokens, batches(), config.tokenizer.tokens)
+    tokenizer.fit(
+        network.visual_tokens, x, held, iterations=config.tokenizer.iterations, seed=config.training.seed
+    )
 
 
 def agreement(config: PretrainConfig, data: Pretraining) -> nn.Module:

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 from swath.pretraining.config import ViewConfig
 from swath.training.config import TrainConfig
 from swath.verbs.options import ModelOptions, PixelData, RunOptions
-from swath.verbs.pretrain_options import ContrastOptions, MaskOptions
+from swath.verbs.pretrain_options import ContrastOptions, MaskOptions, TokenizerOptions
 from swath.verbs.run_start import check_start, started
 
 if TYPE_CHECKING:
@@ -31,6 +31,7 @@ class PretrainConfig:
         mask: what is hidden.
         views: how the views of SimCLR and MoCo differ.
         contrast: how they are compared.
+        tokenizer: the codebook of BEiT.
         training: how it is trained.
         licence: of the weights, which stands inside them; that of the data may ask for one.
     """
@@ -41,6 +42,7 @@ class PretrainConfig:
     mask: MaskOptions = field(default_factory=MaskOptions)
     views: ViewConfig = field(default_factory=ViewConfig)
     contrast: ContrastOptions = field(default_factory=ContrastOptions)
+    tokenizer: TokenizerOptions = field(default_factory=TokenizerOptions)
     training: TrainConfig = field(default_factory=TrainConfig)
     licence: str = "unknown"
 
@@ -94,7 +96,7 @@ def run(config: PretrainConfig) -> PretrainResult:
     from swath.rng import derive
     from swath.training.run import fit
     from swath.verbs import run_report
-    from swath.verbs.objectives import make_objective
+    from swath.verbs.objectives import make_objective, prepare
     from swath.verbs.scene_data import read_pretraining
     from swath.weights.build import meta_for
     from swath.weights.file import save
@@ -104,6 +106,7 @@ def run(config: PretrainConfig) -> PretrainResult:
     torch.manual_seed(derive(config.training.seed, "initialise"))
     objective = make_objective(config, data)
     feed = make_feed(config, data)
+    prepare(objective, feed, config)
     held = held_out_batch(data)
     seed = config.training.seed
 

@@ -5,6 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Literal
 
+from swath.errors import ConfigError
+
 
 @dataclass(frozen=True)
 class MaskOptions:
@@ -16,6 +18,7 @@ class MaskOptions:
         share_over_time: ST-SwinMAE: one mask for all dates in place of one for each.
         scope: MAE, SatMAE: "joint", over all tokens together; "each", the same share of each date and band group;
             "shared", the same places in all of them.
+        min_block: BEiT: tokens of the smallest block.
         norm_pix: targets are normalised per token.
         loss: SpectralGPT: "released", "three_target" or "token_only".
     """
@@ -24,6 +27,7 @@ class MaskOptions:
     window: int = 4
     share_over_time: bool = False
     scope: Literal["joint", "each", "shared"] = "joint"
+    min_block: int = 16
     norm_pix: bool = False
     loss: Literal["released", "three_target", "token_only"] = "released"
 
@@ -49,3 +53,21 @@ class ContrastOptions:
     embedding: int | None = None
     queue: int | None = None
     freeze_patch_embed: bool | None = None
+
+
+@dataclass(frozen=True)
+class TokenizerOptions:
+    """The codebook of BEiT, fitted to the images before training.
+
+    Attributes:
+        tokens: how many tokens to look at.
+        iterations: of k-means.
+    """
+
+    tokens: int = 65536
+    iterations: int = 20
+
+    def __post_init__(self) -> None:
+        for name in ("tokens", "iterations"):
+            if getattr(self, name) < 1:
+                raise ConfigError(f"{getattr(self, name)} is below 1", where=f"tokenizer.{name}")

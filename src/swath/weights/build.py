@@ -52,6 +52,7 @@ REGISTRY: dict[str, Architecture] = {
     "st_swin_unet": Architecture("swath.models.st_swin", "STSwinUNet", "STSwinUNetConfig", held="map_config"),
     "swin3d": Architecture("swath.models.swin3d", "Swin3D", "Swin3DConfig"),
     "mae": Architecture("swath.models.mae", "MAE", "MAEConfig"),
+    "beit": Architecture("swath.models.beit", "BEiT", "BEiTConfig"),
     "vit": Architecture("swath.models.vit_encoder", "ViT", "ViTConfig"),
     "unet": Architecture("swath.models.unet", "UNet", "UNetConfig"),
 }
