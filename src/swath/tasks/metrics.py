@@ -12,6 +12,7 @@ from torch import Tensor
 from torchmetrics.classification import MulticlassConfusionMatrix
 
 from swath.errors import InputError
+from swath.tasks.base import class_axis
 from swath.tasks.config import IGNORE
 
 
@@ -105,6 +106,24 @@ class Confusion:
         if not self._matrix.update_called:
             raise InputError("nothing was scored", mend="check that the area holds labels")
         return scores(self._matrix.compute(), self.classes)
+
+
+class ClassScorer:
+    """Collects logits over a set: the class with the highest counts, the first of equals.
+
+    Args:
+        classes: names, in the order of the class numbers.
+    """
+
+    def __init__(self, classes: Sequence[str]) -> None:
+        self._confusion = Confusion(classes)
+
+    def update(self, output: Tensor, target: Tensor) -> None:
+        """Logits [B,K], [B,K,H,W] or [B,T,K,H,W] and class numbers without that axis."""
+        self._confusion.update(output.argmax(class_axis(output)), target)
+
+    def compute(self) -> Scores:
+        return self._confusion.compute()
 
 
 def scores(confusion: Tensor, classes: Sequence[str]) -> Scores:

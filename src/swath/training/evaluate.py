@@ -11,8 +11,7 @@ from torch import nn
 from swath.cube import CubeBatch
 from swath.errors import InputError
 from swath.feed.normalise import normalise
-from swath.tasks.base import Task
-from swath.tasks.metrics import Confusion, Scores
+from swath.tasks.base import ScoreTable, Task
 from swath.training.module import run_objective
 from swath.training.precision import Precision
 
@@ -57,16 +56,19 @@ def evaluate_objective(
     return {"loss": sum(sums[name][2] * mean for name, mean in means.items()), **means}
 
 
-def evaluate(task: Task, batches: Iterable[CubeBatch], precision: Precision | None = None) -> Scores:
+def evaluate(task: Task, batches: Iterable[CubeBatch], precision: Precision | None = None) -> ScoreTable:
     """Runs a task over batches with targets (such as a GridFeed) and scores them all together.
 
+    Under several processes each gives its own part of the set, and all get the scores of the whole: no record
+    is padded or counted twice.
+
     Args:
-        task: segmentation or classification; its mode is put back afterwards.
+        task: its mode is put back afterwards.
         batches: with targets.
         precision: None: as around the call (inside `fit`: the run's).
     """
     device = next(task.parameters()).device
-    confusion = Confusion(task.config.classes)
+    scorer = task.scorer()
     training = task.training
     task.eval()
     try:
@@ -76,9 +78,8 @@ def evaluate(task: Task, batches: Iterable[CubeBatch], precision: Precision | No
                     raise InputError("there are no labels to score against", mend="give the feed labels")
                 on = batch.to(device)
                 days = on.days if bool(torch.isfinite(batch.days).all()) else None
-                logits = task.logits(normalise(on), on.valid, days, on.wavelengths)
-                axis = 1 if logits.ndim in (2, 4) else 2
-                confusion.update(logits.argmax(axis), batch.target)
+                output = task.output(normalise(on), on.valid, days, on.wavelengths)
+                scorer.update(output.cpu(), batch.target.cpu())
     finally:
         task.train(training)
-    return confusion.compute()
+    return scorer.compute()

@@ -173,7 +173,7 @@ def run(config: FinetuneConfig) -> FinetuneResult:
 
     def validate(current: nn.Module) -> dict[str, float]:
         assert isinstance(current, SegmentationTask)
-        return evaluate(current, scored).summary()
+        return dict(evaluate(current, scored).summary())
 
     with started(config, "finetune") as folder:
         title = f"fine-tune {config.model.system}"
