@@ -11,21 +11,34 @@ from swath.bands import sensor
 from swath.contract import InputContract, contract_for
 from swath.cube import Cube, Encoding
 from swath.feed.windows import WindowFeed
+from swath.models.vit import Block
 from swath.pretraining.objective import ObjectiveOutput, Part, total
 from swath.training.config import TrainConfig
 
 BANDS = ("B2", "B3", "B4")
+TRAINING: dict[str, object] = {
+    "steps": 12,
+    "batch_size": 4,
+    "learning_rate": 1e-2,
+    "warmup_steps": 3,
+    "precision": "fp32",
+    "device": "cpu",
+    "checkpoint_every": 5,
+    "log_every": 2,
+    "clip_norm": 1.0,
+    "threads": 1,
+}
 
 
 class FakeObjective(nn.Module):
     """Hides pixels by noise, predicts them from the rest; with dropout, to see that its draws are kept."""
 
-    def __init__(self, bands: int = 3) -> None:
+    def __init__(self, bands: int = 3, dropout: float = 0.2) -> None:
         super().__init__()
         with torch.random.fork_rng():
             torch.manual_seed(0)
             self.network = nn.Sequential(
-                nn.Conv2d(bands, 8, 3, padding=1), nn.GELU(), nn.Dropout(0.2), nn.Conv2d(8, bands, 1)
+                nn.Conv2d(bands, 8, 3, padding=1), nn.GELU(), nn.Dropout(dropout), nn.Conv2d(8, bands, 1)
             )
 
     def noise_length(self, pixels_shape: torch.Size) -> int:
@@ -55,6 +68,28 @@ class FakeObjective(nn.Module):
             ),
         }
         return ObjectiveOutput(total(parts), parts, mask=hidden)
+
+
+class FakeBlocks(FakeObjective):
+    """The same with a transformer block over the pixels of 4 x 4 means, to divide, compile or checkpoint."""
+
+    def __init__(self) -> None:
+        super().__init__(dropout=0.0)
+        with torch.random.fork_rng():
+            torch.manual_seed(2)
+            self.block = Block(8, 2)
+        self.network = nn.Sequential(self.network[0], _Mixed(self.block), *self.network[1:])
+
+
+class _Mixed(nn.Module):
+    def __init__(self, block: nn.Module) -> None:
+        super().__init__()
+        self.block = block
+
+    def forward(self, x: Tensor) -> Tensor:
+        coarse = nn.functional.avg_pool2d(x, 4)
+        mixed = self.block(coarse.flatten(2).transpose(1, 2)).transpose(1, 2).view_as(coarse)
+        return x + nn.functional.interpolate(mixed, scale_factor=4.0, mode="nearest-exact")
 
 
 class FakeSegmenter(nn.Module):
@@ -113,19 +148,7 @@ def feed(contract: InputContract) -> WindowFeed:
 @pytest.fixture
 def small() -> Callable[..., TrainConfig]:
     def make(**changes: object) -> TrainConfig:
-        values: dict[str, object] = {
-            "steps": 12,
-            "batch_size": 4,
-            "learning_rate": 1e-2,
-            "warmup_steps": 3,
-            "precision": "fp32",
-            "device": "cpu",
-            "checkpoint_every": 5,
-            "log_every": 2,
-            "clip_norm": 1.0,
-            "threads": 1,
-        }
-        return TrainConfig(**{**values, **changes})  # type: ignore[arg-type]
+        return TrainConfig(**{**TRAINING, **changes})  # type: ignore[arg-type]
 
     return make
 

@@ -198,12 +198,14 @@ def test_the_loader_hands_on_errors_and_stops_early(feed):
 
 def test_progress_draws_a_bar_on_a_terminal_and_logs_elsewhere(caplog, capsys):
     with caplog.at_level(logging.INFO), ProgressBar("train", 10, every_seconds=0, terminal=False) as bar:
-        bar.update(5, 0.25, 100.0)
+        bar.update(5, {"loss": 0.25, "a": 0.2, "b": 0.05}, 100.0, utilisation=0.414, memory=1.26, wait=0.01)
         bar.update(6)
-    assert "train: step 5 of 10, loss 0.2500, 100 samples/s" in caplog.text
+    assert (
+        "train: step 5 of 10, loss 0.2500 (a 0.2, b 0.05), 100 samples/s, 41% of peak, 1.3 GiB" in caplog.text
+    )
     assert "step 6" not in caplog.text and not capsys.readouterr().err
     with ProgressBar("train", 10, terminal=True) as bar:
-        bar.update(10, 0.125, 42.0)
+        bar.update(10, {"loss": 0.125}, 42.0)
     shown = capsys.readouterr().err
     assert "10/10" in shown and "train" in shown
     assert [duration(s) for s in (5, 65, 7500)] == ["5 s", "1 min 5 s", "2 h 5 min"]

@@ -6,6 +6,7 @@ import subprocess
 import sys
 import textwrap
 import time
+from itertools import pairwise
 from pathlib import Path
 
 import numpy as np
@@ -13,16 +14,20 @@ import pytest
 import torch
 from torch import nn
 
+from swath.cube import CubeBatch
 from swath.errors import ConfigError, OutputError, SwathError
+from swath.feed.base import Feed
 from swath.feed.config import AugmentConfig
 from swath.feed.grid import GridFeed
 from swath.tasks.config import TaskConfig
 from swath.tasks.segmentation import SegmentationTask
 from swath.training.checkpoint import checkpoints
 from swath.training.evaluate import evaluate
+from swath.training.guard import load_bad_step
 from swath.training.metrics_log import read_metrics
 from swath.training.run import fit
 
+OF_THE_MOMENT = ("seconds", "samples_per_second", "utilisation", "data_wait", "memory_gib")
 AUGMENT = AugmentConfig(resized_crop=0.5, band_dropout=0.3)
 
 
@@ -33,9 +38,7 @@ def equal(a: nn.Module, b: nn.Module) -> bool:
 
 
 def without_times(path: Path) -> list[dict[str, object]]:
-    return [
-        {k: v for k, v in r.items() if k not in ("seconds", "samples_per_second")} for r in read_metrics(path)
-    ]
+    return [{k: v for k, v in r.items() if k not in OF_THE_MOMENT} for r in read_metrics(path)]
 
 
 def test_the_loss_falls_and_the_folder_holds_the_truth(tmp_path, feed, small, objective):
@@ -133,15 +136,66 @@ def test_accumulated_batches_equal_one_whole_batch(tmp_path, feed, small, new_ob
         torch.testing.assert_close(a, b, atol=2e-5, rtol=1e-4)
 
 
-def test_nan_is_told_with_the_step_and_leaves_the_last_checkpoint_good(tmp_path, feed, small, objective):
-    def spoil(record: dict[str, object]) -> None:
-        if record["step"] == 6:
-            with torch.no_grad():
-                next(objective.parameters()).fill_(float("nan"))
+class Poisoned:
+    """A feed whose samples from `first` to `last` are infinite."""
 
-    with pytest.raises(SwathError, match=r"NaN or infinite at step 7.*learning rate"):
-        fit(objective, feed, small(), tmp_path / "run", callbacks=[spoil])
-    assert [s for s, _ in checkpoints(tmp_path / "run" / "checkpoints")] == [5]
+    def __init__(self, feed: Feed, first: int, last: int, by: float = float("inf")) -> None:
+        self.feed, self.first, self.last, self.by = feed, first, last, by
+
+    def take(self, first: int, count: int) -> CubeBatch:
+        batch = self.feed.take(first, count)
+        for n in range(max(first, self.first), min(first + count, self.last + 1)):
+            batch.pixels[n - first] = batch.pixels[n - first] * self.by
+        return batch
+
+
+def test_bad_steps_are_skipped_and_too_many_of_them_end_the_run(tmp_path, feed, small, objective, caplog):
+    bad = Poisoned(feed, 24, 1000)
+    with pytest.raises(
+        SwathError, match=r"NaN or infinite at step 11 \(5 steps one .*learning rate.*--replay"
+    ):
+        fit(objective, bad, small(skip_above=None), tmp_path / "run")
+    assert "step 7 is skipped" in caplog.text
+    # Every checkpoint is good, for no bad step touched the weights.
+    for _, path in checkpoints(tmp_path / "run" / "checkpoints"):
+        state = torch.load(path, weights_only=True)["state_dict"]
+        assert all(bool(torch.isfinite(x).all()) for x in state.values())
+    assert len(list((tmp_path / "run" / "bad_steps").glob("*.pt"))) == 3
+
+
+def test_a_skipped_step_leaves_weights_and_moments_as_they_were(tmp_path, feed, small, new_objective):
+    """A step whose samples are infinite changes nothing but the count of steps."""
+    trained = new_objective()
+    seen: list[list[torch.Tensor]] = []
+
+    def look(record: dict[str, object]) -> None:
+        seen.append([p.detach().clone() for p in trained.parameters()])
+
+    bad = Poisoned(feed, 16, 19)  # step 5
+    config = small(log_every=1, steps=8, clip_norm=None)
+    result = fit(trained, bad, config, tmp_path / "run", callbacks=[look])
+    assert [r["skipped"] for r in result.records if "loss" in r] == [0, 0, 0, 0, 1, 1, 1, 1]
+    same = [all(torch.equal(a, b) for a, b in zip(x, y, strict=True)) for x, y in pairwise(seen)]
+    assert same == [False, False, False, True, False, False, False]
+    kept = load_bad_step(tmp_path / "run" / "bad_steps" / "step-00000005.pt")
+    assert kept["step"] == 4 and [m["first"] for m in kept["micros"]] == [16]
+    for name, before in zip(trained.state_dict(), seen[3], strict=True):
+        assert torch.equal(kept["weights"][name], before)
+
+
+def test_an_exploding_gradient_is_skipped_once_its_usual_size_is_known(tmp_path, feed, small, objective):
+    early, late = Poisoned(feed, 8, 8, 1e4), Poisoned(feed, 100, 100, 1e4)
+    config = small(steps=30, log_every=30, skip_above=20.0)
+    assert fit(objective, early, config, tmp_path / "early").records[-1]["skipped"] == 0
+    result = fit(objective, late, config, tmp_path / "late")
+    assert result.records[-1]["skipped"] == 1
+    assert (
+        "more than 20 times its median"
+        in load_bad_step(tmp_path / "late" / "bad_steps" / "step-00000026.pt")["why"]
+    )
+    assert (
+        fit(objective, late, small(steps=30, skip_above=None), tmp_path / "any").records[-1]["skipped"] == 0
+    )
 
 
 def test_fine_tuning_keeps_the_best_weights_of_the_validation(

@@ -46,7 +46,7 @@ def test_a_run_that_was_stopped_goes_on_to_the_same_bits(
     class Stopped(BaseException):
         """As a kill would."""
 
-    save = training_run._Keeper._save
+    save = training_run.Keeper._save
 
     def stop_after_four(self: Any, trainer: Any, step: int) -> None:
         save(self, trainer, step)
@@ -55,7 +55,7 @@ def test_a_run_that_was_stopped_goes_on_to_the_same_bits(
 
     options = chain.land.finetuning(tmp_path / "run", chain.pretrained.weights)
     with monkeypatch.context() as patch:
-        patch.setattr(training_run._Keeper, "_save", stop_after_four)
+        patch.setattr(training_run.Keeper, "_save", stop_after_four)
         with pytest.raises(Stopped):
             swath.finetune(**options)
     options["run"]["resume"] = True

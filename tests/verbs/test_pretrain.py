@@ -72,7 +72,7 @@ def test_a_run_that_was_stopped_goes_on_to_the_same_bits(
     class Stopped(BaseException):
         """As a kill would."""
 
-    save = training_run._Keeper._save
+    save = training_run.Keeper._save
 
     def stop_after_four(self: Any, trainer: Any, step: int) -> None:
         save(self, trainer, step)
@@ -81,7 +81,7 @@ def test_a_run_that_was_stopped_goes_on_to_the_same_bits(
 
     options = chain.land.pretraining(tmp_path / "run")
     with monkeypatch.context() as patch:
-        patch.setattr(training_run._Keeper, "_save", stop_after_four)
+        patch.setattr(training_run.Keeper, "_save", stop_after_four)
         with pytest.raises(Stopped):
             swath.pretrain(**options)
     assert not (tmp_path / "run" / "weights.safetensors").exists()

@@ -10,7 +10,20 @@ from swath.errors import ConfigError
 from swath.feed.config import AugmentConfig
 
 # Changing one of these between a run and its continuation changes no step of it.
-FREE_ON_RESUME = ("checkpoint_every", "log_every", "keep", "threads", "device")
+FREE_ON_RESUME = (
+    "checkpoint_every",
+    "log_every",
+    "keep",
+    "threads",
+    "device",
+    "devices",
+    "strategy",
+    "activation_checkpointing",
+    "max_bad_steps",
+    "loggers",
+)
+# May change as long as a step still sees as many samples: `check_continues` looks at their product.
+SAMPLES_PER_STEP = ("batch_size", "accumulate")
 
 
 @dataclass(frozen=True)
@@ -29,9 +42,18 @@ class TrainConfig:
         decay_rule: "pretrain": all but biases and one-dimensional parameters decay, positions and mask tokens
             too (MAE, SpectralGPT); "finetune": positions do not.
         clip_norm: gradients are scaled down to this norm; None: not at all.
+        skip_above: a step whose gradient norm is more than this many times the median of the last hundred is
+            skipped, as one with NaN is; None: only NaN and infinity.
+        max_bad_steps: so many bad steps one after another end the run.
         ema_decay: validate, select and end with an exponential mean of the weights; None: with the weights.
         precision: "auto" is bf16 autocast on a GPU and on CPUs with AMX, else fp32.
         device: "auto" is the GPU if there is one.
+        devices: processes (and GPUs) on this machine; under torchrun or SLURM those are counted instead.
+        strategy: how several processes share the work: "ddp" copies the weights, "fsdp" (FSDP2) divides them;
+            "auto" is ddp.
+        activation_checkpointing: keep only the inputs of blocks for the backward pass: a third more time, far
+            less memory.
+        compile: compile the blocks with torch.compile; slow to begin, faster on a GPU.
         seed: of every draw.
         augment: what is done to the samples.
         validate_every: steps between calls of the validation, and at the end; 0: only at the end.
@@ -41,6 +63,7 @@ class TrainConfig:
         keep: how many checkpoints stay on the disk.
         log_every: steps between lines of metrics.jsonl.
         threads: of torch on the CPU; None: as they are.
+        loggers: copies of metrics.jsonl for others to read: "tensorboard", "mlflow", "wandb".
     """
 
     steps: int = 1000
@@ -53,9 +76,15 @@ class TrainConfig:
     betas: tuple[float, float] = (0.9, 0.95)
     decay_rule: Literal["pretrain", "finetune"] = "pretrain"
     clip_norm: float | None = None
+    skip_above: float | None = 50.0
+    max_bad_steps: int = 5
     ema_decay: float | None = None
     precision: Literal["auto", "bf16", "fp32"] = "auto"
     device: Literal["auto", "cpu", "cuda"] = "auto"
+    devices: int = 1
+    strategy: Literal["auto", "ddp", "fsdp"] = "auto"
+    activation_checkpointing: bool = False
+    compile: bool = False
     seed: int = 0
     augment: AugmentConfig = field(default_factory=AugmentConfig)
     validate_every: int = 0
@@ -65,9 +94,11 @@ class TrainConfig:
     keep: int = 2
     log_every: int = 10
     threads: int | None = None
+    loggers: tuple[Literal["tensorboard", "mlflow", "wandb"], ...] = ()
 
     def __post_init__(self) -> None:
-        for name in ("steps", "batch_size", "accumulate", "checkpoint_every", "keep", "log_every"):
+        counts = ("steps", "batch_size", "accumulate", "devices", "max_bad_steps")
+        for name in (*counts, "checkpoint_every", "keep", "log_every"):
             _require(getattr(self, name) >= 1, name, f"{getattr(self, name)} is below 1", "give 1 or more")
         for name in ("learning_rate", "min_learning_rate", "weight_decay", "warmup_steps", "validate_every"):
             _require(getattr(self, name) >= 0, name, f"{getattr(self, name)} is negative", "give 0 or more")
@@ -87,8 +118,15 @@ class TrainConfig:
         _require(betas_fit, "betas", f"{self.betas} are not two numbers in [0, 1)", "try 0.9 and 0.95")
         if self.clip_norm is not None:
             _require(self.clip_norm > 0, "clip_norm", f"{self.clip_norm} is not above 0", "give null or 1.0")
+        if self.skip_above is not None:
+            _require(
+                self.skip_above > 1, "skip_above", f"{self.skip_above} is not above 1", "try 50, or null"
+            )
         if self.ema_decay is not None:
             _require(0 < self.ema_decay < 1, "ema_decay", f"{self.ema_decay} is not in (0, 1)", "try 0.99")
+        if self.strategy == "fsdp":
+            what = "a mean of divided weights is not kept"
+            _require(self.ema_decay is None, "ema_decay", what, "set it to null, or strategy to ddp")
         if self.threads is not None:
             _require(self.threads >= 1, "threads", f"{self.threads} is below 1", "give 1 or more")
 
@@ -96,13 +134,35 @@ class TrainConfig:
         """Plain values, tuples as lists."""
         data = dataclasses.asdict(self)
         data["betas"] = list(self.betas)
+        data["loggers"] = list(self.loggers)
         return data
 
-    def check_continues(self, earlier: dict[str, Any], where: object) -> None:
-        """Raises ConfigError if a run begun with `earlier` would not continue as if nothing had happened."""
+    def samples_per_step(self, world: int = 1) -> int:
+        """What one optimiser step sees over all processes."""
+        return self.batch_size * self.accumulate * world
+
+    def check_continues(
+        self, earlier: dict[str, Any], where: object, *, samples: int | None = None, world: int = 1
+    ) -> None:
+        """Raises ConfigError if a run begun with `earlier` would not continue as if nothing had happened.
+
+        Args:
+            earlier: the config it began with.
+            where: for the message.
+            samples: per step of the run so far; None: one process of `earlier`.
+            world: processes now. Fewer or more of them may go on if a step still sees as many samples.
+        """
         now = self.to_dict()
+        began = samples if samples is not None else earlier["batch_size"] * earlier["accumulate"]
+        if began != self.samples_per_step(world):
+            raise ConfigError(
+                f"a step of the run saw {began} samples, and would now see {self.samples_per_step(world)}",
+                where=where,
+                mend=f"choose batch_size x accumulate x processes = {began}, or start a new run",
+            )
         for key, value in now.items():
-            if key not in FREE_ON_RESUME and key in earlier and earlier[key] != value:
+            free = key in FREE_ON_RESUME or key in SAMPLES_PER_STEP
+            if not free and key in earlier and earlier[key] != value:
                 raise ConfigError(
                     f"the run began with {key} {earlier[key]}, not {value}",
                     where=where,

@@ -20,6 +20,9 @@ OWNED = (
     "weights.safetensors",
     "report.html",
     "reconstructions.npz",
+    "bad_steps",
+    "pictures",
+    "tensorboard",
 )
 
 
@@ -44,6 +47,11 @@ class RunFolder:
     def checkpoints(self) -> Path:
         """Where to continue from."""
         return self.path / "checkpoints"
+
+    @property
+    def bad_steps(self) -> Path:
+        """What shows a skipped step again."""
+        return self.path / "bad_steps"
 
     @property
     def weights(self) -> Path:

@@ -6,6 +6,7 @@ the step it begins at, and everything in a step is a function of the step.
 
 from __future__ import annotations
 
+import time
 from collections import deque
 from collections.abc import Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
@@ -56,6 +57,8 @@ class StepLoader:
         rank, world: this process among all.
         pin: copy into page-locked memory, for a GPU.
         ahead: steps to prepare while the device computes.
+
+    `waited` adds up the seconds in which the device had nothing to do.
     """
 
     def __init__(
@@ -77,6 +80,7 @@ class StepLoader:
         self.rank, self.world = rank, world
         self.pin = pin
         self.ahead = ahead
+        self.waited = 0.0
 
     def step(self, number: int) -> Step:
         """One step, the same whoever asks and whenever."""
@@ -95,7 +99,10 @@ class StepLoader:
             for number in range(self.start, self.steps):
                 while len(waiting) <= self.ahead and number + len(waiting) < self.steps:
                     waiting.append(pool.submit(self.step, number + len(waiting)))
-                yield waiting.popleft().result()
+                began = time.perf_counter()
+                step = waiting.popleft().result()
+                self.waited += time.perf_counter() - began
+                yield step
         finally:
             pool.shutdown(wait=True, cancel_futures=True)
 

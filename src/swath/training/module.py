@@ -6,8 +6,11 @@ checkpoints, logs. Losses divide summed numerators by summed counts over all acc
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+import contextlib
+import logging
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any, Protocol, cast
 
 import pytorch_lightning as pl
@@ -15,16 +18,22 @@ import torch
 from torch import Tensor, nn
 
 from swath.cube import CubeBatch
-from swath.errors import ConfigError, SwathError
+from swath.errors import ConfigError
 from swath.feed.augment import augment
 from swath.feed.normalise import normalise
 from swath.pretraining.objective import ObjectiveOutput
 from swath.rng import derive, generator
 from swath.tasks.base import Task
 from swath.training.config import TrainConfig
+from swath.training.environment import StopRequest
+from swath.training.guard import Guard, keep_bad_step, too_many
 from swath.training.loader import Micro, Step
 from swath.training.optim import adamw, learning_rate
+from swath.training.parallel import plain, shard
 from swath.training.precision import Precision
+from swath.training.ranks import World, any_of, several
+
+log = logging.getLogger(__name__)
 
 
 class Objective(Protocol):
@@ -92,6 +101,15 @@ def _call(objective: nn.Module, x: Prepared, seed: int) -> ObjectiveOutput:
     return out
 
 
+def _counted(out: ObjectiveOutput) -> dict[str, Tensor]:
+    """[numerator, count, weight] of each part, without what the backward pass needed."""
+    rows = {}
+    for name, part in out.parts.items():
+        row = torch.stack([part.numerator.detach().double(), part.count.detach().double()])
+        rows[name] = torch.cat([row, row.new_tensor([part.weight])])
+    return rows
+
+
 class TrainingModule(pl.LightningModule):
     """Trains `objective` as `config` says.
 
@@ -99,10 +117,24 @@ class TrainingModule(pl.LightningModule):
         objective: an objective (with `noise_length`) or a task (called with `target`).
         config: of the run.
         precision: of the forward passes.
+        world: this process among all.
+        bad_steps: folder for what shows a bad step again; None: none is kept.
+        stop: whether somebody asked the run to end.
     """
 
-    def __init__(self, objective: nn.Module, config: TrainConfig, precision: Precision) -> None:
+    def __init__(
+        self,
+        objective: nn.Module,
+        config: TrainConfig,
+        precision: Precision,
+        *,
+        world: World | None = None,
+        bad_steps: Path | None = None,
+        stop: StopRequest | None = None,
+    ) -> None:
         super().__init__()
+        self.place = World() if world is None else world
+        self.bad_steps = bad_steps
         self.automatic_optimization = False
         self.objective = objective
         self.config = config
@@ -111,11 +143,19 @@ class TrainingModule(pl.LightningModule):
         self.ema: dict[str, Tensor] = {}
         # Since the last line of the log: name -> [numerator, count, weight], on the device.
         self.sums: dict[str, Tensor] = {}
-        self.norm = torch.zeros(())
-        # The first step whose loss or gradient was not finite; -1 while there is none. On the device: to look
-        # at it every step would make a GPU wait.
-        self.bad_step = torch.tensor(-1)
+        self.guard = Guard(config)
+        self._sharded = False
+        self.norm = 0.0
+        self.stop = stop or StopRequest()
+        self.stopping = False  # agreed by all processes
         self.best: dict[str, Any] = {}
+
+    def configure_model(self) -> None:
+        """Divides the weights among the processes, where the strategy is FSDP2."""
+        if self.place.size > 1 and self.config.strategy == "fsdp" and not self._sharded:
+            assert self.device_mesh is not None
+            shard(self.objective, self.device_mesh["data_parallel"])
+            self._sharded = True
 
     def configure_optimizers(self) -> torch.optim.Optimizer:
         return adamw(self.objective, self.config)
@@ -134,22 +174,40 @@ class TrainingModule(pl.LightningModule):
             group["lr"] = rate
         ready = [self._prepare(micro) for micro in batch.micros]
         shared = self._shared_counts(ready)
-        losses = []
-        for x in ready:
+        outputs, loss = [], torch.zeros((), device=self.device)
+        for i, x in enumerate(ready):
             with self.numbers.autocast():
                 out = _call(self.objective, x, self.config.seed)
-            self._remember(out)
-            loss = out.loss if shared is None else self._share(out, shared)
-            self.manual_backward(loss)
-            losses.append(loss.detach())
-        self._check_finite(batch.number, torch.stack(losses).sum())
-        optimizer.step()
-        optimizer.zero_grad()
-        after_step = getattr(self.objective, "after_step", None)
-        if after_step is not None:
-            # Momentum encoders and queues move once per step, whatever number of passes it had.
-            after_step(batch.number, self.config.steps)
-        self._update_ema()
+            share = out.loss if shared is None else self._share(out, shared)
+            with self._synchronised(last=i == len(ready) - 1):
+                self.manual_backward(share)
+            loss = loss + share.detach()
+            outputs.append(_counted(out))
+        if self._judge(batch, loss):
+            for out_parts in outputs:
+                self._remember(out_parts)
+            self._clip()
+            optimizer.step()
+            optimizer.zero_grad()
+            after_step = getattr(self.objective, "after_step", None)
+            if after_step is not None:
+                # Momentum encoders and queues move once per step, whatever number of passes it had.
+                after_step(batch.number, self.config.steps)
+            self._update_ema()
+        else:
+            # Without gradients the optimiser touches neither weights nor its own state, and the step counts.
+            optimizer.zero_grad(set_to_none=True)
+            optimizer.step()
+
+    @contextlib.contextmanager
+    def _synchronised(self, last: bool) -> Iterator[None]:
+        """Gradients are summed over processes with the last pass of a step only."""
+        wrapped = self.trainer.strategy.model
+        if last or not isinstance(wrapped, torch.nn.parallel.DistributedDataParallel):
+            yield  # FSDP2 sums its parts after each pass, which gives the same
+            return
+        with wrapped.no_sync():
+            yield
 
     def _prepare(self, micro: Micro) -> Prepared:
         batch = augment(micro.batch, self.config.augment, seed=self.config.seed, first=micro.first)
@@ -161,7 +219,7 @@ class TrainingModule(pl.LightningModule):
         A backward pass needs them before the later passes have run. Tasks tell them from the labels; an
         objective without `counts` runs forward once more without gradients.
         """
-        ranks = torch.distributed.is_available() and torch.distributed.is_initialized()
+        ranks = several()
         if len(ready) == 1 and not ranks:
             return None
         sums: dict[str, Tensor] = {}
@@ -188,43 +246,61 @@ class TrainingModule(pl.LightningModule):
         ]
         return torch.stack(terms).sum() * self.trainer.world_size
 
-    def _remember(self, out: ObjectiveOutput) -> None:
-        for name, part in out.parts.items():
-            row = torch.stack([part.numerator.detach().double(), part.count.detach().double()])
-            row = torch.cat([row, row.new_tensor([part.weight])])
+    def _remember(self, parts: Mapping[str, Tensor]) -> None:
+        for name, row in parts.items():
             if name in self.sums:
                 self.sums[name][:2] += row[:2]
             else:
                 self.sums[name] = row
 
-    def _check_finite(self, step: int, loss: Tensor) -> None:
+    def _judge(self, batch: Step, loss: Tensor) -> bool:
+        """Whether the step is good on every process; a bad one is kept to be looked at.
+
+        Raises:
+            SwathError: it is one bad step too many.
+        """
         gradients = [p.grad for p in self.objective.parameters() if p.grad is not None]
-        self.norm = torch.nn.utils.get_total_norm(gradients)
-        bad = ~(torch.isfinite(loss) & torch.isfinite(self.norm))
-        self.bad_step = torch.where(
-            bad & (self.bad_step.to(bad.device) < 0), step, self.bad_step.to(bad.device)
-        )
+        # One wait for the device per step: what a skipped step must not touch is decided before the optimiser.
+        both = torch.stack([loss.float(), plain(torch.nn.utils.get_total_norm(gradients)).float()]).tolist()
+        why = self.guard.fault(*both)
+        bad, self.stopping = any_of(bool(why), self.stop.asked, device=loss.device)
+        self.norm = both[1]
+        if not bad:
+            self.guard.good(both[1])
+            return True
+        why = why or "another process found its loss or gradient bad"
+        over = self.guard.bad()
+        kept = None
+        if self.bad_steps is not None:
+            kept = keep_bad_step(self.bad_steps, batch, why, self.whole_state(), self.config.seed, self.place)
+        if over:
+            raise too_many(batch.number, why, self.guard, kept, type(self.objective).__name__)
+        log.warning("step %d is skipped: %s", batch.number + 1, why)
+        return False
+
+    def _clip(self) -> None:
         if self.config.clip_norm is not None:
             # max_norm / norm where that is below 1, as clip_grad_norm_ does it.
-            torch.nn.utils.clip_grads_with_norm_(
-                self.objective.parameters(), self.config.clip_norm, self.norm
-            )
-        if loss.device.type == "cpu":
-            self.raise_if_bad()  # before the step spoils the weights
+            norm = torch.tensor(self.norm, device=self.device)
+            torch.nn.utils.clip_grads_with_norm_(self.objective.parameters(), self.config.clip_norm, norm)
 
-    def raise_if_bad(self) -> None:
-        """Raises SwathError if a loss or gradient was not finite."""
-        step = int(self.bad_step)
-        if step >= 0:
-            raise SwathError(
-                f"the loss or its gradient became NaN or infinite at step {step + 1}",
-                where=type(self.objective).__name__,
-                mend="lower the learning rate, warm up longer, set clip_norm to 1.0 or precision to fp32; "
-                "the last checkpoint is still good",
-            )
+    def whole_state(self) -> dict[str, Tensor]:
+        """The objective's tensors, whole on every process."""
+        return {name: plain(tensor) for name, tensor in self.objective.state_dict().items()}
+
+    def fold_sums(self) -> None:
+        """Adds what all processes counted up in process 0, before a line of the log or a checkpoint."""
+        if not several():
+            return
+        for name in sorted(self.sums):
+            torch.distributed.all_reduce(self.sums[name])
+            self.sums[name][2] /= self.place.size  # the weight is the same everywhere
+            if not self.place.leads:
+                self.sums[name][:2] = 0
 
     def take_sums(self) -> dict[str, float]:
         """The loss and its parts since the last call, as means over all that was counted."""
+        self.fold_sums()
         means: dict[str, float] = {}
         total = 0.0
         for name, row in self.sums.items():
@@ -263,11 +339,17 @@ class TrainingModule(pl.LightningModule):
             "ema": self.ema,
             "sums": self.sums,
             "best": self.best,
+            "guard": self.guard.state(),
+            "samples_per_step": self.config.samples_per_step(self.place.size),
         }
 
     def on_load_checkpoint(self, checkpoint: dict[str, Any]) -> None:
         state = checkpoint["swath"]
         device = next(self.objective.parameters()).device
         self.ema = {k: v.to(device) for k, v in state["ema"].items()}
-        self.sums = {k: v.to(device) for k, v in state["sums"].items()}
+        # The log's sums of all processes lie with the first.
+        mine = state["sums"] if self.place.leads else {}
+        self.sums = {k: v.to(device) for k, v in mine.items()}
+        if "guard" in state:  # not in checkpoints of version 0.1
+            self.guard.load(state["guard"])
         self.best = dict(state["best"])

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 from functools import partial
+from typing import Any
 
-from torch import nn
+from torch import Tensor, nn
 from torch.utils.checkpoint import checkpoint
 
 from swath.errors import ConfigError
@@ -40,3 +41,51 @@ def checkpoint_blocks(module: nn.Module) -> int:
         if not isinstance(block.forward, partial):  # once is enough
             block.forward = partial(checkpoint, block.forward, use_reentrant=False)
     return len(blocks)
+
+
+def compile_blocks(module: nn.Module) -> int:
+    """Compiles transformer blocks, each kind once, in place; names of parameters stay.
+
+    Blocks rather than whole networks: they are equal, so one compilation serves all of a kind, and what lies
+    between them (masks, groups of dates) may look at values, which would cut a whole graph.
+
+    Returns:
+        How many blocks there are.
+
+    Raises:
+        ConfigError: there is none.
+    """
+    blocks = [m for m in module.modules() if isinstance(m, BLOCKS)]
+    if not blocks:
+        raise ConfigError(
+            f"{type(module).__name__} has no transformer blocks", where="compile", mend="leave it off"
+        )
+    for block in blocks:
+        block.compile()
+    return len(blocks)
+
+
+def shard(module: nn.Module, mesh: Any) -> None:
+    """Divides the weights among the processes of a one-dimensional mesh (FSDP2), block by block, in place."""
+    from torch.distributed.fsdp import fully_shard
+
+    for block in module.modules():
+        if isinstance(block, BLOCKS):
+            fully_shard(block, mesh=mesh)
+    fully_shard(module, mesh=mesh)
+
+
+def plain(tensor: Tensor) -> Tensor:
+    """A tensor that may be divided among processes, whole; all of them call it together."""
+    whole = getattr(tensor, "full_tensor", None)
+    return tensor if whole is None else whole()
+
+
+def load_whole(module: nn.Module, state: dict[str, Any]) -> None:
+    """Whole tensors into a module whose own may be divided among processes."""
+    if not any(hasattr(p, "full_tensor") for p in module.parameters()):
+        module.load_state_dict(state)
+        return
+    from torch.distributed.checkpoint.state_dict import StateDictOptions, set_model_state_dict
+
+    set_model_state_dict(module, state, options=StateDictOptions(full_state_dict=True))

@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 import sys
 import time
+from collections.abc import Mapping
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, Self
 
@@ -39,7 +40,7 @@ class ProgressBar:
         if sys.stderr.isatty() if terminal is None else terminal:
             self._bar = _bar()
         if self._bar is not None:
-            self._task = self._bar.add_task(title, total=steps, completed=start, loss="-", rate="-")
+            self._task = self._bar.add_task(title, total=steps, completed=start, loss="-", rate="-", use="")
         self._said = self._began = time.monotonic()
 
     def __enter__(self) -> Self:
@@ -53,31 +54,69 @@ class ProgressBar:
         if self._bar is not None:
             self._bar.stop()
 
-    def update(self, step: int, loss: float | None = None, rate: float | None = None) -> None:
-        """`step` steps are done; loss and samples per second where they are new."""
+    def update(
+        self,
+        step: int,
+        losses: Mapping[str, float] | None = None,
+        rate: float | None = None,
+        *,
+        utilisation: float | None = None,
+        memory: float | None = None,
+        wait: float | None = None,
+    ) -> None:
+        """`step` steps are done; the rest where it is new.
+
+        Args:
+            step: steps done.
+            losses: the loss and its parts.
+            rate: samples per second.
+            utilisation: share of the device's peak.
+            memory: GiB held at most.
+            wait: share of the time spent waiting for data.
+        """
+        words = _use(utilisation, memory, wait)
         if self._bar is not None:
             fields: dict[str, Any] = {}
-            if loss is not None:
-                fields["loss"] = f"{loss:.4f}"
+            if losses is not None:
+                fields.update(loss=_losses(losses), use=words)
             if rate is not None:
                 fields["rate"] = f"{rate:.0f}"
             self._bar.update(self._task, completed=step, **fields)
             return
         now = time.monotonic()
-        if loss is None or (now - self._said < self.every_seconds and step < self.steps):
+        if losses is None or (now - self._said < self.every_seconds and step < self.steps):
             return
         self._said = now
         done = step - self.start
         left = (now - self._began) / max(done, 1) * (self.steps - step)
         log.info(
-            "%s: step %d of %d, loss %.4f, %.0f samples/s, %s left",
+            "%s: step %d of %d, loss %s, %.0f samples/s, %s%s left",
             self.title,
             step,
             self.steps,
-            loss,
+            _losses(losses),
             rate or 0.0,
+            words and f"{words}, ",
             duration(left),
         )
+
+
+def _losses(losses: Mapping[str, float]) -> str:
+    """Such as "0.1234 (token 0.1, spatial 0.02)"; a single part is the loss itself."""
+    parts = [f"{name} {value:.4g}" for name, value in losses.items() if name != "loss"]
+    return f"{losses['loss']:.4f}" + (f" ({', '.join(parts)})" if len(parts) > 1 else "")
+
+
+def _use(utilisation: float | None, memory: float | None, wait: float | None) -> str:
+    """Such as "41% of peak, 3.2 GiB, 1% waiting"."""
+    words = []
+    if utilisation is not None:
+        words.append(f"{utilisation:.0%} of peak")
+    if memory is not None:
+        words.append(f"{memory:.1f} GiB")
+    if wait is not None:
+        words.append(f"{wait:.0%} waiting")
+    return ", ".join(words)
 
 
 def _bar() -> Progress | None:
@@ -93,6 +132,7 @@ def _bar() -> Progress | None:
         progress.MofNCompleteColumn(),
         progress.TextColumn("loss {task.fields[loss]}"),
         progress.TextColumn("{task.fields[rate]} samples/s"),
+        progress.TextColumn("{task.fields[use]}"),
         progress.TimeRemainingColumn(),
         console=Console(stderr=True),
     )

@@ -3,44 +3,38 @@
 from __future__ import annotations
 
 import contextlib
+import copy
 import logging
 import time
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 import pytorch_lightning as pl
 import torch
+from lightning_fabric.plugins.environments.torchelastic import TorchElasticEnvironment
 from torch import nn
 
 import swath
 from swath.errors import ConfigError
 from swath.feed.base import Feed
-from swath.training.checkpoint import (
-    AtomicCheckpointIO,
-    checkpoint_path,
-    load_checkpoint,
-    newest_good,
-    prune,
-    remove_checkpoint,
-    save_checkpoint,
-)
+from swath.training.checkpoint import AtomicCheckpointIO, load_checkpoint, newest_good
 from swath.training.config import TrainConfig
+from swath.training.copies import Copies
 from swath.training.environment import StopRequest, deterministic, quiet_lightning
 from swath.training.folder import RunFolder, open_run
-from swath.training.loader import Step, StepLoader
+from swath.training.keeper import Keeper, Periodic, Record, Validate, Work
+from swath.training.loader import StepLoader
 from swath.training.metrics_log import MetricsLog, read_metrics
 from swath.training.module import TrainingModule
-from swath.training.optim import learning_rate
+from swath.training.parallel import checkpoint_blocks, compile_blocks
+from swath.training.peak import peak_of, step_flops
 from swath.training.precision import Precision, choose_device, choose_precision
 from swath.training.progress import ProgressBar
-from swath.training.throughput import Throughput
+from swath.training.ranks import World, decided, joined
 
 log = logging.getLogger(__name__)
-
-Validate = Callable[[nn.Module], Mapping[str, float]]
-Record = dict[str, Any]
 
 
 @dataclass(frozen=True)
@@ -80,6 +74,7 @@ def fit(
     overwrite: bool = False,
     validate: Validate | None = None,
     callbacks: Sequence[Callable[[Record], None]] = (),
+    periodic: Sequence[Periodic] = (),
     title: str = "training",
     terminal: bool | None = None,
 ) -> FitResult:
@@ -94,7 +89,8 @@ def fit(
         overwrite: remove an earlier run in the folder first.
         validate: called with the objective in eval mode, without gradients, in the run's precision; returns
             named numbers.
-        callbacks: called with each line of metrics.jsonl.
+        callbacks: called with each line of metrics.jsonl, in process 0.
+        periodic: what is looked at now and then.
         title: of the progress bar.
         terminal: draw a bar; None: if there is a terminal.
 
@@ -106,49 +102,103 @@ def fit(
         ConfigError: the options do not fit together, or are not those the run began with.
         SwathError: the loss became NaN.
     """
-    _check(config, validate)
-    if isinstance(run_dir, RunFolder):
-        folder = run_dir
-    else:
-        folder = open_run(run_dir, resume=resume, overwrite=overwrite)
     device = choose_device(config.device)
-    precision = choose_precision(config.precision, device)
+    with joined(device) as place:
+        _check(config, validate, place)
+
+        def open_folder() -> RunFolder:
+            if isinstance(run_dir, RunFolder):
+                return run_dir
+            return open_run(run_dir, resume=resume, overwrite=overwrite)
+
+        folder = decided(open_folder)
+        return _fit(
+            objective, feed, config, folder, place, device, validate, callbacks, periodic, title, terminal
+        )
+
+
+def _begin(folder: RunFolder, config: TrainConfig, place: World) -> tuple[int, str]:
+    """(steps done, checkpoint to go on from, "" for none)."""
     found = newest_good(folder.checkpoints) if folder.resume else None
-    start = 0
-    if found is not None:
-        start = found[0]
-        config.check_continues(found[2]["swath"]["config"], folder.path)
+    if found is None:
+        return 0, ""
+    step, path, state = found
+    begun = state["swath"]
+    samples = begun.get("samples_per_step")  # not in checkpoints of version 0.1
+    config.check_continues(begun["config"], folder.path, samples=samples, world=place.size)
+    return step, str(path)
+
+
+def _fit(
+    objective: nn.Module,
+    feed: Feed,
+    config: TrainConfig,
+    folder: RunFolder,
+    place: World,
+    device: str,
+    validate: Validate | None,
+    callbacks: Sequence[Callable[[Record], None]],
+    periodic: Sequence[Periodic],
+    title: str,
+    terminal: bool | None,
+) -> FitResult:
+    precision = choose_precision(config.precision, device)
+    start, checkpoint = decided(lambda: _begin(folder, config, place))
     # Said and recorded: it decides both speed and digits.
     log.info("%s in %s on %s: %s", title, precision.name, device, precision.why)
     began = time.perf_counter()
     stop = StopRequest()
-    module = TrainingModule(objective, config, precision)
+    # FSDP2 divides the weights for good: it gets a copy, and the caller's module the whole weights at the end.
+    divided = place.size > 1 and config.strategy == "fsdp"
+    trained = copy.deepcopy(objective) if divided else objective
+    if config.activation_checkpointing:
+        checkpoint_blocks(trained)
+    if config.compile:
+        compile_blocks(trained)
+    module = TrainingModule(trained, config, precision, world=place, bad_steps=folder.bad_steps, stop=stop)
     with contextlib.ExitStack() as stack:
         stack.enter_context(quiet_lightning())
         stack.enter_context(deterministic(config.threads))
         stack.enter_context(stop.kept())
-        metrics_log = MetricsLog(folder.metrics, start)
-        stack.callback(metrics_log.close)
-        bar = stack.enter_context(ProgressBar(title, config.steps, start, terminal=terminal))
-        if start == 0:
-            metrics_log.write(0, {"run": _facts(precision)})
-        keeper = _Keeper(folder, module, metrics_log, bar, stop, validate, callbacks, start)
+        metrics_log = MetricsLog(folder.metrics, start) if place.leads else None
+        if metrics_log is not None:
+            stack.callback(metrics_log.close)
+        bar = ProgressBar(title, config.steps, start, terminal=terminal if place.leads else False)
+        stack.enter_context(bar)
+        if start == 0 and metrics_log is not None:
+            metrics_log.write(0, {"run": _facts(precision, config, place)})
+        if config.loggers and place.leads:
+            copies = Copies(config.loggers, folder.path)
+            stack.callback(copies.close)
+            callbacks = (*callbacks, copies)
+
+        def work() -> Work:
+            if divided:
+                return Work()  # a pass of one process alone would wait for the others' parts
+            return Work(step_flops(objective, feed.take(0, 1), config.seed), peak_of(precision))
+
+        keeper = Keeper(folder, module, metrics_log, bar, stop, validate, callbacks, start, periodic, work)
         if start < config.steps:
-            objective.train()
-            loader = StepLoader(
+            trained.train()
+            keeper.loader = StepLoader(
                 feed,
                 start=start,
                 steps=config.steps,
                 batch_size=config.batch_size,
                 accumulate=config.accumulate,
+                rank=place.rank,
+                world=place.size,
                 pin=device == "cuda",
             )
-            trainer = _trainer(config, device, folder, keeper)
-            trainer.fit(module, loader, ckpt_path=None if found is None else str(found[1]))
-        elif found is not None:
-            module.load_state_dict(found[2]["state_dict"])
-            module.on_load_checkpoint(found[2])
+            trainer = _trainer(config, device, folder, keeper, place)
+            trainer.fit(module, keeper.loader, ckpt_path=checkpoint or None)
+        elif checkpoint:
+            state = load_checkpoint(checkpoint)
+            module.load_state_dict(state["state_dict"])
+            module.on_load_checkpoint(state)
         step = keeper.restore_best()
+        if divided:
+            objective.load_state_dict(module.whole_state())
     records = tuple(read_metrics(folder.metrics))
     losses = [r["loss"] for r in records if "loss" in r]
     shown = [r["validation"] for r in records if "validation" in r and r["step"] <= step]
@@ -166,27 +216,49 @@ def fit(
     )
 
 
-def _check(config: TrainConfig, validate: Validate | None) -> None:
+def _check(config: TrainConfig, validate: Validate | None, place: World) -> None:
     if config.monitor is not None and validate is None:
         raise ConfigError("there is no validation to monitor", where="monitor", mend="set it to null")
+    if config.devices > 1 and place.size == 1:
+        raise ConfigError(
+            f"{config.devices} processes are asked for, and this is one",
+            where="devices",
+            mend=f"start it with: torchrun --nproc-per-node {config.devices} …",
+        )
 
 
-def _facts(precision: Precision) -> Record:
+def _facts(precision: Precision, config: TrainConfig, place: World) -> Record:
     """What decides speed and digits besides the config."""
     return {
         "precision": precision.name,
         "device": precision.device,
         "why": precision.why,
         "threads": torch.get_num_threads(),
+        "processes": place.size,
+        "samples_per_step": config.samples_per_step(place.size),
         "torch": torch.__version__,
         "swath": swath.__version__,
     }
 
 
-def _trainer(config: TrainConfig, device: str, folder: RunFolder, keeper: _Keeper) -> pl.Trainer:
+def _trainer(config: TrainConfig, device: str, folder: RunFolder, keeper: Keeper, place: World) -> pl.Trainer:
+    plugins: list[Any] = [AtomicCheckpointIO()]
+    strategy: Any = "auto"
+    if place.size > 1:
+        plugins.append(TorchElasticEnvironment())
+        if config.strategy == "fsdp":
+            # With its defaults, processes of one machine would share batches instead of dividing them.
+            strategy = pl.strategies.ModelParallelStrategy(
+                data_parallel_size=place.size, tensor_parallel_size=1, save_distributed_checkpoint=False
+            )
+        else:
+            # A parameter that a batch does not need (dates that are unknown) is no error.
+            strategy = pl.strategies.DDPStrategy(find_unused_parameters=True)
     return pl.Trainer(
         accelerator="gpu" if device == "cuda" else "cpu",
-        devices=1,
+        devices=place.local_size,
+        num_nodes=place.size // place.local_size,
+        strategy=strategy,
         max_steps=config.steps,
         max_epochs=-1,
         logger=False,
@@ -197,148 +269,5 @@ def _trainer(config: TrainConfig, device: str, folder: RunFolder, keeper: _Keepe
         use_distributed_sampler=False,
         default_root_dir=str(folder.path),
         callbacks=[keeper],
-        plugins=[AtomicCheckpointIO()],
+        plugins=plugins,
     )
-
-
-class _Keeper(pl.Callback):
-    """After each step: log, validate, write a checkpoint, stop if asked; in this order.
-
-    A checkpoint at step S comes after everything else that step S does, so that what follows it is all that a
-    resumed run has to do.
-    """
-
-    def __init__(
-        self,
-        folder: RunFolder,
-        module: TrainingModule,
-        metrics_log: MetricsLog,
-        bar: ProgressBar,
-        stop: StopRequest,
-        validate: Validate | None,
-        callbacks: Sequence[Callable[[Record], None]],
-        start: int,
-    ) -> None:
-        self.folder, self.module, self.config = folder, module, module.config
-        self.metrics, self.bar, self.stop = metrics_log, bar, stop  # Lightning sets `log` itself
-        self.validate, self.callbacks = validate, callbacks
-        self.meter = Throughput()
-        self.step = start
-        self._saved = start if start else -1
-        self._began = time.perf_counter()
-
-    def on_train_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
-        self.stop.listen()
-
-    def on_train_batch_end(
-        self,
-        trainer: pl.Trainer,
-        pl_module: pl.LightningModule,
-        outputs: Any,
-        batch: Step,
-        batch_idx: int,
-    ) -> None:
-        step = self.step = trainer.global_step
-        self.meter.add(batch.samples * trainer.world_size)
-        last = step >= self.config.steps
-        if step % self.config.log_every == 0 or last:
-            self._log_step(step)
-        else:
-            self.bar.update(step)
-        every = self.config.validate_every
-        if self.validate is not None and (last or (every > 0 and step % every == 0)):
-            self._validate(step)
-        if step % self.config.checkpoint_every == 0 or last or self.stop.asked:
-            self._save(trainer, step)
-        if self.stop.asked:
-            trainer.should_stop = True
-
-    def _log_step(self, step: int) -> None:
-        self.module.raise_if_bad()
-        record: Record = {
-            **self.module.take_sums(),
-            "learning_rate": learning_rate(step - 1, self.config),
-            "gradient_norm": float(self.module.norm),
-            "samples_per_second": round(self.meter.rate, 2),
-            "seconds": round(time.perf_counter() - self._began, 3),
-        }
-        self._write(step, record)
-        self.bar.update(step, record["loss"], self.meter.rate)
-
-    def _write(self, step: int, record: Record) -> None:
-        self.metrics.write(step, record)
-        for callback in self.callbacks:
-            callback({"step": step, **record})
-
-    def _validate(self, step: int) -> None:
-        assert self.validate is not None
-        self.module.raise_if_bad()
-        with self._evaluating():
-            numbers = {name: float(value) for name, value in self.validate(self.module.objective).items()}
-            self._write(step, {"validation": numbers})
-            if self.config.monitor is not None:
-                self._compare(step, numbers)
-        self.meter.pause()
-
-    @contextlib.contextmanager
-    def _evaluating(self) -> Iterator[None]:
-        """The objective with its mean weights, in eval mode, without gradients, in the run's precision."""
-        objective = self.module.objective
-        modes = {part: part.training for part in objective.modules()}
-        self.module.swap_ema()
-        objective.eval()
-        try:
-            with torch.no_grad(), self.module.numbers.autocast():
-                yield
-        finally:
-            self.module.swap_ema()
-            for part, mode in modes.items():
-                part.training = mode
-
-    def _compare(self, step: int, numbers: Mapping[str, float]) -> None:
-        monitor = self.config.monitor
-        assert monitor is not None
-        if monitor not in numbers:
-            raise ConfigError(
-                f"the validation gives no '{monitor}'",
-                where="monitor",
-                mend=f"use one of {', '.join(numbers)}",
-            )
-        value, best = numbers[monitor], self.module.best.get("value")
-        # NaN is never better, and anything is better than nothing. The earlier of two equals stays.
-        if value != value or (
-            best is not None and (value <= best if self.config.monitor_mode == "max" else value >= best)
-        ):
-            return
-        self.module.best = {"step": step, "value": value}
-        state = {"state_dict": self.module.objective.state_dict(), **self.module.best}
-        save_checkpoint(state, self._best_path(step))
-
-    def _best_path(self, step: int) -> Path:
-        return self.folder.checkpoints / f"best-{step:08d}.ckpt"
-
-    def _save(self, trainer: pl.Trainer, step: int) -> None:
-        if step == self._saved:
-            return
-        self.module.raise_if_bad()
-        self.metrics.sync()
-        trainer.save_checkpoint(checkpoint_path(self.folder.checkpoints, step))
-        self._saved = step
-        prune(self.folder.checkpoints, self.config.keep, step)
-        # Only now: until this checkpoint was there, a resumed run could have needed an earlier best one.
-        for path in self.folder.checkpoints.glob("best-*.ckpt"):
-            if path != self._best_path(self.module.best.get("step", -1)):
-                remove_checkpoint(path)
-
-    def restore_best(self) -> int:
-        """Puts the weights to end with into the objective; returns their step."""
-        objective, best = self.module.objective, self.module.best
-        if self.step < self.config.steps:
-            return self.step  # interrupted: the weights stay as they are
-        if best:
-            path = self._best_path(best["step"])
-            objective.load_state_dict(load_checkpoint(path)["state_dict"])
-            return int(best["step"])
-        if self.module.ema:
-            self.module.swap_ema()
-        return self.step

@@ -1,0 +1,60 @@
+"""One process of a distributed run, started by test_distributed: `distributed_run.py FOLDER JSON`."""
+
+from __future__ import annotations
+
+import importlib.util
+import json
+import sys
+from dataclasses import replace
+from pathlib import Path
+
+import torch
+
+spec = importlib.util.spec_from_file_location("fakes", Path(__file__).with_name("conftest.py"))
+assert spec is not None and spec.loader is not None
+fakes = importlib.util.module_from_spec(spec)
+spec.loader.exec_module(fakes)
+
+
+def main() -> None:
+    from swath.contract import Normalisation, contract_for
+    from swath.cube import Encoding
+    from swath.feed.windows import WindowFeed
+    from swath.training.config import TrainConfig
+    from swath.training.ranks import joined
+    from swath.training.run import fit
+
+    folder, options = Path(sys.argv[1]), json.loads(sys.argv[2])
+    torch.set_num_threads(1)
+    contract = contract_for("landsat7", fakes.BANDS, Encoding("dn"), Normalisation("standard", "scene"))
+    cube, labels = fakes.make_cube()
+    # Half of the scene is a hole, so that the processes count very different numbers of pixels.
+    valid = cube.valid.copy()
+    valid[:, :, :18, :24] = False
+    cube = replace(cube, valid=valid)
+    feed = WindowFeed([contract.convert(cube)], contract, 16, seed=3, labels=[labels], min_valid=0.1)
+    resume = options.pop("resume", False)
+    poison = options.pop("poison", None)
+    config = TrainConfig(**{**fakes.TRAINING, **options})
+    objective = fakes.FakeBlocks() if options.get("strategy") == "fsdp" else fakes.FakeObjective(dropout=0.0)
+    if poison is not None:
+        take = feed.take
+
+        def poisoned(first: int, count: int) -> object:
+            batch = take(first, count)
+            if first <= poison < first + count:
+                batch.pixels[poison - first] = torch.where(
+                    batch.valid[poison - first], float("inf"), batch.pixels[poison - first]
+                )
+            return batch
+
+        feed.take = poisoned
+    with joined("cpu") as place:
+        result = fit(objective, feed, config, folder, resume=resume)
+        if place.leads:
+            torch.save(objective.state_dict(), folder / "end.pt")
+            print(json.dumps({"loss": result.loss, "steps": result.steps, "world": place.size}))
+
+
+if __name__ == "__main__":
+    main()
