@@ -136,4 +136,5 @@ def _run(name: str, sources: tuple[str | Path, ...], options: dict[str, Any]) ->
     from swath.verbs.registry import find
 
     verb = find(name).load()
-    return verb.run(load_config(verb.config, sources, options, verb=name, flag=""))
+    named = [*verb.implied_sources(options), *sources]
+    return verb.run(load_config(verb.config, named, options, verb=name, flag=""))

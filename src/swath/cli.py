@@ -97,7 +97,8 @@ def _dispatch(words: list[str]) -> int:
     from swath.verbs.config import load_config
 
     _set_up_logging(verbose=line.verbose)
-    config = load_config(verb.config, line.sources, line.options, verb=verb.verb.name)
+    sources = [*verb.implied_sources(line.options), *line.sources]
+    config = load_config(verb.config, sources, line.options, verb=verb.verb.name)
     result = verb.run(config)
     _print_result(result, as_json=line.json)
     return int(getattr(result, "exit_code", OK))

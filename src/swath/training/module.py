@@ -110,6 +110,20 @@ def _counted(out: ObjectiveOutput) -> dict[str, Tensor]:
     return rows
 
 
+def _number_by_module(state: dict[str, Any], optimizer: torch.optim.Optimizer, module: nn.Module) -> None:
+    """An optimiser's state with its parameters numbered in the module's order, in place.
+
+    An optimiser numbers them group by group, FSDP2 as the module has them. In one order, a run may go on with
+    another strategy; a plain optimiser reads any.
+    """
+    place = {id(p): i for i, p in enumerate(module.parameters())}
+    numbers: dict[int, int] = {}
+    for saved, group in zip(state["param_groups"], optimizer.param_groups, strict=True):
+        numbers.update(zip(saved["params"], (place[id(p)] for p in group["params"]), strict=True))
+        saved["params"] = [numbers[n] for n in saved["params"]]
+    state["state"] = {numbers[n]: value for n, value in state["state"].items()}
+
+
 class TrainingModule(pl.LightningModule):
     """Trains `objective` as `config` says.
 
@@ -333,6 +347,11 @@ class TrainingModule(pl.LightningModule):
                     self.ema[name].copy_(kept)
 
     def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
+        if not self._sharded:
+            optimizer = self.optimizers(use_pl_optimizer=False)
+            assert isinstance(optimizer, torch.optim.Optimizer)
+            for state in checkpoint.get("optimizer_states", []):
+                _number_by_module(state, optimizer, self)
         checkpoint["swath"] = {
             "format_version": 1,
             "config": self.config.to_dict(),

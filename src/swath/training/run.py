@@ -125,6 +125,10 @@ def _begin(folder: RunFolder, config: TrainConfig, place: World) -> tuple[int, s
     step, path, state = found
     begun = state["swath"]
     samples = begun.get("samples_per_step")  # not in checkpoints of version 0.1
+    if samples is None and place.size > 1 and config.strategy == "fsdp":
+        raise ConfigError(
+            "a run of an older version cannot go on with fsdp", where=folder.path, mend="set strategy to ddp"
+        )
     config.check_continues(begun["config"], folder.path, samples=samples, world=place.size)
     return step, str(path)
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -11,12 +12,14 @@ from swath.training.config import TrainConfig
 from swath.verbs.options import ModelOptions, PixelData, RunOptions
 from swath.verbs.pretrain_options import ContrastOptions, MaskOptions, TokenizerOptions
 from swath.verbs.run_start import check_start, started
+from swath.verbs.watch_options import WatchOptions
 
 if TYPE_CHECKING:
     from torch import nn
 
     from swath.cube import CubeBatch
     from swath.training.run import FitResult
+    from swath.verbs.replay import Replayed
     from swath.verbs.scene_data import Pretraining
 
 
@@ -33,7 +36,9 @@ class PretrainConfig:
         contrast: how they are compared.
         tokenizer: the codebook of BEiT.
         training: how it is trained.
+        watch: what is looked at meanwhile.
         licence: of the weights, which stands inside them; that of the data may ask for one.
+        replay: a file of a run's bad_steps folder: show that step again, and train nothing.
     """
 
     run: RunOptions
@@ -44,7 +49,9 @@ class PretrainConfig:
     contrast: ContrastOptions = field(default_factory=ContrastOptions)
     tokenizer: TokenizerOptions = field(default_factory=TokenizerOptions)
     training: TrainConfig = field(default_factory=TrainConfig)
+    watch: WatchOptions = field(default_factory=WatchOptions)
     licence: str = "unknown"
+    replay: str = ""
 
 
 @dataclass(frozen=True)
@@ -84,24 +91,55 @@ class PretrainResult:
         )
 
 
-def run(config: PretrainConfig) -> PretrainResult:
-    """Runs a pretraining to its end, or on from where it was stopped.
+def implied_sources(options: Mapping[str, object]) -> list[str]:
+    """The config of the run that a bad step belongs to, so that `--replay FILE` is all that need be said."""
+    replay = options.get("replay")
+    if not replay:
+        return []
+    return [str(Path(str(replay)).absolute().parent.parent / "config.yaml")]
+
+
+def run(config: PretrainConfig) -> PretrainResult | Replayed | None:
+    """Runs a pretraining to its end, or on from where it was stopped; or shows a bad step again.
+
+    Returns:
+        What it came to; None in the processes of a run that do not lead it.
 
     Raises:
         SwathError: in one line, if the data, the options or the folder do not fit.
     """
+    if config.replay:
+        from swath.verbs.replay import replay
+
+        return replay(config)
+    from swath.training.precision import choose_device
+    from swath.training.ranks import joined, world
+
+    if config.training.devices > 1 and world().size == 1:
+        from swath.verbs.processes import in_processes
+
+        return PretrainResult(**in_processes("pretrain", config, config.training.devices))
+    with joined(choose_device(config.training.device)):
+        return run_stage(config)
+
+
+def run_stage(config: PretrainConfig) -> PretrainResult | None:
+    """One run on one set of data; None in the processes that do not lead it."""
     import torch
 
     from swath.errors import SwathError
     from swath.rng import derive
+    from swath.training.ranks import decided, world
     from swath.training.run import fit
     from swath.verbs import run_report
     from swath.verbs.objectives import make_objective, prepare
     from swath.verbs.scene_data import read_pretraining
+    from swath.verbs.watch import periodic
     from swath.weights.build import meta_for
     from swath.weights.file import save
 
-    check_start(config.run, config.training, ("held_out_loss",) if config.data.hold_out else ())
+    monitors = ("held_out_loss",) if config.data.hold_out else ()
+    decided(lambda: check_start(config.run, config.training, monitors))
     data = read_pretraining(config.data)
     torch.manual_seed(derive(config.training.seed, "initialise"))
     objective = make_objective(config, data)
@@ -109,6 +147,7 @@ def run(config: PretrainConfig) -> PretrainResult:
     prepare(objective, feed, config)
     held = held_out_batch(data)
     seed = config.training.seed
+    looks = periodic(config.watch, Path(config.run.folder), feed, held, data.contract, seed)
 
     def validate(current: nn.Module) -> dict[str, float]:
         assert held is not None
@@ -121,6 +160,7 @@ def run(config: PretrainConfig) -> PretrainResult:
             config.training,
             folder,
             validate=None if held is None else validate,
+            periodic=looks,
             title=f"pretrain {config.model.system}",
         )
     if result.interrupted:
@@ -129,6 +169,8 @@ def run(config: PretrainConfig) -> PretrainResult:
             where=folder.path,
             mend="go on with --run.resume true",
         )
+    if not world().leads:
+        return None
     network: Any = objective.network
     parameters = sum(p.numel() for p in network.parameters())
     meta = meta_for(
@@ -183,7 +225,8 @@ def held_out_loss(objective: nn.Module, batch: CubeBatch, seed: int, draws: int 
     """The loss on some places, over several masks: always the same ones."""
     from swath.training.module import run_objective
 
-    outputs = [run_objective(objective, batch, seed=seed, first=i * len(batch.ids)) for i in range(draws)]
+    on = batch.to(next(objective.parameters()).device)
+    outputs = [run_objective(objective, on, seed=seed, first=i * len(batch.ids)) for i in range(draws)]
     return sum(float(out.loss) for out in outputs) / draws
 
 

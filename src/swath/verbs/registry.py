@@ -1,9 +1,9 @@
 """The verbs by name. Each is listed here and lives in `swath/verbs/<name>.py`; none is imported before use.
 
 The module of a verb holds a frozen dataclass `<Name>Config`, whose fields are its options on the command line
-and in YAML, and `run(config) -> result`. Three things are optional: `POSITIONAL`, the names of options that may
-be given without `--NAME` (default: a recipe); a method `summary()` on the result, which is then printed; and
-`exit_code` on the result, which the command line then returns.
+and in YAML, and `run(config) -> result`. Four things are optional: `POSITIONAL`, the names of options that may
+be given without `--NAME` (default: a recipe); `implied_sources(options)`, YAML files to read first; a method
+`summary()` on the result, which is then printed; and `exit_code` on the result, which the command line then returns.
 """
 
 from __future__ import annotations
@@ -11,7 +11,7 @@ from __future__ import annotations
 import difflib
 import importlib
 import importlib.util
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from types import ModuleType
 from typing import Any
@@ -64,6 +64,12 @@ class LoadedVerb:
         """The function that does the work."""
         run: Callable[[Any], object] = self.module.run
         return run
+
+    def implied_sources(self, options: Mapping[str, object]) -> list[str]:
+        """Files that some options imply, such as the config of the run that a bad step belongs to."""
+        find: Callable[[Mapping[str, object]], list[str]] | None
+        find = getattr(self.module, "implied_sources", None)
+        return [] if find is None else find(options)
 
     @property
     def positional(self) -> tuple[str, ...]:

@@ -124,11 +124,11 @@ def examples(objective: nn.Module, batch: CubeBatch, seed: int) -> Examples | No
     if out.reconstruction is None or out.mask is None:
         return None
     return Examples(
-        normalise(batch).numpy(),
+        normalise(batch).cpu().numpy(),
         out.reconstruction.float().cpu().numpy(),
         out.mask.cpu().numpy(),
-        batch.valid.numpy(),
-        dates_of(batch.days.numpy()),
+        batch.valid.cpu().numpy(),
+        dates_of(batch.days.cpu().numpy()),
         tuple(b.name for b in batch.bands),
         tuple(Path(name.split("@")[0]).name for name in batch.ids),
     )
@@ -159,6 +159,57 @@ def score_lines(records: Iterable[Mapping[str, Any]]) -> dict[str, list[tuple[fl
     return lines
 
 
+def running_facts(records: Sequence[Mapping[str, Any]]) -> dict[str, object]:
+    """What the log says of the machine: medians over the logged steps."""
+    said: dict[str, object] = {}
+    names = {"utilisation": "share of the device's peak", "data_wait": "share of time spent waiting for data"}
+    for key, words in names.items():
+        values = [float(r[key]) for r in records if r.get(key) is not None]
+        if values:
+            said[words] = f"{np.median(values):.1%}"
+    memory = [float(r["memory_gib"]) for r in records if r.get("memory_gib") is not None]
+    if memory:
+        said["memory, at most"] = f"{max(memory):.2f} GiB"
+    said["steps skipped"] = max((int(r.get("skipped", 0)) for r in records), default=0)
+    return said
+
+
+def health_lines(
+    records: Iterable[Mapping[str, Any]],
+) -> dict[str, tuple[dict[str, list[tuple[float, float]]], str]]:
+    """Curves of what was seen of the features: axis -> (lines, caption)."""
+    rank: list[tuple[float, float]] = []
+    scores: dict[str, list[tuple[float, float]]] = {}
+    for r in records:
+        seen = r.get("health", {})
+        if "feature_rank" in seen:
+            rank.append((float(r["step"]), float(seen["feature_rank"])))
+        for name in ("knn", "linear"):
+            if name in seen:
+                scores.setdefault(name, []).append((float(r["step"]), float(seen[name])))
+    found: dict[str, tuple[dict[str, list[tuple[float, float]]], str]] = {}
+    if rank:
+        found["effective rank"] = ({"features": rank}, "How many dimensions the pooled features use.")
+    if scores:
+        found["accuracy"] = (scores, "Frozen features asked for the classes of the probe's validation block.")
+    return found
+
+
+def warnings(records: Sequence[Mapping[str, Any]]) -> list[str]:
+    """What a page about the run should warn of."""
+    said = []
+    collapsed = [r["step"] for r in records if r.get("health", {}).get("collapsed")]
+    if collapsed:
+        said.append(
+            f"the features had collapsed at {len(collapsed)} of the looks at them, last at step {collapsed[-1]}: "
+            "different places looked alike to them."
+        )
+    skipped = max((int(r.get("skipped", 0)) for r in records), default=0)
+    if skipped:
+        said.append(f"{skipped} steps were skipped for their loss or gradient; bad_steps holds them.")
+    return said
+
+
 def command(verb: str, folder: Path) -> str:
     """The command that repeats a run from its own config."""
     config = shlex.quote(str(folder / "config.yaml"))
@@ -185,6 +236,12 @@ def pretraining_page(
         }
     )
     page.figure(figures.curves(loss_lines(result.records)), "Loss, mean of the last ten logged steps.")
+    page.section("While it ran").facts(running_facts(result.records))
+    for warning in warnings(result.records):
+        page.notes(f"Warning: {warning}")
+    lines = health_lines(result.records)
+    for name, (shown_lines, words) in lines.items():
+        page.figure(figures.curves(shown_lines, y=name), words)
     shown = None if held is None else examples(objective, held, config.training.seed)
     if shown is not None:
         shown.save(folder / EXAMPLES)

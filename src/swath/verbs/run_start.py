@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from swath.errors import ConfigError
-from swath.training.config import FREE_ON_RESUME, TrainConfig
+from swath.training.config import FREE_ON_RESUME, SAMPLES_PER_STEP, TrainConfig
 from swath.verbs.config import dump_config, to_plain
 from swath.verbs.options import RunOptions
 from swath.verbs.yaml_file import read_yaml
@@ -32,9 +32,11 @@ def check_start(run: RunOptions, training: TrainConfig, monitors: Collection[str
     Raises:
         SwathError: naming what does not fit.
     """
+    from swath.training.copies import check_copies
     from swath.training.folder import check_run
     from swath.training.precision import choose_device, choose_precision
 
+    check_copies(training.loggers)
     folder = check_run(run.folder, resume=run.resume, overwrite=run.overwrite)
     if run.resume and not folder.exists():
         # A slip in the name would otherwise cost a night.
@@ -57,10 +59,15 @@ def started(config: Any, verb: str) -> Iterator[RunFolder]:
         SwathError: the folder is taken, or a resumed run began with other options.
     """
     from swath.files import atomic
+    from swath.training.folder import RunFolder as Folder
     from swath.training.folder import open_run
+    from swath.training.ranks import world
 
     run: RunOptions = config.run
     path = Path(run.folder)
+    if not world().leads:
+        yield Folder(path, run.resume)
+        return
     written = path / CONFIG
     begun = run.resume and written.is_file()
     if begun:
@@ -83,7 +90,10 @@ def _check_same(config: Any, written: Path) -> None:
     earlier, now = read_yaml(written).values, to_plain(config)
     for name, began, given in _differences(earlier, now):
         group, _, leaf = name.partition(".")
-        if group == "run" or (group == "training" and leaf in FREE_ON_RESUME):
+        # How many samples a step sees, the checkpoint knows: see TrainConfig.check_continues.
+        if group in ("run", "watch") or (
+            group == "training" and leaf in (*FREE_ON_RESUME, *SAMPLES_PER_STEP)
+        ):
             continue
         raise ConfigError(
             f"the run began with {name} {began!r}, not {given!r}",
