@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import re
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -15,7 +16,7 @@ from torch import Tensor
 from swath.models import swin3d, windows
 from swath.models.st_swin import STSwinConfig, STSwinMAE, STSwinUNet, STSwinUNetConfig
 from swath.models.swin3d import PatchExpanding, Stage, Swin3D
-from swath.models.swin_config import Swin3DConfig
+from swath.models.swin_config import SWIN_MAE_PRESETS, Swin3DConfig
 from swath.models.windows import plan_windows
 from swath.pretraining.st_swin_mae import STSwinMAEObjective
 from swath.pretraining.window_masks import hide_windows
@@ -126,6 +127,13 @@ def swin_mae_config(meta: dict[str, Any]) -> STSwinConfig:
         mlp_ratio=meta["mlp_ratio"],
         **SWIN_MAE,
     )
+
+
+def test_the_preset_is_swin_mae_up_to_its_sizes() -> None:
+    meta = Vector("swinmae_tiny").meta
+    sizes = {name: getattr(swin_mae_config(meta), name) for name in
+             ("bands", "patch_size", "embed_dim", "depths", "heads", "window", "mlp_ratio")}  # fmt: skip
+    assert replace(SWIN_MAE_PRESETS["swin_mae"], **sizes) == swin_mae_config(meta)
 
 
 def run_swin_mae() -> None:

@@ -185,6 +185,10 @@ SMALL_MAE = {
 }
 SMALL_SYSTEMS: dict[str, dict[str, Any]] = {
     "mae": {"options": SMALL_MAE},
+    "swin_mae": {
+        "options": {**SMALL_SWIN, "window": [1, 2, 2]},
+        "mask": {"ratio": 0.75, "window": 2},
+    },
     "satmae": {
         "options": {**SMALL_MAE, "group_dim": 8, "decoder_group_dim": 4, "groups": [["B2", "B3"], ["B4"]]},
         "mask": {"scope": "each"},
@@ -206,7 +210,13 @@ SMALL_SYSTEMS |= {
         "contrast": {**HEADS, "version": "v2", "queue": 16},
     },
 }
-ARCHITECTURES = {"satmae": "mae", "simclr": "vit", "moco-v3": "vit", "moco-v2": "swin3d"}
+ARCHITECTURES = {
+    "satmae": "mae",
+    "swin_mae": "st_swin_mae",
+    "simclr": "vit",
+    "moco-v3": "vit",
+    "moco-v2": "swin3d",
+}
 
 
 @pytest.mark.parametrize("system", SMALL_SYSTEMS)

@@ -103,22 +103,6 @@ class SpectralGPTConfig(EncoderConfig):
     decoder_depth: int = 4
     decoder_heads: int = 16
 
-    def forward_flops(self, mask_ratio: float = 0.9, dates: int = 1) -> float:
-        """Floating-point operations of one sample's forward pass at `image_size`; a step costs three."""
-
-        def blocks(n: int, d: int, depth: int) -> float:
-            return depth * (n * d * d * (8 + 4 * self.mlp_ratio) + 4 * n * n * d)
-
-        n = dates * len(self.anchors) * self.grid**2
-        seen, d, e, k = (
-            max(1, int(n * (1 - mask_ratio))),
-            self.embed_dim,
-            self.decoder_embed_dim,
-            self.token_values,
-        )
-        heads = 2 * (seen * d * (k + e) + n * e * k)
-        return blocks(seen, d, self.depth) + blocks(n, e, self.decoder_depth) + heads
-
 
 @dataclass(frozen=True)
 class SpectralGPTClassifierConfig(EncoderConfig):

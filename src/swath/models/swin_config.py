@@ -236,3 +236,23 @@ PRESETS: dict[str, STSwinConfig] = {
     "swin_b_light_decoder": _light(128, (2, 2, 18, 2), 4),
     "swin_l_light_decoder": _light(192, (2, 2, 18, 2), 6),
 }
+
+
+def _swin_mae(embed_dim: int, depths: tuple[int, ...], heads: int) -> STSwinConfig:
+    return STSwinConfig(
+        embed_dim=embed_dim,
+        depths=depths,
+        heads=tuple(heads << i for i in range(len(depths))),
+        window=(1, 7, 7),
+        norm_eps=1e-6,
+        shift_when_full=True,
+    )
+
+
+# Swin-MAE is ST-SwinMAE with one date, a decoder that mirrors the encoder, and two ways of its own. The first has the
+# published sizes.
+SWIN_MAE_PRESETS: dict[str, STSwinConfig] = {
+    "swin_mae": _swin_mae(96, (2, 2, 2, 2), 3),
+    "swin_mae_t": _swin_mae(96, (2, 2, 6, 2), 3),
+    "swin_mae_tiny": _swin_mae(32, (2, 2, 2), 2),
+}

@@ -10,6 +10,7 @@ from torch import Tensor, nn
 
 from swath.errors import ConfigError
 from swath.models.beit import BEiT
+from swath.models.flops import flops, naming_flops
 from swath.pretraining.block_masks import NOISE_PER_DATE, hide_blocks
 from swath.pretraining.objective import ObjectiveOutput, Part, total
 
@@ -38,6 +39,13 @@ class BEiTObjective(nn.Module):
     def noise_length(self, pixels_shape: Sequence[int]) -> int:
         """How many uniform numbers a sample of the shape [B,T,C,H,W] needs."""
         return int(pixels_shape[-4]) * NOISE_PER_DATE
+
+    def flops(self, pixels_shape: Sequence[int]) -> float:
+        """Operations of one sample's forward and backward pass, for pixels of shape [T,C,H,W]."""
+        t, _, height, width = pixels_shape[-4:]
+        net = self.network.config
+        n = t * -(-height // net.patch_size) * -(-width // net.patch_size)
+        return 3.0 * flops(net, pixels_shape[-4:]) - 2.0 * naming_flops(net, n)
 
     def forward(
         self,

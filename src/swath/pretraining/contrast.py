@@ -10,7 +10,10 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from swath.models.config import ModelConfig
 from swath.models.features import Features
+from swath.models.flops import flops
+from swath.pretraining.config import ViewConfig
 from swath.pretraining.objective import Part
 from swath.pretraining.ranks import all_ranks
 from swath.pretraining.views import View
@@ -34,6 +37,14 @@ def pooled(network: nn.Module, view: View, wavelengths: Sequence[float] | None) 
     """What an encoder makes of a view, [B,D]."""
     nm = None if wavelengths is None else tuple(wavelengths)
     return cast(Backbone, network).features(view.pixels, view.valid, view.days, nm).pooled
+
+
+def pass_flops(network: nn.Module, pixels_shape: Sequence[int], views: ViewConfig) -> float:
+    """Operations of an encoder's forward pass over one view of a sample [T,C,H,W]."""
+    t, *rest = pixels_shape[-4:]
+    config = network.config
+    assert isinstance(config, ModelConfig)
+    return flops(config, (1 if views.seasonal else t, *rest))
 
 
 class BatchNorm(nn.Module):

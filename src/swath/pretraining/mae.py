@@ -10,6 +10,7 @@ import torch
 from torch import Tensor, nn
 
 from swath.errors import ConfigError
+from swath.models.flops import flops
 from swath.models.mae import MAE
 from swath.models.tokens import Tokens
 from swath.pretraining.masks import TokenMask, random_tokens, tokens_of_each, tokens_of_places
@@ -58,6 +59,10 @@ class MAEObjective(nn.Module):
         net = self.network.config
         places = -(-height // net.patch_size) * -(-width // net.patch_size)
         return places if self.config.scope == "shared" else t * len(net.band_groups) * places
+
+    def flops(self, pixels_shape: Sequence[int]) -> float:
+        """Operations of one sample's forward and backward pass, for pixels of shape [T,C,H,W]."""
+        return 3.0 * flops(self.network.config, pixels_shape[-4:], mask_ratio=self.config.mask_ratio)
 
     def forward(
         self,

@@ -17,7 +17,7 @@ from torch import Tensor, nn
 
 from swath.errors import ConfigError
 from swath.pretraining.config import ViewConfig
-from swath.pretraining.contrast import Head, info_nce, pooled, unit
+from swath.pretraining.contrast import Head, info_nce, pass_flops, pooled, unit
 from swath.pretraining.objective import ObjectiveOutput, Part, total
 from swath.pretraining.ranks import all_ranks, rank
 from swath.pretraining.views import DEFAULT_VIEWS, View, noise_length, two_views
@@ -115,6 +115,11 @@ class MoCoObjective(nn.Module):
     def noise_length(self, pixels_shape: Sequence[int]) -> int:
         """How many uniform numbers a sample of the shape [B,T,C,H,W] needs."""
         return noise_length(pixels_shape)
+
+    def flops(self, pixels_shape: Sequence[int]) -> float:
+        """Operations of one sample's two views, forward and backward, for pixels of shape [T,C,H,W]; without heads."""
+        one = pass_flops(self.network, pixels_shape, self.views)
+        return (8.0 if self.config.version == "v3" else 4.0) * one  # keys are not differentiated
 
     def forward(
         self,

@@ -10,6 +10,7 @@ from torch import Tensor, nn
 
 from swath.errors import ConfigError
 from swath.models.config import ModelConfig
+from swath.models.flops import flops
 from swath.models.spectralgpt import SpectralGPT
 from swath.models.tokens import Tokens
 from swath.pretraining.masks import random_tokens
@@ -78,6 +79,10 @@ class SpectralGPTObjective(nn.Module):
         # its numbers too, and the other tokens keep theirs.
         net = self.network.config
         return max(len(net.anchors), -(-bands // net.group_size))
+
+    def flops(self, pixels_shape: Sequence[int]) -> float:
+        """Operations of one sample's forward and backward pass, for pixels of shape [T,C,H,W]."""
+        return 3.0 * flops(self.network.config, pixels_shape[-4:], mask_ratio=self.config.mask_ratio)
 
     def forward(
         self,

@@ -9,6 +9,7 @@ from torch import Tensor, nn
 
 from swath.errors import ConfigError
 from swath.models.dates import DateGroup, group_by_dates
+from swath.models.flops import flops
 from swath.models.st_swin import STSwinMAE
 from swath.models.swin3d import cut_patches, join_patches, pad_pixels, token_grid
 from swath.pretraining.objective import ObjectiveOutput, Part, total
@@ -83,6 +84,10 @@ class STSwinMAEObjective(nn.Module):
         _, t, _, h, w = pixels_shape
         grid = token_grid(t, h, w, self.network.config.patch_size)
         return noise_length(*grid, self.mask_window, self.share_over_time)
+
+    def flops(self, pixels_shape: Sequence[int]) -> float:
+        """Operations of one sample's forward and backward pass, for pixels of shape [T,C,H,W]."""
+        return 3.0 * flops(self.network.config, pixels_shape[-4:], mask_ratio=self.mask_ratio)
 
     def forward(
         self,

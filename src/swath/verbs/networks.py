@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from swath.models.st_swin import STSwinUNet
     from swath.models.unet import UNet
 
-PRETRAINABLE = ("st_swin_mae", "spectralgpt", "mae", "satmae", "beit", "simclr", "moco")
+PRETRAINABLE = ("st_swin_mae", "spectralgpt", "swin_mae", "mae", "satmae", "beit", "simclr", "moco")
 # SatMAE's groups of Sentinel-2 bands: those of 10 m and near infrared, red edges, and the short-wave infrared.
 SATMAE_GROUPS = (("B02", "B03", "B04", "B08"), ("B05", "B06", "B07", "B8A"), ("B11", "B12"))
 MAPPABLE = ("st_swin_unet", "unet")
@@ -34,6 +34,10 @@ def presets(system: str) -> Mapping[str, ModelConfig]:
         from swath.models import swin_config
 
         return swin_config.PRESETS
+    if system == "swin_mae":
+        from swath.models import swin_config
+
+        return swin_config.SWIN_MAE_PRESETS
     if system == "unet":
         from swath.models import unet
 
@@ -55,9 +59,15 @@ def presets(system: str) -> Mapping[str, ModelConfig]:
 
 def pretraining_network(model: ModelOptions, contract: InputContract, window: int) -> nn.Module:
     """A fresh network that learns without labels, for the contract's bands."""
-    if model.system == "st_swin_mae":
+    if model.system in ("st_swin_mae", "swin_mae"):
         from swath.models.st_swin import STSwinMAE
 
+        if model.system == "swin_mae" and contract.max_dates != 1:
+            raise ConfigError(
+                "Swin-MAE sees one date",
+                where="model.system",
+                mend="take st_swin_mae, or set data.dates to 1",
+            )
         return STSwinMAE(configure(model, bands=len(contract.bands)))
     if model.system == "spectralgpt":
         from swath.models.spectralgpt import SpectralGPT

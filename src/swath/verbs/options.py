@@ -15,7 +15,7 @@ class ModelOptions:
     """Which network.
 
     Attributes:
-        system: its family: "spectralgpt", "st_swin_mae", "mae", "satmae", "beit", "simclr" or "moco" to
+        system: its family: "spectralgpt", "st_swin_mae", "swin_mae", "mae", "satmae", "beit", "simclr" or "moco" to
             pretrain; "st_swin_unet" or "unet" to draw maps.
         preset: a named size of that family; `swath inspect --presets true` lists them.
         options: single options over the preset, such as {"embed_dim": 64}.

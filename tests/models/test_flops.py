@@ -1,0 +1,127 @@
+"""Counted from configs and shapes, against torch's own counter."""
+
+from __future__ import annotations
+
+import pytest
+import torch
+from torch import nn
+from torch.utils.flop_counter import FlopCounterMode
+
+from swath.errors import ConfigError
+from swath.models import spectralgpt, swin_config
+from swath.models.attention import force_kernel
+from swath.models.beit import BEiT, BEiTConfig
+from swath.models.config import ModelConfig
+from swath.models.flops import flops
+from swath.models.mae import MAE, MAEConfig
+from swath.models.spectralgpt import SpectralGPT, SpectralGPTConfig
+from swath.models.st_swin import STSwinMAE
+from swath.models.swin3d import Swin3D
+from swath.models.swin_config import STSwinConfig, Swin3DConfig
+from swath.models.unet import UNetConfig
+from swath.models.vit_encoder import ViT, ViTConfig
+from swath.pretraining.beit import BEiTObjective
+from swath.pretraining.config import ViewConfig
+from swath.pretraining.mae import MAEObjective, MAEObjectiveConfig
+from swath.pretraining.moco import MOCO, MoCoObjective
+from swath.pretraining.simclr import SimCLRObjective
+from swath.pretraining.spectralgpt import SpectralGPTObjective
+from swath.pretraining.st_swin_mae import STSwinMAEObjective
+
+NM = (490.0, 560.0, 665.0, 830.0, 1610.0, 2200.0)
+TOKENS = {
+    "wavelengths": NM,
+    "image_size": 16,
+    "patch_size": 4,
+    "embed_dim": 16,
+    "depth": 2,
+    "heads": 2,
+    "temporal": True,
+}
+DECODER = {"decoder_embed_dim": 8, "decoder_depth": 1, "decoder_heads": 2}
+SWIN = {
+    "bands": 6,
+    "patch_size": (1, 2, 2),
+    "embed_dim": 8,
+    "depths": (2, 1, 1),
+    "heads": (1, 2, 2),
+    "window": (2, 3, 3),
+}
+GROUPS = {"groups": ((0, 1, 2), (3, 4), (5,)), "group_dim": 4, "decoder_group_dim": 4}
+
+
+def network_and_objective(kind: str) -> tuple[nn.Module, nn.Module | None, ModelConfig, float]:
+    if kind == "spectralgpt":
+        gpt = SpectralGPT(SpectralGPTConfig.from_dict({**TOKENS, **DECODER}))
+        return gpt, SpectralGPTObjective(gpt), gpt.config, 0.9
+    if kind in ("mae", "satmae"):
+        mae = MAE(MAEConfig.from_dict({**TOKENS, **DECODER, **(GROUPS if kind == "satmae" else {})}))
+        return mae, MAEObjective(mae, MAEObjectiveConfig(0.75)), mae.config, 0.75
+    if kind == "beit":
+        beit = BEiT(BEiTConfig.from_dict({**TOKENS, "codes": 10, "cells": 2}))
+        return beit, BEiTObjective(beit), beit.config, 0.4
+    if kind == "vit":
+        vit = ViT(ViTConfig.from_dict(TOKENS))
+        return vit, None, vit.config, 0.0
+    if kind == "swin3d":
+        swin = Swin3D(Swin3DConfig.from_dict(SWIN))
+        return swin, None, swin.config, 0.0
+    st_swin = STSwinMAE(STSwinConfig.from_dict(SWIN))
+    return st_swin, STSwinMAEObjective(st_swin, mask_window=2), st_swin.config, 0.75
+
+
+@pytest.mark.parametrize("size", [(1, 16, 16), (3, 16, 16), (2, 14, 21)])
+@pytest.mark.parametrize("kind", ["spectralgpt", "mae", "satmae", "beit", "vit", "swin3d", "st_swin_mae"])
+def test_a_forward_pass_is_counted_to_the_last_product(kind: str, size: tuple[int, int, int]) -> None:
+    t, h, w = size
+    if h % 4 and kind not in ("swin3d", "st_swin_mae"):
+        h, w = 16, 16  # resizing the positions is once per batch and is not counted
+    network, objective, config, ratio = network_and_objective(kind)
+    x = torch.rand(2, t, 6, h, w)
+    with force_kernel("explicit"), FlopCounterMode(display=False) as counter, torch.no_grad():
+        if objective is None:
+            network.features(x)  # type: ignore[operator]
+        else:
+            objective(x, noise=torch.rand(2, objective.noise_length(x.shape)))  # type: ignore[operator]
+    assert 2 * flops(config, (t, 6, h, w), mask_ratio=ratio) == counter.get_total_flops()
+
+
+@pytest.mark.parametrize(
+    "kind", ["spectralgpt", "mae", "satmae", "beit", "st_swin_mae", "simclr", "v2", "v3"]
+)
+def test_a_training_step_is_counted_but_for_its_ends(kind: str) -> None:
+    """The first layer has no gradient for its input, and heads of small networks weigh more than those of large."""
+    views = ViewConfig(resized_crop=0.0)
+    if kind in ("simclr", "v2", "v3"):
+        swin = Swin3D(Swin3DConfig.from_dict(SWIN))
+        objective: nn.Module = SimCLRObjective(swin, 32, views=views)
+        if kind != "simclr":
+            objective = MoCoObjective(swin, 32, MOCO[kind], views)
+    else:
+        _, made, _, _ = network_and_objective(kind)
+        assert made is not None
+        objective = made
+    x = torch.rand(2, 2, 6, 16, 16)
+    noise = torch.rand(2, objective.noise_length(x.shape))  # type: ignore[operator]
+    with force_kernel("explicit"), FlopCounterMode(display=False) as counter:
+        objective(x, noise=noise).loss.backward()
+    heads = 0.0
+    for name in ("head", "predictor", "key_head"):
+        part = objective._modules.get(name)
+        if part is not None:
+            passes = {"simclr": 2, "v2": 1, "v3": 2}[kind] * (1 if name == "key_head" else 3)
+            heads += 2 * passes * 2 * sum(p.numel() for p in part.parameters() if p.ndim == 2)
+    if kind == "v2":
+        heads += 2 * 2 * 2 * 128 * 65536  # the queue: its gradient goes to the queries alone
+    counted = 2 * objective.flops((2, 6, 16, 16)) + heads  # type: ignore[operator]
+    assert counter.get_total_flops() == pytest.approx(counted, rel=0.06)
+
+
+def test_published_sizes_and_strangers() -> None:
+    base = spectralgpt.PRESETS["spectralgpt_base_96"]
+    assert flops(base, (1, 12, 96, 96), mask_ratio=0.9) == pytest.approx(2.8e10, rel=0.2)
+    # Swin-T at 224 pixels is known for 4.5 G multiplications.
+    swin_t = swin_config.Swin3DConfig(bands=3, window=(1, 7, 7))
+    assert flops(swin_t, (1, 3, 224, 224)) / 2 == pytest.approx(4.5e9, rel=0.03)
+    with pytest.raises(ConfigError, match="UNetConfig are not counted"):
+        flops(UNetConfig(), (1, 3, 8, 8))
