@@ -132,10 +132,73 @@ def hls_water(root: Path) -> dict[str, Any]:
     return {}
 
 
+def oscd(root: Path) -> dict[str, Any]:
+    bands = ["B01", "B02", "B03", "B04", "B05", "B06", "B07", "B08", "B8A", "B09", "B10", "B11", "B12"]
+    top = "Onera Satellite Change Detection dataset - "
+    cities = {"saclay_e": "Train", "beirut": "Train", "saclay_w": "Test"}
+    for i, (city, part) in enumerate(cities.items()):
+        size = (40, 56 + i)
+        folder = root / f"{top}Images" / city
+        for date in (1, 2):
+            planes = real(13, *size, i + date)
+            for band, plane in zip(bands, planes, strict=True):
+                tif(folder / f"imgs_{date}_rect/{band}.tif", plane)
+        text(folder / "dates.txt", "date_1 : 20160316", "date_2 : 20171011")
+        change = ((planes[3] > 600) * 255).astype(np.uint8)
+        tif(root / f"{top}{part} Labels" / city / "cm/cm.png", change, crs=None, driver="PNG")
+    return {"cities": tuple(cities)}
+
+
+def hls_burn_scars(root: Path) -> dict[str, Any]:
+    for i, (part, name) in enumerate(
+        (("training", "T10SEH.2018190"), ("training", "T10SEH.2018245"), ("validation", "T12STF.2020003"))
+    ):
+        stem = f"subsetted_512x512_HLS.S30.{name}.v1.4"
+        planes = real(6, 64, 64, i).astype(np.float32) / 1e4
+        planes[:, 0, :4] = -9999
+        mask = (planes[3] < 0.1).astype(np.int16)
+        mask[0, :4] = -1
+        tif(root / part / f"{stem}_merged.tif", planes, nodata=-9999, res=30.0)
+        tif(root / part / f"{stem}.mask.tif", mask, nodata=-1, res=30.0)
+    return {}
+
+
+def multi_temporal_crops(root: Path) -> dict[str, Any]:
+    rows = ["chip_id,tile,first_img_date,middle_img_date,last_img_date"]
+    for i, (part, chip) in enumerate(
+        (("training", "002_011"), ("training", "002_010"), ("validation", "101_001"))
+    ):
+        planes = np.concatenate([real(6, 224, 224, i + t) for t in range(3)]).astype(np.int16)
+        planes[:, :2] = -9999
+        crops = np.resize(np.arange(14, dtype=np.uint8), (224, 224))
+        place: dict[str, Any] = {"crs": "EPSG:5070", "res": 30.0}
+        tif(root / f"{part}_chips/chip_{chip}_merged.tif", planes, nodata=-9999, **place)
+        tif(root / f"{part}_chips/chip_{chip}.mask.tif", crops, nodata=0, **place)
+        rows.append(f"chip_{chip},15TXG,2022-03-2{i},2022-06-01,2022-09-15")
+    text(root / "training_data.txt", "chip_002_011", "chip_002_010")
+    text(root / "validation_data.txt", "chip_101_001")
+    text(root / "chips_df.csv", *rows)
+    return {}
+
+
+def segmunich(root: Path) -> dict[str, Any]:
+    codes = np.array([0, 21, 22, 23, 31, 5, 32, 33, 41, 13, 14, 11, 12], np.uint8)
+    for part, ids in (("train", ("7", "12")), ("val", ("3",))):
+        for i, name in enumerate(ids):
+            tif(root / part / f"img/{name}.tif", real(10, 128, 128, i), crs=None, interleave="pixel")
+            tif(root / part / f"label/{name}.tif", np.resize(codes, (128, 128)), crs=None)
+        text(root / f"dataset/{part}.txt", *ids)
+    return {}
+
+
 BUILD: dict[str, Callable[[Path], dict[str, Any]]] = {
     "eurosat": eurosat,
     "sen1floods11": sen1floods11,
     "hls-water": hls_water,
+    "oscd": oscd,
+    "hls-burn-scars": hls_burn_scars,
+    "multi-temporal-crops": multi_temporal_crops,
+    "segmunich": segmunich,
 }
 
 

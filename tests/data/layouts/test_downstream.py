@@ -110,7 +110,7 @@ def test_each_bad_file_is_one_line_that_names_it(built, damage: str) -> None:
     """Or, where the file is not needed, the same samples."""
     before = read_everything(built)
     files = sorted(p for p in built.root.rglob("*") if p.is_file())
-    for path in files:
+    for path in files[:: 1 + len(files) // 16]:
         whole = path.read_bytes()
         path.unlink()
         if damage != "gone":

@@ -15,6 +15,10 @@ LAYOUTS: dict[str, str] = {
     "eurosat": "eurosat:EuroSAT",
     "sen1floods11": "sen1floods11:Sen1Floods11",
     "hls-water": "hls_water:HLSWater",
+    "oscd": "oscd:OSCD",
+    "hls-burn-scars": "hls_burn_scars:HLSBurnScars",
+    "multi-temporal-crops": "multi_temporal_crops:MultiTemporalCrops",
+    "segmunich": "segmunich:SegMunich",
 }
 
 
