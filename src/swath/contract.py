@@ -100,9 +100,30 @@ class Normalisation:
                 where=where,
                 mend="convert the pixels with the same contract first",
             )
-        known = np.isfinite(centre) & np.isfinite(spread) & (spread > 0)
-        gain = np.where(known, 1.0 / (np.where(known, spread, 1.0) + self.eps), 0.0)
-        return gain, -np.where(known, centre, 0.0) * gain
+        return gain_and_bias(centre, spread, self.eps)
+
+
+def gain_and_bias(
+    centre: npt.NDArray[np.float64], spread: npt.NDArray[np.float64], eps: float
+) -> tuple[npt.NDArray[np.float64], npt.NDArray[np.float64]]:
+    """Such that `x * gain + bias` is `(x - centre) / (spread + eps)`; of any shape; 0 where there is no spread."""
+    known = np.isfinite(centre) & np.isfinite(spread) & (spread > 0)
+    gain = np.where(known, 1.0 / (np.where(known, spread, 1.0) + eps), 0.0)
+    return gain, -np.where(known, centre, 0.0) * gain
+
+
+@dataclass(frozen=True, eq=False)
+class Conversion:
+    """How stored pixels become a contract's numbers: `stored[t, index[c]] * scale[t, c] + offset[t, c]`, in float64.
+
+    Attributes:
+        index: where each of the contract's bands lies in the cube; None: it is missing.
+        scale, offset: [T,C].
+    """
+
+    index: tuple[int | None, ...]
+    scale: npt.NDArray[np.float64]
+    offset: npt.NDArray[np.float64]
 
 
 @dataclass(frozen=True)
@@ -158,20 +179,19 @@ class InputContract:
         Raises:
             ContractError: naming the cube's source, what does not fit, and the mend.
         """
-        self._check_frame(cube)
+        how = self.conversion(cube)
         t, _, h, w = cube.shape
-        index = self._band_index(cube)
+        index = how.index
         pixels = np.zeros((t, len(index), h, w), np.float32)
         valid: BoolArray = np.zeros(pixels.shape, np.bool_)
         for c, i in enumerate(index):
             if i is None:
                 continue  # an optional band that is missing stays invalid
             for date in range(t):
-                scale, offset = self._conversion(cube.encodings[date][i], cube, self.bands[c].band)
                 stored = cube.pixels[date, i].astype(np.float64)
                 # Invalid pixels may hold anything, NaN included: they leave as 0 and stay invalid.
                 good = cube.valid[date, i]
-                pixels[date, c] = np.where(good, stored * scale + offset, 0.0)
+                pixels[date, c] = np.where(good, stored * how.scale[date, c] + how.offset[date, c], 0.0)
                 valid[date, c] = good
         row = (self.encoding,) * len(index)
         return replace(
@@ -180,8 +200,25 @@ class InputContract:
             valid=valid,
             bands=tuple(s.band for s in self.bands),
             encodings=(row,) * t,
-            statistics=self._statistics(cube, index),
+            statistics=self._statistics(cube, how),
         )
+
+    def conversion(self, cube: Cube) -> Conversion:
+        """How cubes with this one's bands, encodings, dates, pixel size and frame become what the model eats.
+
+        Raises:
+            ContractError: as `convert` does.
+        """
+        self._check_frame(cube)
+        index = self._band_index(cube)
+        shape = (cube.shape[0], len(index))
+        scale, offset = np.ones(shape), np.zeros(shape)
+        for c, i in enumerate(index):
+            for date in range(shape[0]):
+                if i is not None:
+                    pair = self._conversion(cube.encodings[date][i], cube, self.bands[c].band)
+                    scale[date, c], offset[date, c] = pair
+        return Conversion(tuple(index), scale, offset)
 
     def affine(self, cube: Cube) -> tuple[npt.NDArray[np.float64], npt.NDArray[np.float64]]:
         """Gain and bias [C] for a cube that `convert` returned."""
@@ -261,29 +298,39 @@ class InputContract:
             return 1.0, 0.0  # exactly the identity, with no rounding by the division below
         return have.scale / want.scale, (have.offset - want.offset) / want.scale
 
-    def _statistics(self, cube: Cube, index: list[int | None]) -> BandStatistics | None:
+    def _statistics(self, cube: Cube, how: Conversion) -> BandStatistics | None:
         """The record's statistics in the contract's numbers and order."""
         if cube.statistics is None or self.normalisation.scope == "fixed":
             return None
+        scale, offset = self.one_scale(how, cube.source)
         rows: list[tuple[float, float, float, float, int]] = []
-        for c, i in enumerate(index):
+        for c, i in enumerate(how.index):
             if i is None:
                 rows.append((math.nan, math.nan, math.nan, math.nan, 0))
                 continue
-            pairs = {self._conversion(row[i], cube, self.bands[c].band) for row in cube.encodings}
-            if len(pairs) > 1:
+            a, b, s = float(scale[c]), float(offset[c]), cube.statistics
+            ends = sorted((s.minimum[i] * a + b, s.maximum[i] * a + b))
+            rows.append((ends[0], ends[1], s.mean[i] * a + b, s.std[i] * abs(a), s.count[i]))
+        lo, hi, mean, std, count = zip(*rows, strict=True)
+        return BandStatistics(lo, hi, mean, std, count)
+
+    def one_scale(
+        self, how: Conversion, where: str
+    ) -> tuple[npt.NDArray[np.float64], npt.NDArray[np.float64]]:
+        """Scale and offset [C] of all dates, as statistics over a series need them.
+
+        Raises:
+            ContractError: a band changes them within the series.
+        """
+        for c, i in enumerate(how.index):
+            if i is not None and len(set(zip(how.scale[:, c], how.offset[:, c], strict=True))) > 1:
                 raise ContractError(
                     f"band {self.bands[c].band.name} changes its scale or offset within the series, so "
                     "statistics over its stored numbers mean nothing",
-                    where=cube.source,
+                    where=where,
                     mend="convert the series to one scale first, then compute statistics",
                 )
-            scale, offset = pairs.pop()
-            s = cube.statistics
-            ends = sorted((s.minimum[i] * scale + offset, s.maximum[i] * scale + offset))
-            rows.append((ends[0], ends[1], s.mean[i] * scale + offset, s.std[i] * abs(scale), s.count[i]))
-        lo, hi, mean, std, count = zip(*rows, strict=True)
-        return BandStatistics(lo, hi, mean, std, count)
+        return how.scale[0], how.offset[0]
 
     def to_dict(self) -> dict[str, Any]:
         """Plain JSON types; bands by sensor and name, with the wavelength for readers without swath."""
