@@ -58,7 +58,9 @@ def finish(
             spec = GroupSpec.from_dict(part["spec"])
             group = groups.get(spec.key)
             if group is None:
-                group = groups[spec.key] = _Group(folder, len(groups), spec, spec.records_per_shard(shard_bytes))
+                group = groups[spec.key] = _Group(
+                    folder, len(groups), spec, spec.records_per_shard(shard_bytes)
+                )
             here.append(group)
         for row in block["records"]:
             group = here[row["shape_group"]]
@@ -139,7 +141,9 @@ class _Group:
 
 
 def _named(file: WrittenFile, path: Path, folder: Path) -> WrittenFile:
-    return WrittenFile(path.relative_to(folder).as_posix(), file.records, file.offset, file.bytes, file.sha256)
+    return WrittenFile(
+        path.relative_to(folder).as_posix(), file.records, file.offset, file.bytes, file.sha256
+    )
 
 
 def _link(source: Path, target: Path) -> None:
@@ -231,7 +235,10 @@ def _cube_columns(
         ),
         "gsd": np.asarray([nan if r is None or r["gsd"] is None else r["gsd"] for r in rows], "<f8"),
         "place": np.asarray(
-            [[nan if x is None else x for x in (r["place"] if r and r["place"] else [None] * 3)] for r in rows],
+            [
+                [nan if x is None else x for x in (r["place"] if r and r["place"] else [None] * 3)]
+                for r in rows
+            ],
             "<f8",
         ),
         "crs": np.asarray([-1 if g is None else _number(systems, g[0]) for g in grids], "<i4"),

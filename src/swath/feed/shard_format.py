@@ -27,7 +27,7 @@ import numpy as np
 import numpy.typing as npt
 
 from swath.bands import Band
-from swath.cube import Cube, Encoding, Sample
+from swath.cube import Encoding, Sample
 from swath.errors import InputError
 
 FORMAT_VERSION = 1
@@ -137,9 +137,7 @@ class GroupSpec:
                     where=sample.id,
                     mend="name it with letters, digits, - and _",
                 )
-        cubes = {
-            name: CubeSpec(ArraySpec.of(cube.pixels), cube.bands) for name, cube in sample.cubes.items()
-        }
+        cubes = {name: CubeSpec(ArraySpec.of(cube.pixels), cube.bands) for name, cube in sample.cubes.items()}
         return cls(cubes, None if sample.target is None else ArraySpec.of(np.asarray(sample.target)))
 
 
@@ -164,7 +162,6 @@ def unpack_valid(packed: npt.NDArray[np.uint8], shape: Sequence[int]) -> npt.NDA
     """Validity [T,C,H,W] of one record from its bits."""
     flags = np.unpackbits(packed, count=math.prod(shape))
     return flags.view(np.bool_).reshape(shape)
-
 
 
 def encodings_to_list(table: Sequence[Sequence[Encoding]]) -> list[list[list[Any]]]:

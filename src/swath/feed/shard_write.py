@@ -84,7 +84,7 @@ class ArrayWriter:
 
     def _header(self) -> None:
         header = {"descr": self.spec.dtype, "fortran_order": False, "shape": (self.records, *self.spec.shape)}
-        np.lib.format.write_array_header_1_0(self._file, header)  # type: ignore[no-untyped-call]  # numpy's stub
+        np.lib.format.write_array_header_1_0(self._file, header)
 
 
 def hash_file(path: Path) -> str:
@@ -214,4 +214,3 @@ def read_block(folder: Path, *, check: bool = False) -> dict[str, Any] | None:
                 if not path.is_file() or hash_file(path) != file["sha256"]:
                     return None
     return block
-

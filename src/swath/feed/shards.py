@@ -5,7 +5,7 @@ from __future__ import annotations
 import datetime as dt
 import math
 from collections import OrderedDict
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, Protocol
 
@@ -42,12 +42,12 @@ class Storage(Protocol):
         """A whole `.npy` of `size` bytes. Raises InputError."""
         ...
 
-    def records(self, file: Mapping[str, Any], spec: ArraySpec) -> Array:
-        """The records [n,…] of one file, which need not be in memory. Raises InputError."""
-        ...
-
     def record(self, file: Mapping[str, Any], spec: ArraySpec, place: int) -> Array:
         """One record of a file, to be looked at and not written to. Raises InputError."""
+        ...
+
+    def fetch(self, wanted: Sequence[tuple[Mapping[str, Any], ArraySpec, int]]) -> None:
+        """Says which records will be asked for next, where getting many at once is faster."""
         ...
 
 
@@ -79,7 +79,7 @@ class Folder:
             raise InputError(f"is damaged ({err})", where=path, mend=PACK_AGAIN) from err
         return found
 
-    def records(self, file: Mapping[str, Any], spec: ArraySpec) -> Array:
+    def _records(self, file: Mapping[str, Any], spec: ArraySpec) -> Array:
         name = file["name"]
         found = self._maps.get(name)
         if found is not None:
@@ -98,8 +98,11 @@ class Folder:
         return found
 
     def record(self, file: Mapping[str, Any], spec: ArraySpec, place: int) -> Array:
-        found: Array = self.records(file, spec)[place]
+        found: Array = self._records(file, spec)[place]
         return found
+
+    def fetch(self, wanted: Sequence[tuple[Mapping[str, Any], ArraySpec, int]]) -> None:
+        pass  # the system reads ahead by itself
 
 
 class Shards:
@@ -160,9 +163,16 @@ class Shards:
 
     def array(self, index: int, name: str) -> Array:
         """One stored array of a record, as `GroupSpec.arrays` names it; from a folder, a view of the file."""
+        return self.storage.record(*self._place(index, name))
+
+    def fetch(self, records: Sequence[int], names: Sequence[str]) -> None:
+        """Gets these arrays of these records at once, if they lie far away."""
+        self.storage.fetch([self._place(i, name) for i in records for name in names])
+
+    def _place(self, index: int, name: str) -> tuple[Mapping[str, Any], ArraySpec, int]:
         group, row = self._group[index], self._row[index]
         number, place = divmod(row, self._per_shard[group])
-        return self.storage.record(self._files[group][name][number], self._specs[group][name], place)
+        return self._files[group][name][number], self._specs[group][name], place
 
     def only_cube(self, name: str = "") -> str:
         """The cube of that name, or the only one. Raises ConfigError."""
@@ -183,7 +193,7 @@ class Shards:
                 mend = f"use one of {', '.join(known)}" if known else "they name no splits"
                 raise ConfigError(f"no record is of split '{split}'", where=self.where, mend=mend)
         if cube:
-            keep &= self.columns[f"{cube}.encoding"] >= 0
+            keep &= np.greater_equal(self.columns[f"{cube}.encoding"], 0)
         return np.flatnonzero(keep)
 
     def statistics(self, index: int, name: str) -> BandStatistics:
@@ -257,4 +267,3 @@ class Shards:
 
     def _word(self, column: str, index: int) -> str:
         return bytes(self.columns[column][index]).decode()
-

@@ -85,6 +85,7 @@ VERBS: dict[str, Verb] = {
         Verb("finetune", "learn a map's classes from labels, from pretrained weights or from scratch"),
         Verb("predict", "map a scene of any size to a Cloud-Optimized GeoTIFF with confidence and coverage"),
         Verb("evaluate", "score a map against labels"),
+        Verb("pack", "write a data set into shards that feed a GPU, check them, take their statistics"),
         Verb("inspect", "say what a scene, weights or a run hold, and whether they fit"),
         Verb("convert", "make published weights swath's, and swath's the published ones again"),
         Verb("ledger", "show what equals what: ours and the published codes, fast and slow paths"),

@@ -1,0 +1,325 @@
+"""Samples from shards, in the order and with the crops of `RecordFeed`, without having them in memory.
+
+A sample is copied once, from the memory map to the batch, by one thread of the process (`StepLoader`, `read_ahead`);
+numpy lets go of the interpreter lock while it copies. On a GPU `take_stored` leaves out the conversion, which is
+then done there.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+import torch
+
+from swath.contract import Conversion, InputContract, gain_and_bias
+from swath.cube import Array, BoolArray, CubeBatch, date_features
+from swath.errors import InputError
+from swath.feed.base import window_size
+from swath.feed.buffers import Buffers
+from swath.feed.shard_format import ArraySpec, CubeSpec, unpack_valid
+from swath.feed.shards import Shards
+from swath.feed.stored import StoredBatch
+from swath.rng import derive, numpy_generator
+
+Floats = npt.NDArray[np.float64]
+IntArray = npt.NDArray[np.int64]
+
+
+@dataclass(frozen=True, eq=False)
+class _How:
+    """How the records of one kind become the contract's."""
+
+    conversion: Conversion
+    bands: tuple[tuple[int, int], ...]  # (place in the contract, place in the record) of those that are there
+    in_order: bool  # the record's bands are the contract's, all of them
+    exact: bool  # and stored numbers are the contract's
+
+
+class ShardFeed:
+    """Records of shards, each once per epoch in a shuffled order, as a contract wants them.
+
+    Sample n is a pure function of (seed, n): epoch n // len(feed) has its own order. Records of weight 0 are in
+    the order too, wholly invalid.
+
+    Args:
+        shards: opened.
+        contract: what the batches are converted to, exactly as `contract.convert` converts cubes.
+        size: random crop (h, w) or one number; None: whole records, which must then be of one size.
+        seed: of order and crops.
+        cube: which one of a record; may be left out if there is only one.
+        split: official part to take; None: all.
+        index: numbers of the records to take, in place of a split.
+        targets: give the records' targets with the batches.
+        pinned: for copies to a GPU that do not wait.
+
+    Raises:
+        InputError, ContractError: the records do not fit the contract, the size or each other.
+    """
+
+    def __init__(
+        self,
+        shards: Shards,
+        contract: InputContract,
+        size: int | tuple[int, int] | None = None,
+        *,
+        seed: int = 0,
+        cube: str = "",
+        split: str | None = None,
+        index: Sequence[int] | IntArray | None = None,
+        targets: bool = True,
+        pinned: bool = False,
+    ) -> None:
+        self.shards, self.contract, self.seed = shards, contract, seed
+        self.cube = shards.only_cube(cube)
+        chosen = shards.select(split=split, cube=self.cube) if index is None else np.asarray(index, np.int64)
+        if not len(chosen):
+            raise InputError("no records to feed", where=shards.where, mend="choose another split or cube")
+        self.index = chosen
+        self.bands = tuple(s.band for s in contract.bands)
+        self.buffers = Buffers(pinned=pinned)
+        groups: list[int] = np.unique(shards.columns["shape_group"][chosen]).tolist()
+        self.dates, _, height, width = shards.groups[groups[0]].cubes[self.cube].pixels.shape
+        self.size = (height, width) if size is None else window_size(size)
+        self._has_targets = targets
+        self._check_frames(groups, whole=size is None)
+        self._valid_counts: list[int] = shards.columns[f"{self.cube}.valid"].tolist()
+        self._conversions(chosen)
+        self._order: tuple[int, IntArray] = (-1, np.zeros(0, np.int64))
+
+    def __len__(self) -> int:
+        """How many records there are."""
+        return len(self.index)
+
+    def take(self, first: int, count: int) -> CubeBatch:
+        """Samples number first … first + count - 1, converted. Target [B], [B,K] or [B,h,w], if there are any."""
+        places = self._places(first, count)
+        shape = (count, self.dates, len(self.bands), *self.size)
+        pixels = self.buffers.array(shape, np.float32)
+        valid = self.buffers.array(shape, np.bool_)
+        exact = np.empty(self.size, np.float64)
+        for b, (i, row, col) in enumerate(places):
+            how = self._how(i)
+            self._copy_valid(valid[b], i, row, col)
+            stored = self._stored(i, row, col)
+            if how.exact and len(how.bands) == len(self.bands):
+                _copy(pixels[b], stored, how)
+                if stored.dtype.kind == "f":
+                    pixels[b] += 0.0  # makes 0 of -0.0, as the contract's arithmetic does
+            else:
+                pixels[b] = 0
+                for c, j in how.bands:
+                    for t in range(self.dates):
+                        np.multiply(stored[t, j], how.conversion.scale[t, c], out=exact, casting="unsafe")
+                        exact += how.conversion.offset[t, c]
+                        pixels[b, t, c] = exact
+            if not self._wholly_valid(i, how):
+                np.copyto(pixels[b], 0, where=~valid[b])
+        return CubeBatch(torch.from_numpy(pixels), torch.from_numpy(valid), **self._beside(places))
+
+    def take_stored(self, first: int, count: int) -> StoredBatch:
+        """The same samples as they are stored: `.to(device)` makes of them what `take` gives."""
+        places = self._places(first, count)
+        hows = [self._how(i) for i, _, _ in places]
+        kinds = {self._spec(i).pixels.dtype for i, _, _ in places}
+        if len(kinds) > 1 or any(len(how.bands) < len(self.bands) for how in hows):
+            # Bands are missing here and there, or dtypes differ: rare, and not worth another way.
+            batch = self.take(first, count)
+            return StoredBatch(batch.pixels, batch.valid, None, None, **self._beside(places))
+        shape = (count, self.dates, len(self.bands), *self.size)
+        pixels = self.buffers.array(shape, kinds.pop())
+        packed = all(
+            how.in_order and self._spec(i).pixels.shape == shape[1:]
+            for how, (i, _, _) in zip(hows, places, strict=True)
+        )
+        valid = (
+            self.buffers.array((count, self._spec(places[0][0]).valid.shape[0]), np.uint8)
+            if packed
+            else self.buffers.array(shape, np.bool_)
+        )
+        for b, (i, row, col) in enumerate(places):
+            _copy(pixels[b], self._stored(i, row, col), hows[b])
+            if packed:
+                valid[b] = self.shards.array(i, f"{self.cube}.valid")
+            else:
+                self._copy_valid(valid[b], i, row, col)
+        exact = all(how.exact for how in hows)
+        return StoredBatch(
+            torch.from_numpy(pixels),
+            torch.from_numpy(valid),
+            None if exact else torch.from_numpy(np.stack([how.conversion.scale for how in hows])),
+            None if exact else torch.from_numpy(np.stack([how.conversion.offset for how in hows])),
+            **self._beside(places),
+        )
+
+    def _places(self, first: int, count: int) -> list[tuple[int, int, int]]:
+        """(record, row, column of the crop) of some samples."""
+        found = []
+        h, w = self.size
+        for n in range(first, first + count):
+            epoch, place = divmod(n, len(self))
+            cached, order = self._order
+            if cached != epoch:
+                order = np.random.default_rng(derive(self.seed, "order", epoch)).permutation(len(self))
+                # One tuple, assigned at once: the prefetch thread and the main one never see half of it.
+                self._order = (epoch, order)
+            i = int(self.index[order[place]])
+            height, width = self._spec(i).pixels.shape[2:]
+            row = col = 0
+            if (height, width) != (h, w):
+                draw = numpy_generator(self.seed, "crop", n)
+                row, col = int(draw.integers(height - h + 1)), int(draw.integers(width - w + 1))
+            found.append((i, row, col))
+        wanted = [f"{self.cube}.pixels", f"{self.cube}.valid"] + ["target"] * self._has_targets
+        self.shards.fetch([i for i, _, _ in found], wanted)
+        return found
+
+    def _spec(self, i: int) -> CubeSpec:
+        return self.shards.groups[self.shards.group_of(i)].cubes[self.cube]
+
+    def _how(self, i: int) -> _How:
+        return self._hows[int(self._how_of[i])]
+
+    def _stored(self, i: int, row: int, col: int) -> Array:
+        stored = self.shards.array(i, f"{self.cube}.pixels")
+        cut: Array = stored[..., row : row + self.size[0], col : col + self.size[1]]
+        return cut
+
+    def _wholly_valid(self, i: int, how: _How) -> bool:
+        all_there = len(how.bands) == len(self.bands)
+        return all_there and self._valid_counts[i] == math.prod(self._spec(i).pixels.shape)
+
+    def _copy_valid(self, out: BoolArray, i: int, row: int, col: int) -> None:
+        how = self._how(i)
+        if self._wholly_valid(i, how):
+            out[:] = True
+            return
+        packed = self.shards.array(i, f"{self.cube}.valid").view(np.uint8)
+        whole = unpack_valid(packed, self._spec(i).pixels.shape)
+        if len(how.bands) < len(self.bands):
+            out[:] = False
+        _copy(out, whole[..., row : row + self.size[0], col : col + self.size[1]], how)
+
+    def _beside(self, places: Sequence[tuple[int, int, int]]) -> dict[str, Any]:
+        """Everything of a batch but its pixels."""
+        records = [i for i, _, _ in places]
+        gain, bias = self._affine(records)
+        return {
+            "bands": self.bands,
+            "days": torch.from_numpy(
+                np.stack([date_features(self.shards.dates(i, self.cube)) for i in records])
+            ),
+            "gain": torch.from_numpy(gain.astype(np.float32)),
+            "bias": torch.from_numpy(bias.astype(np.float32)),
+            "ids": tuple(self.shards.id(i) for i in records),
+            "target": self._targets(places),
+        }
+
+    def _affine(self, records: Sequence[int]) -> tuple[Floats, Floats]:
+        """Gain and bias [B,C], as `contract.affine` gives them record by record."""
+        norm, count = self.contract.normalisation, len(self.bands)
+        if norm.kind == "identity" or norm.scope == "fixed":
+            gain, bias = norm.affine(count, None)
+            return np.tile(gain, (len(records), 1)), np.tile(bias, (len(records), 1))
+        stored = {
+            key: self.shards.columns[f"{self.cube}.{key}"][records].astype(np.float64)
+            for key in ("minimum", "maximum", "mean", "std")
+        }
+        low, high, mean, std = (np.full((len(records), count), np.nan) for _ in range(4))
+        for b, i in enumerate(records):
+            how = self._how(i)
+            for c, j in how.bands:
+                scale, offset = how.conversion.scale[0, c], how.conversion.offset[0, c]
+                ends = stored["minimum"][b, j] * scale + offset, stored["maximum"][b, j] * scale + offset
+                low[b, c], high[b, c] = min(ends), max(ends)
+                mean[b, c] = stored["mean"][b, j] * scale + offset
+                std[b, c] = stored["std"][b, j] * abs(scale)
+        if norm.kind == "standard":
+            return gain_and_bias(mean, std, norm.eps)
+        return gain_and_bias(low, high - low, norm.eps)
+
+    def _targets(self, places: Sequence[tuple[int, int, int]]) -> torch.Tensor | None:
+        if not self._has_targets:
+            return None
+        found = []
+        for i, row, col in places:
+            target = self.shards.array(i, "target")
+            if target.ndim >= 2 and target.shape[-2:] == self._spec(i).pixels.shape[2:]:
+                target = target[..., row : row + self.size[0], col : col + self.size[1]]
+            found.append(target)
+        stacked = np.stack(found)
+        return torch.from_numpy(stacked.astype(np.int64 if stacked.dtype.kind in "iub" else np.float32))
+
+    def _check_frames(self, groups: Sequence[int], whole: bool) -> None:
+        """All records must be cut to one size, with as many dates, and targets of one form."""
+        for g in groups:
+            t, _, height, width = self.shards.groups[g].cubes[self.cube].pixels.shape
+            if t != self.dates:
+                raise InputError(
+                    f"holds records of {self.dates} and of {t} dates",
+                    where=self.shards.where,
+                    mend="feed those of one number of dates: choose by index",
+                )
+            h, w = self.size
+            if height < h or width < w or (whole and (height, width) != (h, w)):
+                raise InputError(
+                    f"holds records of {height}x{width} pixels, not {h}x{w}",
+                    where=self.shards.where,
+                    mend="give a crop size that fits every record",
+                )
+        targets = {
+            _form(self.shards.groups[g].target, self.shards.groups[g].cubes[self.cube]) for g in groups
+        }
+        if len(targets) > 1:
+            raise InputError(
+                "holds records with targets of several forms",
+                where=self.shards.where,
+                mend="feed those of one form: choose by index",
+            )
+        self._has_targets = self._has_targets and targets != {None}
+
+    def _conversions(self, chosen: IntArray) -> None:
+        """One conversion for all records of equal group, encodings and pixel size, from the first of them."""
+        columns = self.shards.columns
+        sizes = np.unique(columns[f"{self.cube}.gsd"][chosen], return_inverse=True)[1]
+        kinds = np.stack(
+            [columns["shape_group"][chosen], columns[f"{self.cube}.encoding"][chosen], sizes.reshape(-1)], 1
+        )
+        _, first, which = np.unique(kinds, axis=0, return_index=True, return_inverse=True)
+        self._how_of = np.full(len(self.shards), -1, np.int32)
+        self._how_of[chosen] = which.reshape(-1)
+        self._hows: list[_How] = []
+        for place in first.tolist():
+            cube = self.shards.cube(int(chosen[place]), self.cube).window(0, 0, *self.size)
+            conversion = self.contract.conversion(cube)
+            norm = self.contract.normalisation
+            if norm.kind != "identity" and norm.scope != "fixed":
+                self.contract.one_scale(conversion, cube.source)
+            bands = tuple((c, j) for c, j in enumerate(conversion.index) if j is not None)
+            in_order = conversion.index == tuple(range(cube.shape[1]))
+            # Whole numbers of 64 bits are rounded on their way through float64.
+            exact = bool((conversion.scale == 1).all() and (conversion.offset == 0).all()) and not (
+                cube.pixels.dtype.kind in "iu" and cube.pixels.dtype.itemsize == 8
+            )
+            self._hows.append(_How(conversion, bands, in_order, exact))
+
+
+def _copy(out: npt.NDArray[Any], stored: npt.NDArray[Any], how: _How) -> None:
+    """Bands of [T,C,h,w] to where the contract has them, in one go if they are there already."""
+    if how.in_order:
+        np.copyto(out, stored, casting="unsafe")
+        return
+    for c, j in how.bands:
+        np.copyto(out[:, c], stored[:, j], casting="unsafe")
+
+
+def _form(target: ArraySpec | None, cube: CubeSpec) -> tuple[str, tuple[int, ...]] | None:
+    """What targets must share to be stacked: a raster of the pixels' size is cut with them."""
+    if target is None:
+        return None
+    raster = len(target.shape) >= 2 and target.shape[-2:] == cube.pixels.shape[2:]
+    return np.dtype(target.dtype).kind, (*target.shape[:-2], -1, -1) if raster else target.shape

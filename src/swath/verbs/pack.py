@@ -1,0 +1,188 @@
+"""`swath pack`: write a data set into shards, check them, or take their statistics."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any
+
+from swath.errors import ConfigError, InputError
+
+if TYPE_CHECKING:
+    from swath.data.packing import Progress
+
+POSITIONAL = ("layout", "root", "output")
+
+
+@dataclass(frozen=True)
+class PackConfig:
+    """Write a data set into shards of standard files, which feed a GPU from two cores (docs/shards.md).
+
+    Attributes:
+        layout: name of the data set's layout; `swath inspect --layouts true` lists them.
+        root: its folder.
+        output: folder of the shards. Run again after a stop, the command goes on.
+        split: an official part only; empty: all items.
+        options: options of the layout, such as {"resampling": "bilinear"}.
+        workers: processes that read; 0: one per core. They change nothing but the time.
+        bad_items: share of the items that may be bad; they stay in the order as records of weight 0.
+        shard_mb: most mebibytes of one file of pixels.
+        overwrite: replace shards that are in the output.
+        verify: check the output instead: hash every file and every record.
+        statistics: take the statistics per band over all valid pixels too, of the output as it is if no layout
+            is given; they are written to statistics.json.
+    """
+
+    layout: str = ""
+    root: str = ""
+    output: str = ""
+    split: str = ""
+    options: dict[str, Any] = field(default_factory=dict)
+    workers: int = 0
+    bad_items: float = 0.01
+    shard_mb: int = 256
+    overwrite: bool = False
+    verify: bool = False
+    statistics: bool = False
+
+    def __post_init__(self) -> None:
+        if not self.output:
+            raise ConfigError("no folder is named", where="output", mend="write --output FOLDER")
+        if self.workers < 0 or self.shard_mb < 1:
+            raise ConfigError(
+                f"workers is {self.workers}, shard_mb {self.shard_mb}",
+                where="pack",
+                mend="give workers of 0 or more and shard_mb of 1 or more",
+            )
+        if self.verify and self.layout:
+            raise ConfigError(
+                "checks shards that are there",
+                where="verify",
+                mend="leave layout and root out, or verify after packing",
+            )
+        if not self.layout and not (self.verify or self.statistics):
+            raise ConfigError(
+                "no layout is named", where="layout", mend="swath inspect --layouts true lists them"
+            )
+        if self.layout and not self.root:
+            raise ConfigError("no folder is named", where="root", mend="write --root FOLDER")
+
+
+@dataclass(frozen=True)
+class PackResult:
+    """What is in the shards.
+
+    Attributes:
+        output: their folder.
+        records: how many.
+        groups: how many shapes.
+        bad_items: records of weight 0.
+        bytes: of all files of records.
+        statistics: the file of statistics, or empty.
+    """
+
+    output: str
+    records: int
+    groups: int
+    bad_items: int
+    bytes: int
+    statistics: str = ""
+
+    def summary(self) -> str:
+        """A few words for a terminal."""
+        bad = f", {self.bad_items} of them bad (weight 0)" if self.bad_items else ""
+        lines = [
+            f"{self.records} records of {self.groups} shape{'s' * (self.groups != 1)} in {self.output}{bad}, "
+            f"{self.bytes / 2**20:.1f} MiB"
+        ]
+        if self.statistics:
+            lines.append(f"statistics {self.statistics}")
+        return "\n".join(lines)
+
+
+def run(config: PackConfig) -> PackResult:
+    """Packs, or checks.
+
+    Raises:
+        SwathError: in one line, if something does not fit or a file is damaged.
+    """
+    from swath.feed.shards import Shards
+
+    statistics = ""
+    with progress_bar() as progress:
+        if config.layout:
+            _pack(config, progress)
+        if config.verify:
+            from swath.feed.shard_check import damaged
+
+            found = damaged(config.output, progress)
+            if found:
+                more = f" (and {len(found) - 1} more: {', '.join(found[1:6])}{' …' * (len(found) > 6)})"
+                raise InputError(
+                    f"{found[0]} is not as it was written{more * (len(found) > 1)}",
+                    where=config.output,
+                    mend="copy it again from where it is whole, or pack again with --overwrite true",
+                )
+        shards = Shards(config.output)
+        if config.statistics:
+            from swath.feed.shard_statistics import write_statistics
+
+            statistics = str(write_statistics(shards, config.output, progress))
+    files = [f for g in shards.manifest["groups"] for series in g["files"].values() for f in series]
+    return PackResult(
+        config.output,
+        len(shards),
+        len(shards.groups),
+        int((shards.columns["weight"] == 0).sum()),
+        sum(int(f["bytes"]) for f in files),
+        statistics=statistics,
+    )
+
+
+def _pack(config: PackConfig, progress: Progress) -> None:
+    import os
+
+    from swath.data.collection import Collection
+    from swath.data.layouts.registry import open_layout
+    from swath.data.packing import pack, packing_report
+
+    layout = open_layout(config.layout, config.root, config.split or None, **config.options)
+    collection = Collection(layout, limit=config.bad_items, report=packing_report(config.output))
+    about = {"layout": config.layout, "split": config.split or None, "options": config.options}
+    pack(
+        collection,
+        config.output,
+        about=about,
+        workers=config.workers or os.cpu_count() or 1,
+        shard_bytes=config.shard_mb * 2**20,
+        overwrite=config.overwrite,
+        progress=progress,
+    )
+
+
+@contextmanager
+def progress_bar() -> Iterator[Progress]:
+    """A bar on a terminal, nothing elsewhere."""
+    if not sys.stderr.isatty():
+        yield lambda what, done, total: None
+        return
+    from rich import progress
+    from rich.console import Console
+
+    with progress.Progress(
+        progress.TextColumn("{task.description}"),
+        progress.BarColumn(),
+        progress.MofNCompleteColumn(),
+        progress.TimeRemainingColumn(),
+        console=Console(stderr=True),
+    ) as bar:
+        tasks: dict[str, progress.TaskID] = {}
+
+        def show(what: str, done: int, total: int) -> None:
+            if what not in tasks:
+                tasks[what] = bar.add_task(what, total=total)
+            bar.update(tasks[what], completed=done, total=total)
+
+        yield show
