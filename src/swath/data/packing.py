@@ -120,10 +120,10 @@ def _pack(
     missing = []
     for number, path in enumerate(blocks):
         progress("checking", number, len(blocks))
-        if path.exists() and read_block(path, check=True) is None:
-            log.warning("%s: is damaged and will be packed again", path)
-        if not path.exists() or read_block(path) is None:
+        if read_block(path, check=True) is None:
             missing.append(number)
+            if path.exists():
+                log.warning("%s: is damaged and will be packed again", path)
     todo = [range(number * size, min(count, (number + 1) * size)) for number in missing]
     kept = count - sum(map(len, todo))
     if kept:

@@ -5,7 +5,6 @@ Everything is a function of the blocks in their order, so that shards are the sa
 
 from __future__ import annotations
 
-import contextlib
 import json
 import os
 import shutil
@@ -147,10 +146,10 @@ def _named(file: WrittenFile, path: Path, folder: Path) -> WrittenFile:
 
 
 def _link(source: Path, target: Path) -> None:
-    with contextlib.suppress(OSError):  # a file system without links
+    try:
         os.link(source, target)
-        return
-    shutil.copyfile(source, target)
+    except OSError:  # a file system without links
+        shutil.copyfile(source, target)
     with target.open("rb+") as file:
         os.fsync(file.fileno())
 

@@ -29,7 +29,6 @@ from swath.feed.shard_format import (
     encodings_to_list,
     record_arrays,
 )
-from swath.files import sync_folder
 
 BLOCK = "block.json"
 
@@ -66,17 +65,18 @@ class ArrayWriter:
         self._file.write(array.tobytes() if array.ndim == 0 else np.ascontiguousarray(array).data)
         self.records += 1
 
-    def close(self, name: str | None = None) -> WrittenFile:
-        """Flushes it to the disk and hashes it; `name` is what it will be called."""
+    def close(self, *, sync: bool = True) -> WrittenFile:
+        """Finishes and hashes it; `sync` waits until it is on the disk."""
         self._file.seek(0)
         self._header()
         # numpy pads headers so that the first axis can grow.
         assert self._file.tell() == self.offset
         self._file.flush()
-        os.fsync(self._file.fileno())
+        if sync:
+            os.fsync(self._file.fileno())
         self._file.close()
         size = self.path.stat().st_size
-        return WrittenFile(name or self.path.name, self.records, self.offset, size, hash_file(self.path))
+        return WrittenFile(self.path.name, self.records, self.offset, size, hash_file(self.path))
 
     def abandon(self) -> None:
         """Closes it as it is."""
@@ -183,21 +183,16 @@ class BlockWriter:
             "groups": [
                 {
                     "spec": spec.to_dict(),
-                    "files": {name: vars(writer.close()) for name, writer in writers.items()},
+                    "files": {name: vars(writer.close(sync=False)) for name, writer in writers.items()},
                 }
                 for spec, writers in self._groups.values()
             ],
             "records": self._rows,
         }
-        path = self._building / BLOCK
-        with path.open("w", encoding="utf-8") as file:
-            json.dump(block, file)
-            file.flush()
-            os.fsync(file.fileno())
-        sync_folder(self._building)
+        # Nothing waits for the disk here: after a power cut, what `read_block` finds damaged is written again.
+        (self._building / BLOCK).write_text(json.dumps(block), "utf-8")
         shutil.rmtree(self.folder, ignore_errors=True)
         self._building.rename(self.folder)
-        sync_folder(self.folder.parent)
         return block
 
 
