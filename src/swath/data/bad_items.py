@@ -47,6 +47,12 @@ class BadList:
         """Sorted by id."""
         return tuple(self._items[i] for i in sorted(self._items))
 
+    def catch_up(self) -> None:
+        """Take in what other processes and earlier runs have put into the file."""
+        if self.path is not None and self.path.exists():
+            with _locked(self.path) as handle:
+                self._catch_up(handle)
+
     def add(self, item: BadItem) -> bool:
         """Add an item; False if it is on the list already, whoever put it there.
 

@@ -165,8 +165,9 @@ class Collection:
 
     @property
     def bad(self) -> tuple[BadItem, ...]:
-        """The bad items that are known so far, by id."""
+        """The bad items that are known so far, to this process or to others that share the list, by id."""
         with _LOCK:
+            self._list.catch_up()
             return self._list.items
 
     @property

@@ -129,19 +129,27 @@ def _pack(
     if kept:
         log.info("%s: going on with %d records that are packed", folder, kept)
     _write_blocks(collection, [blocks[n] for n in missing], todo, workers, kept, progress)
+    _list_bad(collection, blocks, folder / BAD_ITEMS)
     manifest = finish(
         folder,
         blocks,
         shard_bytes,
-        {**about, "shard_bytes": shard_bytes, "bad_items": len(collection.bad)},
+        {**about, "shard_bytes": shard_bytes},
         functools.partial(_joined, progress, len(blocks)),
     )
-    bad = [asdict(item) for item in collection.bad]
-    if bad:
-        with atomic(folder / BAD_ITEMS) as temporary:
-            temporary.write_text("".join(json.dumps(item) + "\n" for item in bad), "utf-8")
     shutil.rmtree(packing, ignore_errors=True)
     return manifest
+
+
+def _list_bad(collection: Collection, blocks: Sequence[Path], path: Path) -> None:
+    """What is bad in the end: an item may have been mended since an earlier attempt listed it."""
+    rows = (row for block in blocks for row in (read_block(block) or {"records": []})["records"])
+    zero = {row["id"] for row in rows if row["weight"] == 0}
+    bad = [asdict(item) for item in collection.bad if item.id in zero]
+    path.unlink(missing_ok=True)
+    if bad:
+        with atomic(path) as temporary:
+            temporary.write_text("".join(json.dumps(item) + "\n" for item in bad), "utf-8")
 
 
 def _joined(progress: Progress, total: int, done: int) -> None:
