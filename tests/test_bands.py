@@ -106,3 +106,22 @@ def test_centres_are_those_published() -> None:
     assert (swir.center_nm, swir.width_nm) == (2220.0, 260.0)
     # 5.405 GHz is 5.55 cm.
     assert sensor("sentinel1").band("VH").center_nm == pytest.approx(5.5466e7, rel=1e-4)
+
+
+@pytest.mark.parametrize("name", ["423.5nm", "423.5", " Band 1 (423.5 nm)", "423.50 Nanometers"])
+def test_bands_of_a_spectrometer_are_named_by_wavelength(name: str) -> None:
+    band = sensor("hyperspectral").band(name)
+    assert (band.sensor, band.name, band.center_nm) == ("hyperspectral", "423.5nm", 423.5)
+    assert sensor("hyperspectral").band(band.name) == band
+
+
+@pytest.mark.parametrize("name", ["B04", "", "nm", "12nm", "400nm to 500nm", "-423"])
+def test_names_without_a_wavelength_are_refused(name: str) -> None:
+    with pytest.raises(InputError, match="tells no wavelength"):
+        sensor("hyperspectral").band(name)
+
+
+def test_a_wavelength_is_selected_once() -> None:
+    assert [b.center_nm for b in sensor("hyperspectral").select(["900", "500nm"])] == [900.0, 500.0]
+    with pytest.raises(InputError, match="500nm of hyperspectral is named twice"):
+        sensor("hyperspectral").select(["500.0", "500nm"])

@@ -8,6 +8,7 @@ Sentinel-1, C-band SAR at 5.405 GHz.
 from __future__ import annotations
 
 import difflib
+import re
 from collections.abc import Iterable
 from dataclasses import dataclass
 
@@ -84,6 +85,38 @@ class Sensor:
                 raise InputError(f"band {b.name} of {self.name} is named twice", mend="name each band once")
             seen.add(b)
         return chosen
+
+
+@dataclass(frozen=True)
+class Spectrometer(Sensor):
+    """Any imaging spectrometer: a band is named by its centre wavelength, such as "423.5nm".
+
+    Instruments number their hundreds of bands each in its own way and move them between products; the wavelength is
+    what a model needs. Text around it is allowed, as in "band 1 (423.5 nm)"; a number alone is nanometres.
+
+    Attributes:
+        width_nm: taken for every band.
+        gsd_m: taken for every band.
+    """
+
+    width_nm: float = 10.0
+    gsd_m: float = 30.0
+
+    def band(self, name: str) -> Band:
+        """The band at the wavelength that the name tells.
+
+        Raises:
+            InputError: it tells none, several, or none that light has here (100 nm to 100 µm).
+        """
+        found = re.findall(r"(\d+(?:\.\d+)?)\s*(?:nm|nanometers?)\b", name, re.IGNORECASE)
+        if not found and re.fullmatch(r"\s*\d+(?:\.\d+)?\s*", name):
+            found = [name]
+        if len(found) != 1 or not 100 <= float(found[0]) <= 100_000:
+            raise InputError(
+                f"'{name}' tells no wavelength", mend="name the bands by nanometres, such as 423.5nm"
+            )
+        nm = float(found[0])
+        return Band(self.name, f"{nm:g}nm", nm, self.width_nm, self.gsd_m, "")
 
 
 def _sensor(name: str, title: str, rows: Iterable[tuple[str, float, float, float, str]]) -> Sensor:
@@ -166,6 +199,7 @@ SENSORS: dict[str, Sensor] = {
             "Sentinel-1 C-band SAR",
             (("VV", _C_BAND_NM, 0.0, 10.0, "vv"), ("VH", _C_BAND_NM, 0.0, 10.0, "vh")),
         ),
+        Spectrometer("hyperspectral", "Any imaging spectrometer, its bands named by wavelength", ()),
     )
 }
 

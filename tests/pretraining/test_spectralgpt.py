@@ -306,3 +306,58 @@ def test_a_short_training_lowers_the_loss() -> None:
 def test_wrong_options_are_named(wrong: dict[str, object]) -> None:
     with pytest.raises(ConfigError, match=next(iter(wrong))):
         SpectralGPTObjectiveConfig.from_dict(wrong)
+
+
+def spectrometer(bands: int = 224) -> tuple[float, ...]:
+    return tuple(round(420 + 2030 / bands * i, 2) for i in range(bands))
+
+
+@pytest.mark.parametrize("bands", [4, 6, 10, 13, 224])
+def test_weights_of_twelve_bands_learn_from_other_sensors_and_several_dates(bands: int) -> None:
+    """By wavelength; dates and bands without data equal fewer of them."""
+    module = objective("three_target")
+    nm = spectrometer(bands)
+    x = draw(2, 2, bands, 8, 8)
+    valid = torch.ones_like(x, dtype=torch.bool)
+    valid[:, 1] = False
+    empty = [c for c in range(bands) if c % 5 == 2]
+    valid[:, :, empty] = False
+    rest = [c for c in range(bands) if c not in empty]
+    noise = draw(2, module.noise_length(x.shape)).reshape(2, 2, -1)
+    fewer = x[:, :1, rest]
+    groups = module.noise_length(fewer.shape)
+    same(
+        run(
+            module,
+            torch.where(valid, x, torch.nan),
+            valid,
+            noise=noise.flatten(1),
+            days=days(2),
+            wavelengths=nm,
+        ),
+        run(module, fewer, noise=noise[:, 0, :groups], days=days(1), wavelengths=tuple(nm[c] for c in rest)),
+    )
+
+
+def test_a_model_built_for_a_spectrometer_keeps_its_missing_bands_apart() -> None:
+    """A model of 224 bands: water-vapour bands without data leave the other groups' tokens as they are."""
+    nm = spectrometer()
+    config = SpectralGPTConfig(
+        wavelengths=nm, image_size=8, embed_dim=16, depth=1, heads=2,
+        decoder_embed_dim=8, decoder_depth=1, decoder_heads=2,
+    )  # fmt: skip
+    module = SpectralGPTObjective(SpectralGPT(config), LOSSES["three_target"])
+    assert len(config.anchors) == 75
+    x = draw(1, 1, 224, 8, 8)
+    noise = draw(1, module.noise_length(x.shape))
+    assert noise.shape[1] == 75
+    valid = torch.ones_like(x, dtype=torch.bool)
+    gone = [*range(90, 99), 150]
+    valid[:, :, gone] = False
+    rest = [c for c in range(224) if c not in gone]
+    tokens = module.network.tokenize(x, valid)
+    assert tokens.valid is not None and int((~tokens.valid).sum()) == 3  # 90 to 98 are three whole groups
+    same(
+        run(module, torch.where(valid, x, torch.nan), valid, noise=noise),
+        run(module, x[:, :, rest], noise=noise, wavelengths=tuple(nm[c] for c in rest)),
+    )

@@ -280,3 +280,31 @@ def test_a_start_that_fails_takes_its_folder_away(
     with pytest.raises(InputError, match="cannot"):
         swath.pretrain(**land.pretraining(tmp_path / "mine"))
     assert list((tmp_path / "mine").iterdir()) == []
+
+
+def test_a_spectrometer_of_224_bands_pretrains_spectralgpt(
+    tmp_path: Path, raster: Callable[..., str]
+) -> None:
+    """By wavelength: 75 groups of three bands; those without any light (water vapour) are invalid throughout."""
+    nm = [round(420 + 9.05 * i, 2) for i in range(224)]
+    pixels = np.random.default_rng(0).integers(1, 4000, (224, 24, 24), dtype=np.uint16)
+    pixels[130:136] = 0
+    file = raster(tmp_path / "enmap.tif", pixels, names=[f"{x} nm" for x in nm], unit="reflectance", nodata=0)
+    size = {"embed_dim": 24, "depth": 1, "heads": 2, "decoder_embed_dim": 12, "decoder_depth": 1}
+    result = swath.pretrain(
+        run={"folder": str(tmp_path / "run")},
+        model={"system": "spectralgpt", "options": {**size, "decoder_heads": 2}},
+        data={
+            "scenes": [{"files": file, "sensor": "hyperspectral", "scale": 1e-4, "offset": 0.0}],
+            "window": 16,
+            "normalise": {"kind": "minmax", "scope": "scene"},
+        },
+        mask={"ratio": 0.9, "loss": "three_target"},
+        training={"steps": 2, "batch_size": 2, "precision": "fp32", "threads": 1},
+    )
+    loaded = load(result.weights)
+    assert loaded.meta.config["wavelengths"] == nm
+    assert loaded.state["pos_embed_spectral"].shape == (1, 75, 24)
+    assert loaded.meta.contract is not None
+    assert loaded.meta.contract.bands[0].band.name == "420nm"
+    assert np.isfinite(result.loss)
