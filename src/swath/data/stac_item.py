@@ -36,6 +36,8 @@ UNIT_WORDS: Mapping[str, Unit] = {
     "digital number": "dn",
     "digital numbers": "dn",
 }
+# Names of Earth Search's assets that are no common names.
+_RED_EDGES = {"rededge1": "B05", "rededge2": "B06", "rededge3": "B07"}
 _SENSORS = {
     "sentinel-2": "sentinel2",
     "sentinel-1": "sentinel1",
@@ -113,6 +115,8 @@ class StacItem:
 
 def band_named(device: Sensor, name: str | None) -> Band | None:
     """The sensor's band of that name, or None."""
+    if name is not None and device.name in ("sentinel2", "hls_s30"):
+        name = _RED_EDGES.get(name.lower(), name)
     try:
         return None if name is None else device.band(name)
     except InputError:

@@ -7,7 +7,6 @@ from collections.abc import Sequence
 
 import numpy as np
 import numpy.typing as npt
-from rasterio import Affine
 from rasterio.crs import CRS
 from rasterio.warp import transform as warp_points
 
@@ -43,7 +42,8 @@ def bounds_in(x: _Floats, y: _Floats, crs: str, into: str, near: float | None = 
     In degrees, a shape across the antimeridian has a left below its right: longitudes go beyond 180°.
 
     Args:
-        x, y: the outline.
+        x: of the outline.
+        y: of the outline.
         crs: of it.
         into: the other system.
         near: a longitude; of all turns by 360° the one whose middle is nearest to it is taken.
@@ -71,9 +71,11 @@ def bounds_in(x: _Floats, y: _Floats, crs: str, into: str, near: float | None = 
 
 def pixels_of(bounds: Box, grid: Grid) -> Box:
     """Top, left, bottom, right in (broken) pixels of a grid, of a box in its reference system."""
-    back = ~Affine(*grid.transform)
-    corners = [back * (x, y) for x in (bounds[0], bounds[2]) for y in (bounds[1], bounds[3])]
-    cols, rows = zip(*corners, strict=True)
+    a, b, c, d, e, f = grid.transform
+    corners = [(x - c, y - f) for x in (bounds[0], bounds[2]) for y in (bounds[1], bounds[3])]
+    size = a * e - b * d
+    cols = [(e * x - b * y) / size for x, y in corners]
+    rows = [(a * y - d * x) / size for x, y in corners]
     return min(rows), min(cols), max(rows), max(cols)
 
 

@@ -22,6 +22,8 @@ from swath.errors import ReadError
 Window = tuple[int, int, int, int]
 # As for grids of files: transforms are written with rounding.
 TOLERANCE = 0.01
+# Pixels by which GDAL may miss a transformed coordinate: none that shows (rasterio fails on a plain 0).
+_EXACT = 1e-9
 
 
 @dataclass(frozen=True)
@@ -40,20 +42,30 @@ class Shift:
 
 def shift_between(own: Grid, onto: Grid) -> Shift | None:
     """How a grid lies within another of the same reference system; None if it needs resampling."""
-    step = ~Affine(*own.transform) * Affine(*onto.transform)
-    if step.a <= 0 or step.e <= 0:
+    # Pixels of the own grid along one pixel of the other, down and across.
+    across, down = (_steps(own, vector) for vector in (onto.transform[0::3], onto.transform[1::3]))
+    if across[0] <= 0 or down[1] <= 0:
         return None
-    factor = round(1 / step.a)
+    factor = round(1 / across[0])
     # What is off by less than a hundredth of a pixel at the far corner is off by rounding alone.
     reach = TOLERANCE / max(onto.height, onto.width, 1)
-    if factor < 1 or max(abs(step.a * factor - 1), abs(step.e * factor - 1)) > reach:
+    if factor < 1 or max(abs(across[0] * factor - 1), abs(down[1] * factor - 1)) > reach:
         return None
-    if max(abs(step.b), abs(step.d)) * factor > reach:
+    if max(abs(down[0]), abs(across[1])) * factor > reach:
         return None
-    row, col = step.f * factor, step.c * factor
+    x, y = onto.xy(0, 0)
+    col, row = (v * factor for v in _steps(own, (x - own.transform[2], y - own.transform[5])))
     if max(abs(row - round(row)), abs(col - round(col))) > TOLERANCE:
         return None
     return Shift(factor, round(row), round(col))
+
+
+def _steps(grid: Grid, vector: Sequence[float]) -> tuple[float, float]:
+    """A way on the map as (columns, rows) of a grid."""
+    a, b, _, d, e, _ = grid.transform
+    x, y = vector
+    size = a * e - b * d
+    return (e * x - b * y) / size, (a * y - d * x) / size
 
 
 class Placed:
@@ -156,7 +168,7 @@ class Placed:
                 height=onto.height,
                 width=onto.width,
                 resampling=Resampling[self._method],
-                tolerance=0.0,
+                tolerance=_EXACT,
                 **how,
             )
 

@@ -15,7 +15,9 @@ from swath.scenes.sources.spec import RetryOptions
 log = logging.getLogger(__name__)
 T = TypeVar("T")
 # Answers that will be the same tomorrow: not there, not allowed, no such range. 408 and 429 ask to come back later.
-_FINAL = re.compile(r"\b(?:HTTP(?: response code| Error)?:? ?)(400|401|403|404|405|410|416)\b|does not exist", re.I)
+_FINAL = re.compile(
+    r"\b(?:HTTP(?: response code| Error)?:? ?)(400|401|403|404|405|410|416)\b|does not exist", re.I
+)
 
 
 def is_final(error: InputError) -> bool:

@@ -39,7 +39,9 @@ class SearchOptions:
             good = len(self.bbox) == 4 and all(-360 <= x <= 360 for x in self.bbox)
             if not good or not -90 <= self.bbox[1] < self.bbox[3] <= 90 or self.bbox[0] == self.bbox[2]:
                 raise ConfigError(
-                    f"{list(self.bbox)} is no box", where="search.bbox", mend="write [west, south, east, north]"
+                    f"{list(self.bbox)} is no box",
+                    where="search.bbox",
+                    mend="write [west, south, east, north]",
                 )
         if self.max_items < 1:
             raise ConfigError(f"is {self.max_items}", where="search.max_items", mend="give 1 or more")
