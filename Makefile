@@ -35,6 +35,16 @@ find_python = for p in $(1); do \
 	  if "$$p" -c 'import sys; sys.exit(sys.version_info < (3, 11))' 2>/dev/null; then found="$$p"; break; fi; \
 	done
 
+# uv resolves and installs in seconds what takes pip minutes. Where it cannot be had or does not succeed, pip does it:
+# uv does not read pip's settings, but for the folders of wheels that it is told of here.
+define install_tests
+links="$$($(BIN)/python -m pip config get global.find-links 2>/dev/null || true)"; \
+links="$${PIP_FIND_LINKS:-$$links}"; \
+{ $(BIN)/python -m pip install --quiet --disable-pip-version-check uv \
+  && $(BIN)/uv pip install --quiet --python $(BIN)/python $${links:+--find-links $$links} -c constraints.txt -e ".[test]"; } \
+|| $(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt -e ".[test]"
+endef
+
 .PHONY: help install demo demo-full demo-series test test-slow test-oldest lint ledger ledger-docs bench-attention
 
 help:
@@ -54,7 +64,7 @@ $(STAMP): pyproject.toml constraints.txt
 	    rm -rf $(VENV); \
 	    echo "$$found cannot make a virtual environment; on Debian and Ubuntu install python3-venv" >&2; exit 1; }; \
 	fi
-	$(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt -e ".[test]"
+	@$(install_tests)
 	@touch $@
 
 demo: $(STAMP)
