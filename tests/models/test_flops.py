@@ -27,7 +27,7 @@ from swath.pretraining.config import ViewConfig
 from swath.pretraining.mae import MAEObjective, MAEObjectiveConfig
 from swath.pretraining.moco import MOCO, MoCoObjective
 from swath.pretraining.simclr import SimCLRConfig, SimCLRObjective
-from swath.pretraining.spectralgpt import SpectralGPTObjective
+from swath.pretraining.spectralgpt import SpectralGPTObjective, SpectralGPTObjectiveConfig
 from swath.pretraining.st_swin_mae import STSwinMAEObjective
 
 NM = (490.0, 560.0, 665.0, 830.0, 1610.0, 2200.0)
@@ -121,6 +121,17 @@ def test_a_training_step_is_counted_but_for_its_ends(kind: str) -> None:
         heads += 2 * 2 * 2 * 8 * 16  # the queue: its gradient goes to the queries alone
     counted = 2 * objective.flops((2, 6, 16, 16)) + heads  # type: ignore[operator]
     assert counter.get_total_flops() == pytest.approx(counted, rel=0.06)
+
+
+@pytest.mark.parametrize("part", [1.0, 0.25])
+def test_a_decoder_of_a_part_is_counted(part: float) -> None:
+    network = SpectralGPT(SpectralGPTConfig.from_dict({**TOKENS, **DECODER, "decoder_keys": "visible"}))
+    objective = SpectralGPTObjective(network, SpectralGPTObjectiveConfig(decode_part=part))
+    x = torch.rand(2, 2, 6, 16, 16)
+    with force_kernel("explicit"), FlopCounterMode(display=False) as counter, torch.no_grad():
+        objective(x, noise=torch.rand(2, objective.noise_length(x.shape)))
+    counted = flops(network.config, (2, 6, 16, 16), mask_ratio=0.9, decode_part=part)
+    assert 2 * counted == counter.get_total_flops()
 
 
 def test_published_sizes_and_strangers() -> None:

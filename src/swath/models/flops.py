@@ -20,7 +20,9 @@ from swath.models.vit_encoder import ViTConfig
 from swath.models.windows import effective, padded_size
 
 
-def flops(config: ModelConfig, shape: Sequence[int], *, mask_ratio: float = 0.0) -> float:
+def flops(
+    config: ModelConfig, shape: Sequence[int], *, mask_ratio: float = 0.0, decode_part: float = 1.0
+) -> float:
     """Of the forward pass of a sample [T,C,H,W], without gaps in its data.
 
     A pretraining network is counted as in pretraining: its encoder sees what the mask leaves, if it can leave tokens
@@ -30,6 +32,7 @@ def flops(config: ModelConfig, shape: Sequence[int], *, mask_ratio: float = 0.0)
         config: of SpectralGPT, MAE, BEiT, ViT, ST-SwinMAE or Swin3D.
         shape: (T, C, H, W).
         mask_ratio: part of the tokens that is hidden.
+        decode_part: part of the places that SpectralGPT decodes.
 
     Raises:
         ConfigError: the config is of another network.
@@ -37,7 +40,9 @@ def flops(config: ModelConfig, shape: Sequence[int], *, mask_ratio: float = 0.0)
     t, c, h, w = shape
     if isinstance(config, SpectralGPTConfig):
         places = -(-h // config.patch_size) * -(-w // config.patch_size)
-        return _spectralgpt(config, t * -(-c // config.group_size) * places, mask_ratio)
+        decoded = min(places, max(2, round(places * decode_part)))
+        parts = t * -(-c // config.group_size)
+        return _spectralgpt(config, parts * places, parts * decoded, mask_ratio)
     if isinstance(config, ViTConfig):
         places = -(-h // config.patch_size) * -(-w // config.patch_size)
         n = t * len(config.band_groups) * places
@@ -69,11 +74,14 @@ def _seen(tokens: int, ratio: float) -> int:
     return max(1, int(tokens * (1 - ratio)))
 
 
-def _spectralgpt(config: SpectralGPTConfig, n: int, ratio: float) -> float:
+def _spectralgpt(config: SpectralGPTConfig, n: int, decoded: int, ratio: float) -> float:
     seen, d, e, k = _seen(n, ratio), config.embed_dim, config.decoder_embed_dim, config.token_values
-    ends = 2.0 * (seen * d * (k + e) + n * e * k)
+    keys, queries = n, n
+    if config.decoder_keys == "visible":
+        keys, queries = seen, seen + decoded
+    ends = 2.0 * (seen * d * (k + e) + queries * e * k)
     encoder = blocks(seen, d, config.depth, config.mlp_ratio)
-    return ends + encoder + blocks(n, e, config.decoder_depth, config.mlp_ratio)
+    return ends + encoder + blocks(keys, e, config.decoder_depth, config.mlp_ratio, queries)
 
 
 def _mae(config: MAEConfig, n: int, ratio: float) -> float:

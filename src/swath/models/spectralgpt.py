@@ -97,11 +97,28 @@ class EncoderConfig(ModelConfig):
 
 @dataclass(frozen=True)
 class SpectralGPTConfig(EncoderConfig):
-    """The pretraining model: the encoder and a decoder, which is the same for all published sizes."""
+    """The pretraining model: the encoder and a decoder, which is the same for all published sizes.
+
+    Attributes:
+        decoder_embed_dim: width D' of the decoder.
+        decoder_depth: its blocks.
+        decoder_heads: its attention heads.
+        decoder_keys: what its tokens attend to: "all", as published, or "visible": a hidden token then looks at what
+            was seen and not at other hidden ones, so that any part of them can be decoded alone.
+    """
 
     decoder_embed_dim: int = 512
     decoder_depth: int = 4
     decoder_heads: int = 16
+    decoder_keys: str = "all"
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        if self.decoder_keys not in ("all", "visible"):
+            where = type(self).__name__
+            raise ConfigError(
+                f"unknown decoder_keys {self.decoder_keys!r}", where=where, mend="take all or visible"
+            )
 
 
 @dataclass(frozen=True)
@@ -256,8 +273,9 @@ class SpectralGPT(SpectralGPTEncoder):
         keep: Tensor,
         keep_valid: Tensor | None = None,
         days: Tensor | None = None,
+        asked: Tensor | None = None,
     ) -> Tensor:
-        """Predicted values of all tokens.
+        """Predicted values of all tokens, or of some.
 
         Args:
             latent: [B,k,D] of `encode`.
@@ -265,12 +283,16 @@ class SpectralGPT(SpectralGPTEncoder):
             keep: long [B,k], where the latents belong.
             keep_valid: bool [B,k], which of them count.
             days: [B,T,2] or None.
+            asked: long [B,n], the tokens to predict besides the visible ones, with decoder_keys "visible"; None: all.
 
         Returns:
-            [B,N,K].
+            [B,N,K]; 0 where a token was not asked for.
         """
         seen = self.decoder_embed(latent)  # [B, k, D']
         mask_token = self.mask_token.to(seen.dtype)
+        if self.config.decoder_keys == "visible":
+            return self._decode_apart(seen, mask_token, tokens, keep, keep_valid, days, asked)
+        assert asked is None
         if keep_valid is not None:
             seen = torch.where(keep_valid[..., None], seen, mask_token)
         b, n, d = seen.shape[0], tokens.patches.shape[1], seen.shape[2]
@@ -280,6 +302,31 @@ class SpectralGPT(SpectralGPTEncoder):
             x = block(x, tokens.valid)
         out: Tensor = self.decoder_pred(self.decoder_norm(x))
         return out
+
+    def _decode_apart(
+        self,
+        seen: Tensor,
+        mask_token: Tensor,
+        tokens: Tokens,
+        keep: Tensor,
+        keep_valid: Tensor | None,
+        days: Tensor | None,
+        asked: Tensor | None,
+    ) -> Tensor:
+        """As `decode`; every hidden token looks at the visible ones alone."""
+        b, n, k = len(seen), tokens.patches.shape[1], keep.shape[1]
+        positions = self.decoder_positions(tokens, days)
+        if asked is None:
+            asked = torch.arange(n, device=seen.device).expand(b, -1)
+        x = torch.cat([seen + take(positions, keep), mask_token + take(positions, asked)], dim=1)
+        for block in self.decoder_blocks:
+            x = block(x, keep_valid, keys=k)
+        out: Tensor = self.decoder_pred(self.decoder_norm(x))  # [B, k + n, K]
+        # Visible tokens answer for themselves; those that do not count go to a place behind the last one.
+        at = keep if keep_valid is None else torch.where(keep_valid, keep, n)
+        whole = out.new_zeros(b, n + 1, out.shape[2])
+        whole = whole.scatter(1, asked[..., None].expand(-1, -1, out.shape[2]), out[:, k:])
+        return whole.scatter(1, at[..., None].expand(-1, -1, out.shape[2]), out[:, :k])[:, :n]
 
     def forward(
         self,

@@ -19,10 +19,12 @@ class Attention(nn.Module):
         self.qkv = nn.Linear(dim, 3 * dim)
         self.proj = nn.Linear(dim, dim)
 
-    def forward(self, x: Tensor, key_valid: Tensor | None = None) -> Tensor:
-        """[B,N,D] -> [B,N,D]; key_valid is bool [B,N], None if all are valid."""
+    def forward(self, x: Tensor, key_valid: Tensor | None = None, keys: int | None = None) -> Tensor:
+        """[B,N,D] -> [B,N,D]; of the first `keys` tokens (None: all), those in key_valid, bool [B,keys], are seen."""
         b, n, d = x.shape
         q, k, v = self.qkv(x).reshape(b, n, 3, self.heads, d // self.heads).permute(2, 0, 3, 1, 4).unbind(0)
+        if keys is not None:
+            k, v = k[:, :, :keys], v[:, :, :keys]
         out: Tensor = self.proj(attend(q, k, v, key_valid=key_valid).transpose(1, 2).reshape(b, n, d))
         return out
 
@@ -38,9 +40,9 @@ class Block(nn.Module):
         self.mlp = Mlp(dim, int(dim * mlp_ratio))
         self.drop_path = DropPath(drop_path)
 
-    def forward(self, x: Tensor, key_valid: Tensor | None = None) -> Tensor:
-        """[B,N,D] -> [B,N,D]; key_valid is bool [B,N], None if all are valid."""
-        x = x + self.drop_path(self.attn(self.norm1(x), key_valid))
+    def forward(self, x: Tensor, key_valid: Tensor | None = None, keys: int | None = None) -> Tensor:
+        """[B,N,D] -> [B,N,D]; of the first `keys` tokens (None: all), those in key_valid, bool [B,keys], are seen."""
+        x = x + self.drop_path(self.attn(self.norm1(x), key_valid, keys))
         out: Tensor = x + self.drop_path(self.mlp(self.norm2(x)))
         return out
 

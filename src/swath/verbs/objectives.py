@@ -31,7 +31,12 @@ def make_objective(config: PretrainConfig, data: Pretraining) -> nn.Module:
         from swath.pretraining.spectralgpt import LOSSES, SpectralGPTObjective
 
         assert isinstance(network, SpectralGPT)
-        loss = replace(LOSSES[mask.loss], mask_ratio=mask.ratio, norm_pix_loss=mask.norm_pix)
+        loss = replace(
+            LOSSES[mask.loss],
+            mask_ratio=mask.ratio,
+            norm_pix_loss=mask.norm_pix,
+            decode_part=mask.decode_part,
+        )
         return SpectralGPTObjective(network, loss)
     if config.model.system in ("mae", "satmae"):
         from swath.models.mae import MAE

@@ -20,6 +20,8 @@ class MaskOptions:
             "shared", the same places in all of them.
         min_block: BEiT: tokens of the smallest block.
         norm_pix: targets are normalised per token.
+        decode_part: SpectralGPT: part of the places decoded in a step, an unbiased estimate of the same loss; needs
+            model.options.decoder_keys "visible".
         loss: SpectralGPT: "released", "three_target" or "token_only".
     """
 
@@ -29,6 +31,7 @@ class MaskOptions:
     scope: Literal["joint", "each", "shared"] = "joint"
     min_block: int = 16
     norm_pix: bool = False
+    decode_part: float = 1.0
     loss: Literal["released", "three_target", "token_only"] = "released"
 
 
