@@ -10,10 +10,10 @@ from typing import Literal, Protocol
 
 from swath.contract import InputContract
 from swath.cube import BandStatistics
-from swath.data.spec import SceneSpec
 from swath.scenes.engine import Engine, WindowNetwork
 from swath.scenes.layers import Layers
 from swath.scenes.reading import SceneLike
+from swath.scenes.sources.opening import Reopenable, open_source
 from swath.scenes.windows import Plan
 from swath.scenes.worker import Worker, torch_threads
 
@@ -47,7 +47,7 @@ class WeightsJob:
 
     Attributes:
         weights: the file.
-        input: the scene.
+        input: from which the scene is opened again.
         contract: what the weights eat.
         plan: how the scene is cut.
         layers: what the map holds.
@@ -61,7 +61,7 @@ class WeightsJob:
     """
 
     weights: str
-    input: SceneSpec
+    input: Reopenable
     contract: InputContract
     plan: Plan
     layers: Layers
@@ -80,12 +80,11 @@ class WeightsJob:
         Raises:
             SwathError: weights or scene cannot be read, or do not fit.
         """
-        from swath.data.raster import open_scene
         from swath.weights.build import build_loaded
         from swath.weights.file import load
 
         network = build_loaded(load(Path(self.weights))).to(self.device).eval()
-        with open_scene(self.input) as scene, self.worker(scene, network) as worker:
+        with open_source(self.input) as scene, self.worker(scene, network) as worker:
             yield worker
 
     @contextmanager

@@ -384,7 +384,13 @@ def _add_options(
     import docstring_parser
 
     document = docstring_parser.parse_from_object(config)
-    texts = {p.arg_name: " ".join((p.description or "").split()) for p in document.params}
+    # A dataclass that extends another has the other's texts too.
+    parents = [
+        docstring_parser.parse_from_object(c) for c in config.__mro__[:0:-1] if dataclasses.is_dataclass(c)
+    ]
+    texts = {
+        p.arg_name: " ".join((p.description or "").split()) for d in (*parents, document) for p in d.params
+    }
     short = getattr(config, "SHORTHAND", None)
     spelled = prefix.rstrip(".")
     group = parser.add_argument_group(

@@ -7,8 +7,8 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
-from swath.data.spec import SceneSpec
 from swath.errors import ConfigError
+from swath.scenes.sources.spec import SourceSpec
 from swath.verbs.registry import RECIPE
 
 if TYPE_CHECKING:
@@ -30,7 +30,7 @@ class PredictConfig:
 
     Attributes:
         weights: of a network that draws maps, as `swath finetune` writes them.
-        input: the scene.
+        input: the scene: raster files, SAFE products, a Zarr store or netCDF, or STAC; paths or addresses.
         output: the map, a Cloud-Optimized GeoTIFF with the bands class, confidence and coverage.
         plan: only say what would be done, with memory and time, and write nothing.
         overwrite: replace an earlier map, and throw away an unfinished one that was begun with other options.
@@ -55,7 +55,7 @@ class PredictConfig:
     """
 
     weights: str
-    input: SceneSpec
+    input: SourceSpec
     output: str
     plan: bool = False
     overwrite: bool = False
@@ -120,13 +120,13 @@ def run(config: PredictConfig) -> PredictResult | Estimate:
     Raises:
         SwathError: in one line, if the weights, the scene or the output do not fit; no map is left then.
     """
-    from swath.data.raster import open_scene
     from swath.errors import WeightsError
     from swath.files import refuse_own_input
     from swath.scenes.area import pixel_km2
     from swath.scenes.mapping import Course
     from swath.scenes.progress import MapBar
     from swath.scenes.sink import CogSink
+    from swath.scenes.sources.opening import open_source
     from swath.scenes.work import begun_with
     from swath.weights.build import build_loaded
     from swath.weights.file import load
@@ -139,7 +139,7 @@ def run(config: PredictConfig) -> PredictResult | Estimate:
             "do not say what they eat", where=loaded.path, mend="use weights that swath finetune wrote"
         )
     network = build_loaded(loaded).eval()
-    with open_scene(config.input) as scene:
+    with open_source(config.input) as scene:
         begun = begun_with(Path(config.output)) or {}
         job = _job(config, loaded, scene, begun)
         if config.plan:
@@ -209,7 +209,7 @@ def _job(config: PredictConfig, loaded: Loaded, scene: Any, begun: Any) -> Weigh
     whole = norm.kind != "identity" and norm.scope != "fixed"
     return WeightsJob(
         weights=str(Path(config.weights).resolve()),
-        input=config.input,
+        input=scene.spec,
         contract=contract,
         plan=make_plan(scene.height, scene.width, contract.size, overlap=config.overlap, block=config.block),
         layers=layers,
@@ -260,11 +260,9 @@ def _about(job: WeightsJob, loaded: Loaded, scene: Any) -> dict[str, Any]:
     """All that the map's bits depend on: two runs with the same may share finished blocks."""
     import torch
 
-    identity = getattr(scene, "identity", None)
     return {
         "weights": loaded.sha256,
-        "scene": asdict(job.input),
-        "pixels of the scene": identity() if identity is not None else _files(job.input),
+        "scene": scene.identity(),
         "plan": asdict(job.plan),
         "bands": {"kind": type(job.layers).__name__, **asdict(job.layers)},  # type: ignore[call-overload]  # all kinds are dataclasses
         "batch_size": job.batch_size,
@@ -274,17 +272,6 @@ def _about(job: WeightsJob, loaded: Loaded, scene: Any) -> dict[str, Any]:
         "turns": job.turns,
         "torch": torch.__version__,
     }
-
-
-def _files(spec: SceneSpec) -> list[list[object]]:
-    """Name, size and time of change of every file that is on this machine; of others only the name."""
-    found: list[list[object]] = []
-    for row in spec.file_table:
-        for name in row:
-            path = Path(name)
-            stat = path.stat() if "://" not in name and path.exists() else None
-            found.append([name] if stat is None else [name, stat.st_size, stat.st_mtime_ns])
-    return found
 
 
 def _tags(loaded: Loaded, source: str) -> dict[str, str]:

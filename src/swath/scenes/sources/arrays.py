@@ -10,6 +10,7 @@ import datetime as dt
 import importlib
 import warnings
 from collections.abc import Callable, Iterator
+from dataclasses import replace
 from pathlib import Path, PurePosixPath
 from typing import Any, TypeVar
 
@@ -21,10 +22,10 @@ from swath.data.gdal import is_remote
 from swath.data.windowed import Windowed, gsd_of
 from swath.errors import ConfigError, InputError, ReadError
 from swath.scenes.sources.array_layout import layout_of
-from swath.scenes.sources.files import fingerprint
+from swath.scenes.sources.files import identity_of
 from swath.scenes.sources.mosaic import clear_of
 from swath.scenes.sources.retry import retrying
-from swath.scenes.sources.spec import SourceSpec
+from swath.scenes.sources.spec import RetryOptions, SourceSpec
 
 T = TypeVar("T")
 _NETCDF = (".nc", ".nc4", ".cdf", ".netcdf")
@@ -81,8 +82,8 @@ class ArraySource(Windowed):
     def identity(self) -> str:
         """Text that is another when the spec is, or what lies on this machine."""
         path = Path(self.spec.name)
-        files = sorted(path.rglob("zarr.json")) + sorted(path.rglob(".z*")) if path.is_dir() else [path]
-        return f"{self.spec!r} {fingerprint([str(f) for f in files])}"
+        files = sorted(path.rglob("*")) if path.is_dir() else [path]
+        return identity_of(replace(self.spec, retry=RetryOptions()), map(str, files))
 
     def close(self) -> None:
         self._data.close()

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import datetime as dt
-from collections.abc import Iterator, Sequence
+import hashlib
+from collections.abc import Iterable, Iterator
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -15,9 +17,9 @@ from swath.data.gdal import is_remote
 from swath.data.raster import Scene, open_scene
 from swath.data.spec import SceneSpec
 from swath.data.windowed import Windowed
-from swath.errors import ReadError
+from swath.errors import InputError, ReadError
 from swath.scenes.sources.retry import retrying
-from swath.scenes.sources.spec import RetryOptions
+from swath.scenes.sources.spec import RetryOptions, SourceSpec
 
 
 class FileSource(Windowed):
@@ -63,8 +65,10 @@ class FileSource(Windowed):
         return self._scene.dtype
 
     def identity(self) -> str:
-        """Text that is another when the spec is, or a file on this machine."""
-        return f"{self.spec!r} {fingerprint([path for row in self.spec.file_table for path in row])}"
+        """Text that is another when the spec is, or a file on this machine; how often it is retried is no part."""
+        spec = self.spec
+        plain = replace(spec, retry=RetryOptions()) if isinstance(spec, SourceSpec) else spec
+        return identity_of(plain, [*(path for row in spec.file_table for path in row), *spec.mask_files])
 
     def close(self) -> None:
         self._scene.close()
@@ -76,7 +80,11 @@ class FileSource(Windowed):
         # A handle that has failed once may keep what it half read.
         before = self._scene
         before.close()
-        self._scene = self._open()
+        try:
+            self._scene = self._open()
+        except InputError as err:
+            # It was there when it was opened first: a window is lost, not the scene.
+            raise ReadError(err.what, where=err.where, mend=err.mend) from err
         same = (before.grid, before.dtype, before.encodings)
         if (self._scene.grid, self._scene.dtype, self._scene.encodings) != same:
             raise ReadError("is another file than when it was opened", where=self.source, mend="start anew")
@@ -90,12 +98,15 @@ class FileSource(Windowed):
         yield from retrying(whole, self._retry, remote=self._remote, again=self._again)
 
 
-def fingerprint(paths: Sequence[str]) -> str:
-    """Sizes and times of the files that lie on this machine."""
-    rows = []
+def identity_of(value: object, paths: Iterable[str]) -> str:
+    """A digest of a plain value and of the sizes and times of the files of a scene that are on this machine."""
+    rows = [repr(value)]
     for path in paths:
-        file = Path(path)
+        # Of what is packed into a zip, the zip.
+        file = Path(
+            path.removeprefix("/vsizip/").split(".zip/")[0] + ".zip" if path.startswith("/vsizip/") else path
+        )
         if not is_remote(path) and file.is_file():
             stat = file.stat()
             rows.append(f"{stat.st_size}@{stat.st_mtime_ns}")
-    return ",".join(rows)
+    return hashlib.sha256("\n".join(rows).encode()).hexdigest()

@@ -9,7 +9,7 @@ from __future__ import annotations
 import datetime as dt
 from collections import OrderedDict
 from collections.abc import Iterator
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import numpy as np
@@ -18,8 +18,8 @@ from swath.bands import Band
 from swath.cube import Array, BoolArray, Encoding, Grid
 from swath.data.gdal import is_remote
 from swath.data.windowed import Windowed, gsd_of
-from swath.errors import ReadError
-from swath.scenes.sources.files import fingerprint
+from swath.errors import InputError, ReadError
+from swath.scenes.sources.files import identity_of
 from swath.scenes.sources.images import Image, Layer
 from swath.scenes.sources.placed import Placed
 from swath.scenes.sources.retry import retrying
@@ -102,8 +102,10 @@ class MosaicSource(Windowed):
 
     def identity(self) -> str:
         """Text that is another when the images are, or a file on this machine."""
-        layers = [layer for row in self.spec.images for image in row for _, layer in image.layers]
-        return f"{self.spec!r} {fingerprint([layer.path for layer in layers])}"
+        images = [image for row in self.spec.images for image in row]
+        layers = [layer for image in images for _, layer in image.layers]
+        layers += [image.mask for image in images if image.mask is not None]
+        return identity_of(replace(self.spec, retry=RetryOptions()), [layer.path for layer in layers])
 
     def close(self) -> None:
         for placed in self._open.values():
@@ -184,7 +186,13 @@ class MosaicSource(Windowed):
             if key in self._open:
                 self._open.pop(key).close()
 
-        return retrying(read, self.spec.retry, remote=is_remote(path), again=again)
+        try:
+            return retrying(read, self.spec.retry, remote=is_remote(path), again=again)
+        except ReadError:
+            raise
+        except InputError as err:
+            # One image of many that is gone or damaged: its windows are lost, not the scene.
+            raise ReadError(err.what, where=err.where, mend=err.mend) from err
 
 
 def clear_of(kinds: Array, mask: MaskOptions) -> BoolArray:

@@ -12,11 +12,9 @@ import logging
 from collections.abc import Sequence
 from os import PathLike
 from pathlib import Path, PurePosixPath
-from typing import Protocol
 
 from swath.data.safe import is_safe
 from swath.data.spec import SceneSpec
-from swath.data.windowed import Windowed
 from swath.errors import ConfigError
 from swath.scenes.sources.arrays import ArraySource
 from swath.scenes.sources.catalogue import find_items
@@ -27,7 +25,10 @@ from swath.scenes.sources.safes import plan_safes
 from swath.scenes.sources.spec import Kind, RetryOptions, SourceSpec
 
 log = logging.getLogger(__name__)
-Openable = SceneSpec | MosaicSpec | str | PathLike[str] | Sequence[str]
+# What a source that was open can be opened again from, in any process.
+Reopenable = SceneSpec | MosaicSpec
+Openable = Reopenable | str | PathLike[str] | Sequence[str]
+Source = FileSource | MosaicSource | ArraySource
 _ARRAYS = (".zarr", ".nc", ".nc4", ".cdf", ".netcdf")
 _WORDS = {
     "files": "raster files",
@@ -37,14 +38,7 @@ _WORDS = {
 }
 
 
-class Reopened(Protocol):
-    """A source that can be opened again from a plain value."""
-
-    @property
-    def spec(self) -> SceneSpec | MosaicSpec: ...
-
-
-def open_source(what: Openable) -> FileSource | MosaicSource | ArraySource:
+def open_source(what: Openable) -> Source:
     """Open a scene of any kind.
 
     Args:
@@ -141,6 +135,3 @@ def _check_options(spec: SourceSpec, kind: Kind) -> None:
                 where=name,
                 mend="leave it out",
             )
-
-
-__all__ = ["Openable", "Reopened", "Windowed", "kind_of", "open_source"]
