@@ -26,7 +26,8 @@ def flops(
     """Of the forward pass of a sample [T,C,H,W], without gaps in its data.
 
     A pretraining network is counted as in pretraining: its encoder sees what the mask leaves, if it can leave tokens
-    out, and its decoder draws all.
+    out, and its decoder draws all. An ST-SwinMAE whose encoder sees visible tokens alone is counted as if the mask
+    left the same share in all stages; in stages coarser than the mask it leaves more.
 
     Args:
         config: of SpectralGPT, MAE, BEiT, ViT, ST-SwinMAE or Swin3D.
@@ -54,7 +55,8 @@ def flops(
             whole += 2.0 * n * config.embed_dim * config.codes + naming_flops(config, n)
         return whole
     if isinstance(config, Swin3DConfig):
-        return _swin(config, t, h, w)
+        apart = isinstance(config, STSwinConfig) and config.encoder_sees == "visible"
+        return _swin(config, t, h, w, 1.0 - mask_ratio if apart else 1.0)
     raise ConfigError(f"the operations of a {type(config).__name__} are not counted", where="flops")
 
 
@@ -93,7 +95,7 @@ def _mae(config: MAEConfig, n: int, ratio: float) -> float:
     return ends + encoder + blocks(n, e, config.decoder_depth, config.mlp_ratio)
 
 
-def _swin(config: Swin3DConfig, dates: int, rows: int, columns: int) -> float:
+def _swin(config: Swin3DConfig, dates: int, rows: int, columns: int, shown: float) -> float:
     grids = [token_grid(dates, rows, columns, config.patch_size)]
     for _ in range(config.stages - 1):
         d, h, w = grids[-1]
@@ -101,17 +103,19 @@ def _swin(config: Swin3DConfig, dates: int, rows: int, columns: int) -> float:
     values = config.bands * math.prod(config.patch_size)
     count = 2.0 * math.prod(grids[0]) * values * config.embed_dim
 
-    def stage(i: int, depth: int) -> float:
+    def stage(i: int, depth: int, seen: float = 1.0) -> float:
         dim, rule = config.width(i), config.rule(i)
         window, _ = effective(grids[i], rule, shifted=False)
         cut, inside = math.prod(padded_size(grids[i], window)), math.prod(window)
         mlp = 4.0 * math.prod(grids[i]) * dim * int(dim * config.mlp_ratio)
-        return depth * (8.0 * cut * dim * dim + 4.0 * cut * inside * dim + mlp)
+        # Of visible tokens alone none is padding.
+        projected = cut if seen == 1.0 else seen * math.prod(grids[i])
+        return depth * (8.0 * projected * dim * dim + 4.0 * cut * inside * dim + seen * mlp)
 
     for i, depth in enumerate(config.depths):
-        count += stage(i, depth)
+        count += stage(i, depth, shown)
         if i < config.stages - 1:
-            count += 16.0 * math.prod(grids[i + 1]) * config.width(i) ** 2
+            count += shown * 16.0 * math.prod(grids[i + 1]) * config.width(i) ** 2
     if not isinstance(config, STSwinConfig):
         return count
     # Each expansion makes four tokens of half the width from one.

@@ -23,6 +23,7 @@ from swath.models.dates import DateGroup, group_by_dates
 from swath.models.map_parts import CollapseDates, DetailStem
 from swath.models.swin3d import Encoded, PatchExpanding, Stage, Swin3D, init_weights, join_patches
 from swath.models.swin_config import PRESETS, STSwinConfig, STSwinUNetConfig
+from swath.models.visible_swin import encode_visible, fill
 
 __all__ = [
     "MAE_TO_UNET_DROPPED",
@@ -83,7 +84,10 @@ class STSwinMAE(STSwinPyramid):
     def __init__(self, config: STSwinConfig) -> None:
         super().__init__(config)
         pt, ph, pw = config.patch_size
-        self.mask_token = nn.Parameter(torch.randn(config.embed_dim) * 0.02)
+        # It stands where hidden tokens enter: in front of the encoder, or between it and the decoder.
+        apart = config.encoder_sees == "visible"
+        width = config.width(config.stages - 1) if apart else config.embed_dim
+        self.mask_token = nn.Parameter(torch.randn(width) * 0.02)
         self.decoder_pred = nn.Linear(config.embed_dim, pt * ph * pw * config.bands)
         init_weights(self.decoder_pred)
 
@@ -99,9 +103,15 @@ class STSwinMAE(STSwinPyramid):
             [B, D, h, w, patch dates, patch rows, patch columns, C].
         """
         x, held = self.patch_embed(pixels, valid)
-        if hidden is not None:
-            x = torch.where(hidden[..., None], self.mask_token.to(x.dtype), x)
-        patches = self.decoder_pred(self.decode(self.encode_tokens(x, held)))
+        if hidden is not None and self.config.encoder_sees == "visible":
+            shown = ~hidden if held is None else held & ~hidden
+            top, shown = encode_visible(self, x, shown)
+            encoded = fill(self, top, shown, self.mask_token, x, held)
+        else:
+            if hidden is not None:
+                x = torch.where(hidden[..., None], self.mask_token.to(x.dtype), x)
+            encoded = self.encode_tokens(x, held)
+        patches = self.decoder_pred(self.decode(encoded))
         out: Tensor = patches.unflatten(-1, (*self.config.patch_size, self.config.bands))
         return out
 

@@ -136,15 +136,21 @@ class PatchMerging(nn.Module):
 
     def forward(self, x: Tensor, valid: Tensor | None) -> tuple[Tensor, Tensor | None]:
         """[B,D,H,W,C], bool [B,D,H,W] or None -> [B,D,ceil(H/2),ceil(W/2),2C], its validity."""
-        b, d, h, w, c = x.shape
+        b, d, h, w, _ = x.shape
         even = (d, h + h % 2, w + w % 2)
-        x = pad_end(zero_invalid(x, valid), even).reshape(b, d, even[1] // 2, 2, even[2] // 2, 2, c)
-        # Column-major: (row, column) offsets (0,0), (1,0), (0,1), (1,1), the order of the published weights.
-        x = x.permute(0, 1, 2, 4, 5, 3, 6).flatten(4)
+        x = self.gather(zero_invalid(x, valid))
         if valid is not None:
             whole = pad_end(valid[..., None], even)
             valid = whole.reshape(b, d, even[1] // 2, 2, even[2] // 2, 2).any(dim=5).any(dim=3)
         return self.reduction(self.norm(x)), valid
+
+    def gather(self, x: Tensor) -> Tensor:
+        """Four neighbours beside each other: [B,D,H,W,C] -> [B,D,ceil(H/2),ceil(W/2),4C]."""
+        b, d, h, w, c = x.shape
+        even = (d, h + h % 2, w + w % 2)
+        x = pad_end(x, even).reshape(b, d, even[1] // 2, 2, even[2] // 2, 2, c)
+        # Column-major: (row, column) offsets (0,0), (1,0), (0,1), (1,1), the order of the published weights.
+        return x.permute(0, 1, 2, 4, 5, 3, 6).flatten(4)
 
 
 class PatchExpanding(nn.Module):
@@ -247,7 +253,7 @@ class Swin3D(nn.Module):
         x = zero_invalid(x, valid)
         for i, layer in enumerate(self.layers):
             stage = cast(Stage, layer)
-            level = Level(valid, self._plans(i, x, valid))
+            level = Level(valid, self.window_plans(i, x, valid))
             encoded.levels.append(level)
             encoded.inputs.append(x)
             x = stage(x, level.plans)
@@ -257,7 +263,8 @@ class Swin3D(nn.Module):
         encoded.outputs[-1] = self.norm(x)
         return encoded
 
-    def _plans(self, stage: int, x: Tensor, valid: Tensor | None) -> tuple[WindowPlan, WindowPlan]:
+    def window_plans(self, stage: int, x: Tensor, valid: Tensor | None) -> tuple[WindowPlan, WindowPlan]:
+        """The plans of a stage's plain and shifted blocks for a map [B,D,h,w,C]."""
         size = (x.shape[1], x.shape[2], x.shape[3])
         rule = self.config.rule(stage)
         plain = plan_windows(size, rule, shifted=False, device=x.device, valid=valid)

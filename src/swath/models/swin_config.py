@@ -137,13 +137,22 @@ class STSwinConfig(Swin3DConfig):
     Attributes:
         decoder_depths: blocks of the decoder's stages, coarse to fine, one less than the encoder's stages;
             None mirrors the encoder.
+        encoder_sees: in pretraining, "all" tokens, hidden ones as a learned token, as published; or the "visible" ones
+            alone, which costs less (see `swath.models.visible_swin`).
     """
 
     decoder_depths: tuple[int, ...] | None = None
+    encoder_sees: Literal["all", "visible"] = "all"
 
     def __post_init__(self) -> None:
         super().__post_init__()
         _require(self.stages >= 2, "depths", "needs two stages or more: the decoder starts by expanding")
+        _require(self.encoder_sees in ("all", "visible"), "encoder_sees", "is one of all, visible")
+        _require(
+            self.encoder_sees == "all" or self.mask_padding,
+            "encoder_sees",
+            "of visible tokens alone needs mask_padding: unmasked padding is a key that is not visible",
+        )
         if self.decoder_depths is not None:
             object.__setattr__(self, "decoder_depths", tuple(self.decoder_depths))
             fits = len(self.decoder_depths) == self.stages - 1
