@@ -17,13 +17,13 @@ from toy_layout import Toy
 from swath.contract import BandSpec, InputContract, Normalisation, contract_for
 from swath.cube import CubeBatch, Encoding
 from swath.data.collection import Collection
-from swath.data.packing import pack
 from swath.errors import ContractError, InputError
 from swath.feed.base import Feed
 from swath.feed.shard_feed import ShardFeed
 from swath.feed.shards import Shards
 from swath.feed.windows import RecordFeed
 from swath.training.loader import StepLoader
+from swath.verbs.packing import pack
 
 BY_RECORD = Normalisation("standard", "record")
 REFLECTANCE = Encoding("reflectance", 1e-4, 0.0, "L2A")

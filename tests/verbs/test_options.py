@@ -16,7 +16,10 @@ SCENE = SceneSpec("a.tif", sensor="landsat7")
 @pytest.mark.parametrize(
     ("given", "words"),
     [
-        ({}, "data: data names neither scenes nor patches; give one of data.scenes and data.patches"),
+        (
+            {},
+            "data: data names no images; give one of data.scenes, data.patches, data.shards and data.layout",
+        ),
         ({"scenes": (SCENE,), "patches": "folder"}, "data: data names scenes and patches"),
         (
             {"scenes": (SCENE,), "columns": (3,)},

@@ -28,6 +28,26 @@ from swath.rng import derive, numpy_generator
 
 Floats = npt.NDArray[np.float64]
 IntArray = npt.NDArray[np.int64]
+Crop = tuple[int, int, int]
+"""A record, and row and column of the crop in it."""
+
+
+class Order:
+    """`count` things, each once per epoch, in an order of the epoch's own; the same for all workers and ranks."""
+
+    def __init__(self, count: int, seed: int) -> None:
+        self.count, self.seed = count, seed
+        self._now: tuple[int, IntArray] = (-1, np.zeros(0, np.int64))
+
+    def place(self, number: int) -> int:
+        """Which of them sample `number` of the run is."""
+        epoch, place = divmod(number, self.count)
+        known, order = self._now
+        if known != epoch:
+            order = np.random.default_rng(derive(self.seed, "order", epoch)).permutation(self.count)
+            # One tuple, assigned at once: the prefetch thread and the main one never see half of it.
+            self._now = (epoch, order)
+        return int(order[place])
 
 
 @dataclass(frozen=True, eq=False)
@@ -89,7 +109,7 @@ class ShardFeed:
         self._check_frames(groups, whole=size is None)
         self._valid_counts: list[int] = shards.columns[f"{self.cube}.valid"].tolist()
         self._conversions(chosen)
-        self._order: tuple[int, IntArray] = (-1, np.zeros(0, np.int64))
+        self.order = Order(len(chosen), seed)
 
     def __len__(self) -> int:
         """How many records there are."""
@@ -97,8 +117,12 @@ class ShardFeed:
 
     def take(self, first: int, count: int) -> CubeBatch:
         """Samples number first … first + count - 1, converted. Target [B], [B,K] or [B,h,w], if there are any."""
-        places = self._places(first, count)
-        shape = (count, self.dates, len(self.bands), *self.size)
+        return self.batch(self._places(first, count))
+
+    def batch(self, places: Sequence[Crop]) -> CubeBatch:
+        """Crops of records, converted."""
+        self._fetch(places)
+        shape = (len(places), self.dates, len(self.bands), *self.size)
         pixels = self.buffers.array(shape, np.float32)
         valid = self.buffers.array(shape, np.bool_)
         exact = np.empty(self.size, np.float64)
@@ -124,11 +148,12 @@ class ShardFeed:
     def take_stored(self, first: int, count: int) -> StoredBatch:
         """The same samples as they are stored: `.to(device)` makes of them what `take` gives."""
         places = self._places(first, count)
+        self._fetch(places)
         hows = [self._how(i) for i, _, _ in places]
         kinds = {self._spec(i).pixels.dtype for i, _, _ in places}
         if len(kinds) > 1 or any(len(how.bands) < len(self.bands) for how in hows):
             # Bands are missing here and there, or dtypes differ: rare, and not worth another way.
-            batch = self.take(first, count)
+            batch = self.batch(places)
             return StoredBatch(batch.pixels, batch.valid, None, None, **self._beside(places))
         shape = (count, self.dates, len(self.bands), *self.size)
         pixels = self.buffers.array(shape, kinds.pop())
@@ -156,27 +181,22 @@ class ShardFeed:
             **self._beside(places),
         )
 
-    def _places(self, first: int, count: int) -> list[tuple[int, int, int]]:
-        """(record, row, column of the crop) of some samples."""
-        found = []
+    def crop(self, record: int, number: int) -> Crop:
+        """What sample `number` of a run takes of a record."""
+        height, width = self._spec(record).pixels.shape[2:]
         h, w = self.size
-        for n in range(first, first + count):
-            epoch, place = divmod(n, len(self))
-            cached, order = self._order
-            if cached != epoch:
-                order = np.random.default_rng(derive(self.seed, "order", epoch)).permutation(len(self))
-                # One tuple, assigned at once: the prefetch thread and the main one never see half of it.
-                self._order = (epoch, order)
-            i = int(self.index[order[place]])
-            height, width = self._spec(i).pixels.shape[2:]
-            row = col = 0
-            if (height, width) != (h, w):
-                draw = numpy_generator(self.seed, "crop", n)
-                row, col = int(draw.integers(height - h + 1)), int(draw.integers(width - w + 1))
-            found.append((i, row, col))
+        if (height, width) == (h, w):
+            return record, 0, 0
+        draw = numpy_generator(self.seed, "crop", number)
+        return record, int(draw.integers(height - h + 1)), int(draw.integers(width - w + 1))
+
+    def _places(self, first: int, count: int) -> list[Crop]:
+        numbers = range(first, first + count)
+        return [self.crop(int(self.index[self.order.place(n)]), n) for n in numbers]
+
+    def _fetch(self, places: Sequence[Crop]) -> None:
         wanted = [f"{self.cube}.pixels", f"{self.cube}.valid"] + ["target"] * self._has_targets
-        self.shards.fetch([i for i, _, _ in found], wanted)
-        return found
+        self.shards.fetch([i for i, _, _ in places], wanted)
 
     def _spec(self, i: int) -> CubeSpec:
         return self.shards.groups[self.shards.group_of(i)].cubes[self.cube]
@@ -204,7 +224,7 @@ class ShardFeed:
             out[:] = False
         _copy(out, whole[..., row : row + self.size[0], col : col + self.size[1]], how)
 
-    def _beside(self, places: Sequence[tuple[int, int, int]]) -> dict[str, Any]:
+    def _beside(self, places: Sequence[Crop]) -> dict[str, Any]:
         """Everything of a batch but its pixels."""
         records = [i for i, _, _ in places]
         gain, bias = self._affine(records)
@@ -242,7 +262,7 @@ class ShardFeed:
             return gain_and_bias(mean, std, norm.eps)
         return gain_and_bias(low, high - low, norm.eps)
 
-    def _targets(self, places: Sequence[tuple[int, int, int]]) -> torch.Tensor | None:
+    def _targets(self, places: Sequence[Crop]) -> torch.Tensor | None:
         if not self._has_targets:
             return None
         found = []

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import math
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -51,24 +51,26 @@ class Moments:
 
 
 def measure(
-    shards: Shards,
-    split: str | None = None,
+    sets: Sequence[tuple[Shards, npt.NDArray[np.int64]]],
     progress: Callable[[str, int, int], None] = lambda what, done, total: None,
 ) -> dict[str, dict[str, dict[str, Any]]]:
     """cube -> band -> unit, count, mean, std, minimum and maximum of its valid pixels.
+
+    Args:
+        sets: shards, and the numbers of the records to look at.
+        progress: called with what is done, how much of it, and of how much.
 
     Raises:
         InputError: a band is stored in several units.
     """
     found: dict[str, dict[str, Moments]] = {}
     units: dict[tuple[str, str], str] = {}
-    chosen = shards.select(split=split)
-    for number, index in enumerate(chosen.tolist()):
-        progress("statistics", number, len(chosen))
+    records = [(shards, int(index)) for shards, chosen in sets for index in chosen]
+    for number, (shards, index) in enumerate(records):
+        progress("statistics", number, len(records))
         for name, spec in shards.groups[shards.group_of(index)].cubes.items():
             of_cube = found.setdefault(name, {})
-            valid_count = int(shards.columns[f"{name}.valid"][index])
-            if not valid_count:
+            if not int(shards.columns[f"{name}.valid"][index]):
                 continue
             cube = shards.cube(index, name)
             for t, row in enumerate(cube.encodings):
@@ -82,7 +84,7 @@ def measure(
                         )
                     x = cube.pixels[t, c][cube.valid[t, c]].astype(np.float64)
                     of_cube.setdefault(band.name, Moments()).add(x * encoding.scale + encoding.offset)
-    progress("statistics", len(chosen), len(chosen))
+    progress("statistics", len(records), len(records))
     return {
         name: {
             band: {
@@ -106,7 +108,7 @@ def write_statistics(
 ) -> Path:
     """Measures all records and writes `statistics.json` beside them."""
     path = Path(folder) / STATISTICS_FILE
-    found = measure(shards, None, progress)
+    found = measure([(shards, shards.select())], progress)
     with atomic(path) as temporary:
         temporary.write_text(json.dumps({"format_version": 1, "cubes": found}, indent=1) + "\n", "utf-8")
     return path

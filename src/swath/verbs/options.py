@@ -53,14 +53,36 @@ class NormaliseOptions:
 
 
 @dataclass(frozen=True)
+class LayoutOptions:
+    """A data set on the disk, as published.
+
+    Attributes:
+        name: of its layout; `swath inspect --layouts true` lists them.
+        root: its folder.
+        options: options of the layout, such as {"resampling": "bilinear"}.
+        bad_items: share of the items that may be bad; they stay in the order, wholly invalid.
+    """
+
+    name: str
+    root: str
+    options: dict[str, Any] = field(default_factory=dict)
+    bad_items: float = 0.01
+
+
+@dataclass(frozen=True)
 class PixelData:
-    """Images without labels.
+    """Images without labels, from one of scenes, patches, shards and layout.
 
     Attributes:
         scenes: rasters to cut windows from.
-        patches: a folder of BigEarthNet-S2 patches, or "demo:bigearthnet", in place of scenes.
+        patches: a folder of BigEarthNet-S2 patches, or "demo:bigearthnet".
+        shards: folders or addresses that `swath pack` wrote; their records are read as they are needed.
+        layout: a data set that is read into memory whole.
+        split: of shards or a layout: the official part to learn from; empty: all.
+        cube: of shards or a layout whose records have several sensors: which.
+        bands: of shards or a layout: those to learn from, by name; empty: all.
         hold_out: places that are never learned from, to look at reconstructions of: for scenes
-            "row,column,height,width" in pixels of the first scene; for patches their names.
+            "row,column,height,width" in pixels of the first scene; else names of patches or ids of records.
         columns: learn from these columns (start, stop) of every scene only; empty: from all.
         window: side of the training windows, pixels.
         min_valid: least share of valid pixels in a window; with `dates`, in each date that is taken.
@@ -70,6 +92,11 @@ class PixelData:
 
     scenes: tuple[SceneSpec, ...] = ()
     patches: str = ""
+    shards: tuple[str, ...] = ()
+    layout: LayoutOptions | None = None
+    split: str = ""
+    cube: str = ""
+    bands: tuple[str, ...] = ()
     hold_out: tuple[str, ...] = ()
     columns: tuple[int, ...] = ()
     window: int = 96
@@ -78,23 +105,27 @@ class PixelData:
     normalise: NormaliseOptions = field(default_factory=NormaliseOptions)
 
     def __post_init__(self) -> None:
-        if bool(self.scenes) == bool(self.patches):
+        named = [name for name in ("scenes", "patches", "shards", "layout") if getattr(self, name)]
+        if len(named) != 1:
             raise ConfigError(
-                "data names neither scenes nor patches"
-                if not self.scenes
-                else "data names scenes and patches",
+                f"data names {' and '.join(named) or 'no images'}",
                 where="data",
-                mend="give one of data.scenes and data.patches",
+                mend="give one of data.scenes, data.patches, data.shards and data.layout",
             )
         check_columns(self.columns, "data.columns")
-        if self.dates < 0 or (self.dates and self.patches):
+        if self.dates < 0 or (self.dates and not self.scenes):
             raise ConfigError(
                 f"is {self.dates}", where="data.dates", mend="give 0, or a number of dates of the scenes"
             )
-        if self.patches and (self.columns or self.normalise.columns):
+        if not self.scenes and (self.columns or self.normalise.columns):
             raise ConfigError(
-                "columns are those of scenes, not of patches", where="data", mend="leave columns out"
+                f"columns are those of scenes, not of {named[0]}", where="data", mend="leave columns out"
             )
+        for name in ("split", "cube", "bands"):
+            if getattr(self, name) and not (self.shards or self.layout):
+                raise ConfigError(
+                    "is for shards and layouts", where=f"data.{name}", mend="choose in data.scenes instead"
+                )
         if self.window < 1:
             raise ConfigError(f"is {self.window}", where="data.window", mend="give a number of pixels")
         if not 0 <= self.min_valid <= 1:

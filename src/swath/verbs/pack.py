@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 from swath.errors import ConfigError, InputError
 
 if TYPE_CHECKING:
-    from swath.data.packing import Progress
+    from swath.verbs.packing import Progress
 
 POSITIONAL = ("layout", "root", "output")
 
@@ -146,7 +146,7 @@ def _pack(config: PackConfig, progress: Progress) -> None:
 
     from swath.data.collection import Collection
     from swath.data.layouts.registry import open_layout
-    from swath.data.packing import pack, packing_report
+    from swath.verbs.packing import pack, packing_report
 
     layout = open_layout(config.layout, config.root, config.split or None, **config.options)
     collection = Collection(layout, limit=config.bad_items, report=packing_report(config.output))

@@ -194,11 +194,22 @@ def run_stage(config: PretrainConfig) -> PretrainResult | None:
 
 
 def make_feed(config: PretrainConfig, data: Pretraining) -> Any:
-    """Windows of scenes, or crops of patches."""
+    """Windows of scenes, or crops of records: from memory, or from shards."""
     from swath.feed.windows import RecordFeed, WindowFeed
 
     size, seed = config.data.window, config.training.seed
-    if config.data.patches:
+    if data.records:
+        from swath.feed.joined import JoinedFeed
+        from swath.feed.shard_feed import ShardFeed
+
+        feeds = [
+            ShardFeed(
+                shards, data.contract, size, seed=seed, cube=config.data.cube, index=index, targets=False
+            )
+            for shards, index in data.records
+        ]
+        return feeds[0] if len(feeds) == 1 else JoinedFeed(feeds)
+    if config.data.patches or config.data.layout is not None:
         return RecordFeed(data.cubes, data.contract, size, seed=seed)
     return WindowFeed(
         data.cubes,
@@ -230,6 +241,14 @@ def held_out_loss(objective: nn.Module, batch: CubeBatch, seed: int, draws: int 
     return sum(float(out.loss) for out in outputs) / draws
 
 
+def data_names(data: Pretraining, most: int = 100) -> list[str]:
+    """What was learned from, by name: files, records, or folders of shards; of very many only the first."""
+    if data.records:
+        return [f"{shards.where} ({len(index)} records)" for shards, index in data.records]
+    names = [Path(cube.source).name for cube in data.cubes]
+    return names if len(names) <= most else [*names[:most], f"and {len(names) - most} more"]
+
+
 def provenance(config: PretrainConfig, data: Pretraining, result: FitResult) -> dict[str, Any]:
     """Where the weights come from."""
     import torch
@@ -239,7 +258,7 @@ def provenance(config: PretrainConfig, data: Pretraining, result: FitResult) -> 
     return {
         "made_by": f"swath {swath.__version__}, torch {torch.__version__}",
         "recipe": "pretrain",
-        "data": [Path(cube.source).name for cube in data.cubes],
+        "data": data_names(data),
         "steps": result.steps,
         "batch_size": config.training.batch_size * config.training.accumulate,
         "seed": config.training.seed,

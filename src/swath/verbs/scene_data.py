@@ -15,6 +15,7 @@ from swath.data.legend import LandClass, check_legend
 from swath.data.spec import DEMO_PREFIX, SceneSpec
 from swath.data.splits import ColumnSplit, column_split
 from swath.errors import ConfigError, InputError
+from swath.feed.shards import Shards
 from swath.verbs.options import LabelledData, NormaliseOptions, PixelData
 
 DEMO_PATCHES = "demo:bigearthnet"
@@ -148,18 +149,24 @@ class Pretraining:
         cubes: converted, to learn from.
         areas: per cube, where windows may lie; None: anywhere.
         held_out: converted cubes of places that are never learned from.
+        records: packed ones to learn from, in place of cubes: shards, and the numbers of those that are taken.
     """
 
     contract: InputContract
     cubes: tuple[Cube, ...]
     areas: tuple[BoolArray | None, ...]
     held_out: tuple[Cube, ...]
+    records: tuple[tuple[Shards, npt.NDArray[np.int64]], ...] = ()
 
 
 def read_pretraining(data: PixelData) -> Pretraining:
     """Reads, converts and divides what `data` names."""
     if data.patches:
-        return _from_patches(data)
+        return from_records(read_patches(data.patches), data)
+    if data.layout is not None or data.shards:
+        from swath.verbs.record_data import from_layout, from_shards
+
+        return from_shards(data) if data.shards else from_layout(data)
     cubes = [read_scene(spec) for spec in data.scenes]
     contract = contract_of(cubes, data.normalise, data.window, dates=_only_date(cubes))
     converted = [contract.convert(cube) for cube in cubes]
@@ -186,15 +193,17 @@ def some_dates(cube: Cube, data: PixelData) -> Cube:
     return cube.at_dates(spread_dates(cube.valid, data.dates, data.min_valid))
 
 
-def _from_patches(data: PixelData) -> Pretraining:
-    cubes = read_patches(data.patches)
+def from_records(cubes: Sequence[Cube], data: PixelData) -> Pretraining:
+    """Small images in memory, whose sources are their names."""
     contract = contract_of(cubes, data.normalise, data.window, dates=_only_date(cubes))
     converted = [contract.convert(cube) for cube in cubes]
     names = [Path(cube.source).name for cube in converted]
     missing = [name for name in data.hold_out if name not in names]
     if missing:
         raise ConfigError(
-            f"there is no patch {missing[0]}", where="data.hold_out", mend=f"name some of {', '.join(names)}"
+            f"there is no patch {missing[0]}",
+            where="data.hold_out",
+            mend=f"name some of {', '.join(names[:8])}{' …' * (len(names) > 8)}",
         )
     kept = [c for c, name in zip(converted, names, strict=True) if name not in data.hold_out]
     held = [c for c, name in zip(converted, names, strict=True) if name in data.hold_out]

@@ -20,9 +20,9 @@ from hypothesis import strategies as st
 from toy_layout import Toy, same_sample
 
 from swath.data.collection import Collection
-from swath.data.packing import PACKING, pack, packing_report
 from swath.errors import InputError, OutputError
 from swath.feed.shards import Shards
+from swath.verbs.packing import PACKING, pack, packing_report
 
 
 @pytest.fixture(autouse=True, scope="module")

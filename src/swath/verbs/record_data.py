@@ -1,0 +1,123 @@
+"""From packed or published data sets to what pretraining eats."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import replace
+
+import numpy as np
+import numpy.typing as npt
+
+from swath.contract import BandSpec, InputContract, Normalisation
+from swath.cube import Cube
+from swath.data.collection import Collection
+from swath.data.layouts.registry import open_layout
+from swath.errors import ConfigError
+from swath.feed.shard_statistics import fixed_normalisation, measure
+from swath.feed.shards import Shards
+from swath.verbs.options import PixelData
+from swath.verbs.scene_data import Pretraining, contract_of, from_records
+
+
+def from_layout(data: PixelData) -> Pretraining:
+    """A data set in memory, record by record; bad items stay in the order, wholly invalid."""
+    layout = data.layout
+    assert layout is not None
+    collection = Collection(
+        open_layout(layout.name, layout.root, data.split or None, **layout.options), limit=layout.bad_items
+    )
+    cubes = []
+    for index in range(len(collection)):
+        sample = collection.read(index)
+        name = data.cube or (next(iter(sample.cubes)) if len(sample.cubes) == 1 else "")
+        if name not in sample.cubes:
+            raise ConfigError(
+                f"its records hold {', '.join(sample.cubes)}", where="data.cube", mend="name one of them"
+            )
+        cube = sample.cubes[name]
+        if cube.statistics is None:
+            cube = cube.with_statistics()
+        cubes.append(replace(cube, source=sample.id))
+    if data.bands:
+        cubes = [_chosen(cube, data.bands) for cube in cubes]
+    return from_records(cubes, data)
+
+
+def _chosen(cube: Cube, names: Sequence[str]) -> Cube:
+    """Some of its bands, in the order of the names."""
+    index = _places(cube, names)
+    return replace(
+        cube,
+        pixels=cube.pixels[:, index],
+        valid=cube.valid[:, index],
+        bands=tuple(cube.bands[i] for i in index),
+        encodings=tuple(tuple(row[i] for i in index) for row in cube.encodings),
+        statistics=None if cube.statistics is None else cube.statistics.take(index),
+    )
+
+
+def _places(cube: Cube, names: Sequence[str]) -> list[int]:
+    known = [band.name for band in cube.bands]
+    unknown = [name for name in names if name not in known]
+    if unknown:
+        raise ConfigError(
+            f"there is no band {unknown[0]}", where="data.bands", mend=f"name some of {', '.join(known)}"
+        )
+    return [known.index(name) for name in names]
+
+
+def from_shards(data: PixelData) -> Pretraining:
+    """Packed data sets; nothing but what is held out is read yet."""
+    sets: list[tuple[Shards, npt.NDArray[np.int64]]] = []
+    held: list[tuple[Shards, int]] = []
+    wanted = set(data.hold_out)
+    for source in data.shards:
+        shards = Shards(source)
+        name = shards.only_cube(data.cube)
+        index = shards.select(split=data.split or None, cube=name)
+        out = [int(i) for i in index if shards.id(int(i)) in wanted] if wanted else []
+        held += [(shards, i) for i in out]
+        sets.append((shards, index[~np.isin(index, out)]))
+    missing = wanted - {shards.id(i) for shards, i in held}
+    if missing:
+        raise ConfigError(
+            f"there is no record {min(missing)}", where="data.hold_out", mend="name ids of records"
+        )
+    sets = [(shards, index) for shards, index in sets if len(index)]
+    if not sets:
+        raise ConfigError("every record is held out", where="data.hold_out", mend="hold out fewer")
+    contract = _contract(sets, data)
+    cubes = [contract.convert(shards.cube(i, shards.only_cube(data.cube))) for shards, i in held]
+    return Pretraining(contract, (), (), tuple(cubes), tuple(sets))
+
+
+def _contract(sets: Sequence[tuple[Shards, npt.NDArray[np.int64]]], data: PixelData) -> InputContract:
+    """What the first good record fulfils as it is."""
+    shards, index = sets[0]
+    name = shards.only_cube(data.cube)
+    good = index[np.greater(shards.columns["weight"][index], 0)]
+    if not len(good):
+        raise ConfigError("holds no good record", where=shards.where, mend="choose another split")
+    first = shards.cube(int(good[0]), name)
+    if data.bands:
+        first = _chosen(first, data.bands)
+    dates = {
+        s.groups[g].cubes[name].pixels.shape[0]
+        for s, _ in sets
+        for g in range(len(s.groups))
+        if name in s.groups[g].cubes
+    }
+    by = data.normalise
+    plain = contract_of(
+        [first],
+        replace(by, kind="identity" if by.scope == "fixed" else by.kind),
+        data.window,
+        dates=1 if dates == {1} else None,
+    )
+    plain = replace(plain, bands=tuple(BandSpec(band) for band in first.bands))
+    if by.scope != "fixed":
+        return plain
+    if by.kind == "identity":
+        return replace(plain, normalisation=Normalisation())
+    found = measure(sets)[name]
+    return replace(plain, normalisation=fixed_normalisation(plain, found, by.kind, shards.where))
