@@ -15,7 +15,7 @@ class InspectConfig:
     """Say what a file is.
 
     Attributes:
-        file: weights (.safetensors), the folder of a run, whose weights are meant, a raster, a Sentinel-2 SAFE
+        file: weights (.safetensors), the folder of a run, whose weights are meant, shards, a raster, a Sentinel-2 SAFE
             folder or zip, the JSON of a STAC item, or "demo:landsat".
         weights: also say whether the raster fits these weights, and what would be converted.
         sensor: of the raster, to name its bands by.
@@ -59,6 +59,10 @@ def run(config: InspectConfig) -> InspectResult:
         return InspectResult(tuple(_presets()))
     if not config.file:
         raise ConfigError("no file is named", where="file", mend="write: swath inspect FILE")
+    from swath.verbs.inspect_shards import describe_shards, is_shards
+
+    if is_shards(config.file):
+        return InspectResult(tuple(describe_shards(config.file)))
     path = Path(config.file)
     if path.is_dir() and path.suffix.upper() != ".SAFE":
         path /= "weights.safetensors"
