@@ -80,10 +80,8 @@ def _cube_rows(shards: Shards, name: str) -> list[tuple[str, str]]:
     places = shards.columns[f"{name}.place"].astype(np.float64)
     there = places[np.isfinite(places[:, 0])]
     if len(there):
-        west, south, east, north = (
-            *there[:, :2].min(0).tolist(),
-            *there[:, :2].max(0).tolist(),
-        )
+        west, south = there[:, :2].min(0).tolist()
+        east, north = there[:, :2].max(0).tolist()
         text = (
             f"longitude {west:.3f} to {east:.3f}, latitude {south:.3f} to {north:.3f}, {len(there)} records"
         )
@@ -106,7 +104,9 @@ def _statistics(shards: Shards, name: str) -> dict[str, str]:
             for band, s in measured.items()
         }
     counts = shards.columns[f"{name}.count"].astype(np.float64)
-    low, high, mean = (shards.columns[f"{name}.{key}"] for key in ("minimum", "maximum", "mean"))
+    low, high, mean = (
+        shards.columns[f"{name}.{key}"].astype(np.float64) for key in ("minimum", "maximum", "mean")
+    )
     found = {}
     for c, band in enumerate(bands):
         total = counts[:, c].sum()
