@@ -191,6 +191,74 @@ def segmunich(root: Path) -> dict[str, Any]:
     return {}
 
 
+PHILEO_REGIONS = (
+    "europe_1",
+    "europe_10",
+    "denmark-1_0",
+    "tanzania-1_0",
+    "uganda-1_0",
+    "isreal-1_0",
+    "japan_2",
+)
+
+
+def phileo(root: Path, *, patches: int = 6) -> dict[str, Any]:
+    for i, tile in enumerate(PHILEO_REGIONS):
+        for part, n in (("train", patches), ("val", 3), ("test", 2)):
+            planes = np.stack([real(10, 128, 128, i + k) for k in range(n)]).transpose(0, 2, 3, 1)
+            planes = planes.copy()
+            planes[:, 0, :3] = 0
+            codes = np.array([10, 20, 30, 40, 50, 60, 70, 80, 90, 95, 100], np.uint8)
+            cover = np.resize(codes, (n, 128, 128, 1))
+            # Of each file every other patch is without buildings.
+            share = np.where(np.arange(n)[:, None, None, None] % 2, planes[..., :1] / 300, 0).clip(0, 100)
+            np.save(root / f"{tile}_{part}_s2.npy", planes.astype(np.uint16))
+            np.save(root / f"{tile}_{part}_label_lc.npy", cover)
+            np.save(root / f"{tile}_{part}_label_building.npy", share.astype(np.float32))
+    return {}
+
+
+def landsat_change(root: Path) -> dict[str, Any]:
+    for i, (city, second) in enumerate((("Taizhou", "2003"), ("Nanjing", "2002"))):
+        for year, day in (("2000", "20000317"), (second, f"{second}0206")):
+            planes = (real(6, 40, 50, i + int(year)) // 40).clip(0, 255).astype(np.uint8)
+            at = root / "Dataset/Landsat" / city / f"{year}TM"
+            names = tuple(
+                f"Resize (ETM+ Meta (Band {b}):L71119038_038{day}_MTL.txt)" for b in (1, 2, 3, 4, 5, 7)
+            )
+            tif(at, planes, driver="ENVI", names=names, crs="EPSG:32651", res=30.0)
+            at.with_suffix(".hdr").rename(at.with_name(f"{at.name}.HDR"))
+            at.with_name(f"{at.name}.aux.xml").unlink(missing_ok=True)
+        changed = np.zeros((40, 50), np.uint8)
+        changed[:5], unchanged = 255, np.roll(changed, 9, axis=0)
+        unchanged[9:14] = 255
+        tif(at.parent / "change.bmp", changed, crs=None, driver="BMP")
+        tif(at.parent / "unchanged.bmp", unchanged, crs=None, driver="BMP")
+    return {}
+
+
+def ukis_csmask(root: Path) -> dict[str, Any]:
+    for i, name in enumerate(("landsat7", "landsat5")):
+        image = real(6, 512, 512, i).transpose(1, 2, 0).astype(np.float32) / 1e4
+        image[0, 0, 0] = np.nan
+        np.savez(root / f"{name}.npz", img=image, msk=np.resize(np.arange(5, dtype=np.uint8), (512, 512, 1)))
+    return {}
+
+
+def otbtf(root: Path) -> dict[str, Any]:
+    folder = root / "test/data"
+    for i, part in enumerate("AB"):
+        n = 7 + i
+        labels = (np.arange(n, dtype=np.uint8) % 6)[:, None]
+        eight = (real(4, 16 * n, 16, i) // 40).clip(0, 255).astype(np.uint8)
+        lossless = {"driver": "JP2OpenJPEG", "QUALITY": "100", "REVERSIBLE": "YES"}
+        tif(folder / f"Sentinel-2_B4328_10m_patches_{part}.jp2", eight, crs=None, **lossless)
+        tif(folder / f"Sentinel-2_B4328_10m_labels_{part}.tif", labels, crs=None)
+        tif(folder / f"s2_20m_patches_{part}.tif", real(6, 8 * n, 8, i).astype(np.int16), crs=None)
+        tif(folder / f"s2_10m_labels_{part}.tif", labels[::-1].copy(), crs=None)
+    return {}
+
+
 BUILD: dict[str, Callable[[Path], dict[str, Any]]] = {
     "eurosat": eurosat,
     "sen1floods11": sen1floods11,
@@ -199,6 +267,10 @@ BUILD: dict[str, Callable[[Path], dict[str, Any]]] = {
     "hls-burn-scars": hls_burn_scars,
     "multi-temporal-crops": multi_temporal_crops,
     "segmunich": segmunich,
+    "phileo": phileo,
+    "landsat-change": landsat_change,
+    "ukis-csmask": ukis_csmask,
+    "otbtf": otbtf,
 }
 
 
@@ -223,3 +295,13 @@ def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
         "built" in str(mark.args[0]).split(",") for mark in metafunc.definition.iter_markers("parametrize")
     ):
         metafunc.parametrize("built", BUILD, indirect=True)
+
+
+@pytest.fixture
+def tif_writer() -> Callable[..., Path]:
+    return tif
+
+
+@pytest.fixture
+def real_pixels() -> Callable[..., np.ndarray]:
+    return real

@@ -93,6 +93,8 @@ def test_neither_order_on_disk_nor_odd_files_change_anything(built, tmp_path: Pa
 
 
 def test_listing_opens_no_pixels(built) -> None:
+    if built.name == "otbtf":
+        pytest.skip("how many patches there are is told by the height of its one raster of labels")
     before = [i.id for i in open_layout(built.name, built.root, **built.options).items]
     for path in built.root.rglob("*"):
         if path.suffix in {".tif", ".png", ".bmp", ".nc", ".npz", ".jp2", ".HDR"} or "TM" in path.name:
@@ -109,6 +111,7 @@ def read_everything(built) -> list[Sample]:
 def test_each_bad_file_is_one_line_that_names_it(built, damage: str) -> None:
     """Or, where the file is not needed, the same samples."""
     before = read_everything(built)
+    where = {i.id: i.where for i in open_layout(built.name, built.root, **built.options).items}
     files = sorted(p for p in built.root.rglob("*") if p.is_file())
     for path in files[:: 1 + len(files) // 16]:
         whole = path.read_bytes()
@@ -130,7 +133,8 @@ def test_each_bad_file_is_one_line_that_names_it(built, damage: str) -> None:
             for sample in before:
                 if sample.id in by_id:
                     assert same(sample, by_id[sample.id]), path.name
-            assert path.suffix in {".txt", ".csv", ".json"} or len(after) >= len(before) - 1, path.name
+            lost = {where[s.id] for s in before if s.id not in by_id}
+            assert path.suffix in {".txt", ".csv"} or lost <= {str(path)}, path.name
         path.write_bytes(whole)
 
 

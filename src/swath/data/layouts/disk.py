@@ -284,7 +284,8 @@ def npz_arrays(path: Path, names: Sequence[str]) -> list[np.ndarray[Any, np.dtyp
 
     def read(p: Path) -> list[np.ndarray[Any, np.dtype[Any]]]:
         try:
-            with np.load(p, allow_pickle=False) as held:
+            # Opened here, since numpy leaves a damaged archive open.
+            with p.open("rb") as file, np.load(file, allow_pickle=False) as held:
                 lacking = [n for n in names if n not in held.files]
                 if lacking:
                     raise InputError(f"lacks array {', '.join(lacking)}", where=p, mend="fetch it anew")

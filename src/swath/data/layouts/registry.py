@@ -16,8 +16,12 @@ LAYOUTS: dict[str, str] = {
     "sen1floods11": "sen1floods11:Sen1Floods11",
     "hls-water": "hls_water:HLSWater",
     "oscd": "oscd:OSCD",
+    "phileo": "phileo:PhilEO",
     "hls-burn-scars": "hls_burn_scars:HLSBurnScars",
     "multi-temporal-crops": "multi_temporal_crops:MultiTemporalCrops",
+    "landsat-change": "landsat_change:LandsatChange",
+    "ukis-csmask": "ukis_csmask:UkisCsmask",
+    "otbtf": "otbtf:OTBTF",
     "segmunich": "segmunich:SegMunich",
 }
 
