@@ -46,7 +46,7 @@ def read_labels(
     check_legend(classes, path)
     source = open_raster(path)
     try:
-        _check_grid(path, grid_of(source), grid, scene)
+        check_grid(path, grid_of(source), grid, scene)
         if source.count != 1:
             raise InputError(
                 f"holds {source.count} bands, labels have one", where=path, mend="name the label raster"
@@ -93,7 +93,8 @@ def to_indices(
     return labels
 
 
-def _check_grid(path: str, have: Grid, want: Grid, scene: str) -> None:
+def check_grid(path: str, have: Grid, want: Grid, scene: str) -> None:
+    """Raise InputError, naming both, unless a raster of labels lies on a scene's grid."""
     with guard(path, "compared with the scene"):
         same = have.crs == want.crs or (
             bool(have.crs and want.crs)

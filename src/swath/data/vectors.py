@@ -59,13 +59,7 @@ class Vectors:
         with guard(self.path, "carried into the image's reference system"):
             if rasterio.crs.CRS.from_user_input(crs) == rasterio.crs.CRS.from_user_input(self.crs):
                 return self
-            shapely = _shapely()
-
-            def move(xy: npt.NDArray[np.float64]) -> npt.NDArray[np.float64]:
-                x, y = warp_points(self.crs, crs, xy[:, 0].tolist(), xy[:, 1].tolist())
-                return np.column_stack([x, y])
-
-            moved = tuple(shapely.transform(shape, move) for shape in self.shapes)
+            moved = tuple(carried(shape, self.crs, crs) for shape in self.shapes)
         if not all(math.isfinite(v) for shape in moved for v in shape.bounds):
             raise InputError(
                 f"a feature has no place in {crs[:40]}", where=self.path, mend="leave out features far away"
@@ -182,7 +176,7 @@ def read_vectors(
     system = crs or meta["crs"]
     if not system:
         raise InputError("has no reference system", where=path, mend="state it (crs: EPSG:…)")
-    shapely = _shapely()
+    shapely = shapely_module()
     skipped = {str(v) for v in ignore}
     shapes, index, strange = [], [], []
     for blob, value in zip(wkb, columns[names.index(attribute)], strict=True):
@@ -229,7 +223,7 @@ def read_regions(path: str, attribute: str) -> tuple[str, dict[str, Any]]:
         )
     if not meta["crs"]:
         raise InputError("has no reference system", where=path, mend="save it with one")
-    shapely = _shapely()
+    shapely = shapely_module()
     regions: dict[str, list[Any]] = {}
     for blob, value in zip(wkb, columns[names.index(attribute)], strict=True):
         if blob is not None:
@@ -237,6 +231,16 @@ def read_regions(path: str, attribute: str) -> tuple[str, dict[str, Any]]:
     if not regions:
         raise InputError("holds no region", where=path, mend="check the file")
     return str(meta["crs"]), {name: shapely.union_all(shapes) for name, shapes in regions.items()}
+
+
+def carried(shape: Any, have: str, want: str) -> Any:
+    """A geometry in another reference system, vertex by vertex."""
+
+    def move(xy: npt.NDArray[np.float64]) -> npt.NDArray[np.float64]:
+        x, y = warp_points(have, want, xy[:, 0].tolist(), xy[:, 1].tolist())
+        return np.column_stack([x, y])
+
+    return shapely_module().transform(shape, move)
 
 
 def bounds_of(grid: Grid) -> tuple[float, float, float, float]:
@@ -303,5 +307,6 @@ def _module(name: str) -> Any:
         ) from None
 
 
-def _shapely() -> Any:
+def shapely_module() -> Any:
+    """Shapely, or a ConfigError that says which extra brings it."""
     return _module("shapely")

@@ -23,6 +23,7 @@ LAYOUTS: dict[str, str] = {
     "ukis-csmask": "ukis_csmask:UkisCsmask",
     "otbtf": "otbtf:OTBTF",
     "segmunich": "segmunich:SegMunich",
+    "folder": "folder:Folder",
 }
 
 

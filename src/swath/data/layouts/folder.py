@@ -1,0 +1,207 @@
+"""A person's own folder, described by a small YAML (docs/own-data.md): images, labels and how to divide them."""
+
+from __future__ import annotations
+
+import datetime as dt
+import itertools
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
+from pathlib import Path
+from typing import Any, ClassVar
+
+import numpy as np
+
+from swath.cube import BandStatistics, Grid, Sample
+from swath.data.folder_labels import RasterTargets, TableTargets, Targets, VectorTargets
+from swath.data.folder_places import ImagePlace, find_places
+from swath.data.folder_spec import FILE, FolderSpec, folder_spec, read_folder_spec
+from swath.data.folder_split import divide
+from swath.data.labels import IGNORE
+from swath.data.layouts.base import Item, LayoutInfo, Task
+from swath.data.patterns import list_files
+from swath.data.raster import open_scene
+from swath.data.split_parts import Box, Located
+from swath.data.vectors import bounds_of
+from swath.errors import ConfigError, InputError
+
+_TASKS: Mapping[str, Task] = {
+    "raster": "segmentation",
+    "vector": "segmentation",
+    "numbers": "regression",
+    "csv": "classification",
+}
+
+
+class Folder:
+    """Images and labels as a YAML says.
+
+    Args:
+        root: the folder, which holds `dataset.yaml`, or a YAML file, whose folder is meant.
+        split: a part that the YAML's `split` makes, or None for all items, those in no part included.
+        spec: in place of the YAML: a FolderSpec or its plain values.
+
+    Items are whole images, or windows of the stated size on a grid from the upper left corner; at the lower and
+    right edge they reach beyond the image, where pixels are invalid and labels unknown. A window's cube carries
+    the statistics of its whole image.
+
+    Raises:
+        ConfigError: the YAML is wrong.
+        InputError: files are missing, or not as it says.
+    """
+
+    info: ClassVar[LayoutInfo] = LayoutInfo(
+        name="folder",
+        title="A folder of your own, described by a small YAML",
+        tasks=("pretraining", "classification", "segmentation", "regression"),
+        sensors={},
+        classes=(),
+        splits=("train", "validation", "test"),
+        size="varies",
+        dates="varies",
+        items="varies",
+        unit="as metadata or the YAML say",
+        licence="yours",
+        source="your disk",
+        files=(FILE, "images and labels as its patterns say"),
+        notes=("Time-major stacks are read as such only where stack_dates says so.",),
+    )
+
+    def __init__(
+        self,
+        root: Path | str,
+        split: str | None = None,
+        *,
+        spec: FolderSpec | Mapping[str, Any] | None = None,
+    ) -> None:
+        path = Path(root)
+        yaml = path / FILE if path.is_dir() or spec is not None else path
+        self.root = yaml.parent
+        if spec is None:
+            self.spec = read_folder_spec(yaml)
+        else:
+            self.spec = spec if isinstance(spec, FolderSpec) else folder_spec(spec)
+        names = list_files(self.root)
+        self.places = {p.name: p for p in find_places(self.spec, self.root, names)}
+        self._frames = {name: self._open(place) for name, place in self.places.items()}
+        self._statistics: dict[str, BandStatistics] = {}
+        self._targets = self._labels(names)
+        self._windows = self._list()
+        self._divide(split)
+        # The class's own info says what a folder may be; this says what this one is.
+        self.__dict__["info"] = self._describe()
+
+    @property
+    def items(self) -> Sequence[Item]:
+        """Windows by place, row and column."""
+        return self._items
+
+    def read(self, index: int) -> Sample:
+        """One image or window, with its target."""
+        item = self._items[index]
+        place, (row, col, height, width) = self._windows[index]
+        image = self.places[place]
+        with open_scene(image.scene) as scene:
+            if place not in self._statistics:
+                self._statistics[place] = scene.statistics()
+            cube = scene.read(row, col, height, width)
+        cube = replace(cube, statistics=self._statistics[place], source=item.where)
+        target = None
+        if self._targets is not None:
+            target = self._targets.read(place, self._frames[place][0], (row, col, height, width), item.where)
+        return Sample({self.spec.sensor: cube}, item.id, target, item.group)
+
+    def located(self, index: int) -> Located:
+        """Where and when an item is, without reading it."""
+        item = self._items[index]
+        place, (row, col, height, width) = self._windows[index]
+        grid, dates = self._frames[place]
+        left, low, right, high = bounds_of(grid.window(row, col, height, width))
+        return Located(item.id, item.group, Box(grid.crs or f"image {place}", left, low, right, high), dates)
+
+    def _open(self, place: ImagePlace) -> tuple[Grid, tuple[dt.date | None, ...]]:
+        with open_scene(place.scene) as scene:
+            return scene.grid, scene.dates
+
+    def _labels(self, names: Sequence[str]) -> Targets | None:
+        spec = self.spec.labels
+        if spec is None:
+            return None
+        if spec.kind == "vector":
+            return VectorTargets(spec, self.root)
+        if spec.kind == "csv":
+            files = {file: p.name for p in self.places.values() for file in p.files}
+            files |= {p.name: p.name for p in self.places.values() if p.name}
+            return TableTargets(spec, self.root, files)
+        return RasterTargets(spec, self.root, names, list(self.places))
+
+    def _list(self) -> list[tuple[str, tuple[int, int, int, int]]]:
+        windows = []
+        for place in sorted(self.places):
+            grid = self._frames[place][0]
+            height, width = (self.spec.size,) * 2 if self.spec.size else (grid.height, grid.width)
+            for row, col in itertools.product(range(0, grid.height, height), range(0, grid.width, width)):
+                windows.append((place, (row, col, height, width)))
+        if self.spec.labels is not None and self.spec.labels.labelled_only:
+            windows = [w for w in windows if self._labelled(*w)]
+            if not windows:
+                raise InputError("no item holds a label", where=self.root, mend="check where the labels lie")
+        return windows
+
+    def _labelled(self, place: str, window: tuple[int, int, int, int]) -> bool:
+        assert self._targets is not None
+        target = self._targets.read(place, self._frames[place][0], window, place)
+        known = np.isfinite(target) if target.dtype.kind == "f" else target != IGNORE
+        return bool(np.any(known))
+
+    def _divide(self, split: str | None) -> None:
+        self._items = [
+            Item(
+                place if not self.spec.size else f"{place}@{window[0]},{window[1]}",
+                self.places[place].scene.name,
+                place,
+            )
+            for place, window in self._windows
+        ]
+        if self.spec.split is None:
+            if split is not None:
+                raise ConfigError(
+                    f"there is no part '{split}': no split is stated",
+                    where=self.root,
+                    mend="add split to the YAML",
+                )
+            return
+        listed = self._targets.splits if isinstance(self._targets, TableTargets) else {}
+        located = [self.located(i) for i in range(len(self._items))]
+        parts = divide(located, self.spec.split, self.root, listed)
+        names = parts.names(len(self._items))
+        if split is not None and split not in parts.parts:
+            raise ConfigError(
+                f"there is no part '{split}'",
+                where=self.root,
+                mend=f"use {', '.join(parts.parts) or 'another'}",
+            )
+        kept = [i for i, name in enumerate(names) if split is None or name == split]
+        self._items = [replace(self._items[i], split=names[i]) for i in kept]
+        self._windows = [self._windows[i] for i in kept]
+        self.left_out = len(parts.left_out)
+
+    def _describe(self) -> LayoutInfo:
+        first = self.places[sorted(self.places)[0]]
+        with open_scene(first.scene) as scene:
+            bands = tuple(b.name for b in scene.bands)
+            encoding, known = scene.encodings[0][0], scene.known[0][0]
+            dates = len(scene.dates)
+        labels = self.spec.labels
+        side = self.spec.size
+        return replace(
+            Folder.info,
+            title=f"The folder {self.root}",
+            tasks=("pretraining",) if labels is None else (_TASKS[labels.kind],),
+            sensors={self.spec.sensor: bands},
+            classes=() if labels is None else labels.classes,
+            splits=tuple(sorted({i.split for i in self._items if i.split is not None})),
+            size=f"{side} x {side}" if side else "whole images",
+            dates=str(dates),
+            items=str(len(self._items)),
+            unit=f"{encoding.unit} = stored x {encoding.scale:g} + {encoding.offset:g} ({known})",
+        )
