@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import colorsys
 from collections.abc import Sequence
 from dataclasses import dataclass
 
@@ -31,6 +32,15 @@ class LandClass:
 def rgb(text: str) -> tuple[int, int, int]:
     """(red, green, blue) of "#rrggbb"."""
     return int(text[1:3], 16), int(text[3:5], 16), int(text[5:7], 16)
+
+
+def spread(count: int) -> tuple[tuple[int, int, int], ...]:
+    """Colours for classes that have none of their own: hues around the circle, in turn dark and light."""
+    found = []
+    for i in range(count):
+        r, g, b = colorsys.hsv_to_rgb(i / count, 0.75, 0.9 if i % 2 else 0.65)
+        found.append((round(255 * r), round(255 * g), round(255 * b)))
+    return tuple(found)
 
 
 def check_legend(classes: Sequence[LandClass], where: str = "classes") -> None:

@@ -4,8 +4,12 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from swath.errors import ConfigError, InputError
+
+if TYPE_CHECKING:
+    from swath.verbs.inspect_layouts import LayoutsResult
 
 POSITIONAL = ("file",)
 
@@ -24,6 +28,8 @@ class InspectConfig:
         scale: of the raster, if the file does not say it.
         offset: of the raster, if the file does not say it.
         presets: list the networks' named sizes instead.
+        layouts: list the published data sets that can be read instead: classes, bands, splits, sizes, licence and
+            source.
     """
 
     file: str = ""
@@ -34,6 +40,7 @@ class InspectConfig:
     scale: float | None = None
     offset: float | None = None
     presets: bool = False
+    layouts: bool = False
 
 
 @dataclass(frozen=True)
@@ -49,14 +56,18 @@ class InspectResult:
         return "\n".join(f"{name:{width}}  {value}" for name, value in self.rows)
 
 
-def run(config: InspectConfig) -> InspectResult:
-    """Describes a file.
+def run(config: InspectConfig) -> InspectResult | LayoutsResult:
+    """Describes a file, or lists presets or layouts.
 
     Raises:
         SwathError: in one line, if it cannot be read.
     """
     if config.presets:
         return InspectResult(tuple(_presets()))
+    if config.layouts:
+        from swath.verbs.inspect_layouts import list_layouts
+
+        return list_layouts()
     if not config.file:
         raise ConfigError("no file is named", where="file", mend="write: swath inspect FILE")
     from swath.verbs.inspect_shards import describe_shards, is_shards

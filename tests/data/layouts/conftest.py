@@ -7,6 +7,7 @@ each of them.
 from __future__ import annotations
 
 import functools
+import runpy
 import warnings
 from collections.abc import Callable
 from pathlib import Path
@@ -272,6 +273,17 @@ BUILD: dict[str, Callable[[Path], dict[str, Any]]] = {
     "ukis-csmask": ukis_csmask,
     "otbtf": otbtf,
 }
+
+# Tests are imported one by one, without a package around them.
+Builders = runpy.run_path(str(Path(__file__).with_name("pretraining_builders.py")))["Builders"]
+BUILDERS = Builders(tif, real, text)
+BUILD |= BUILDERS.all()
+
+
+@pytest.fixture
+def builders() -> Any:
+    """Writers of the sets for pretraining, part by part."""
+    return BUILDERS
 
 
 class Built(NamedTuple):

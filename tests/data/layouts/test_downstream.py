@@ -48,7 +48,7 @@ def test_it_is_as_it_says(built) -> None:
     assert ids == sorted(set(ids)) and len(ids) > 1
     for i, item in enumerate(layout.items):
         sample = layout.read(i)
-        assert (sample.id, sample.group, sample.weight) == (item.id, item.group, 1.0)
+        assert (sample.id, sample.weight) == (item.id, 1.0) and item.group in (None, sample.group)
         assert item.split is None or item.split in info.splits
         for name, cube in sample.cubes.items():
             assert tuple(b.name for b in cube.bands) == tuple(info.sensors[name])
@@ -113,7 +113,7 @@ def test_each_bad_file_is_one_line_that_names_it(built, damage: str) -> None:
     before = read_everything(built)
     where = {i.id: i.where for i in open_layout(built.name, built.root, **built.options).items}
     files = sorted(p for p in built.root.rglob("*") if p.is_file())
-    for path in files[:: 1 + len(files) // 16]:
+    for path in files[:: 1 + len(files) // (16 if len(files) < 40 else 6)]:  # some of many files of one kind
         whole = path.read_bytes()
         path.unlink()
         if damage != "gone":

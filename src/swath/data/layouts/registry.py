@@ -12,6 +12,12 @@ from swath.errors import ConfigError
 
 LAYOUTS: dict[str, str] = {
     # name: "module:Class"; one line each, in the order of `swath inspect --layouts`
+    "ssl4eo-s12": "ssl4eo:SSL4EO",
+    "ssl4eo-s12-v1.1": "ssl4eo_v11:SSL4EOv11",
+    "fmow-sentinel": "fmow:FMoWSentinel",
+    "bigearthnet": "bigearthnet:BigEarthNet",
+    "bigearthnet-v2": "bigearthnet_v2:BigEarthNetV2",
+    "major-tom": "major_tom:MajorTOM",
     "eurosat": "eurosat:EuroSAT",
     "sen1floods11": "sen1floods11:Sen1Floods11",
     "hls-water": "hls_water:HLSWater",
