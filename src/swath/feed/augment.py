@@ -1,5 +1,8 @@
 """Augmentation on the device, in batches; validity and target follow the pixels.
 
+A resized crop keeps a pixel valid only if everything its kernel can reach was valid. Targets of classes are taken
+from the nearest pixel; real ones bilinearly, unknown (NaN) where any of the pixels they are made of is.
+
 What is drawn for a sample depends on (seed, its number in the run) alone.
 """
 
@@ -15,7 +18,7 @@ from torch import Tensor
 
 from swath.cube import CubeBatch
 from swath.feed.base import IGNORE
-from swath.feed.config import AugmentConfig
+from swath.feed.config import AugmentConfig, Interpolation
 from swath.rng import numpy_generator
 
 
@@ -26,6 +29,7 @@ class _Draw:
     bands: tuple[bool, ...]  # kept
     dates: tuple[bool, ...]
     radiometry: npt.NDArray[np.float64]  # [2,C]: factor and shift of each band, once normalised
+    days: int  # added to every day of year
 
 
 def augment(batch: CubeBatch, config: AugmentConfig, *, seed: int, first: int) -> CubeBatch:
@@ -50,7 +54,7 @@ def augment(batch: CubeBatch, config: AugmentConfig, *, seed: int, first: int) -
     if any(d.crop is not None for d in draws):
         boxes = torch.tensor([d.crop or (0.0, 0.0, 1.0, 1.0) for d in draws], dtype=torch.float32)
         grid = crop_grid(boxes.to(pixels.device), h, w)
-        pixels, valid = resample(pixels, valid, grid)
+        pixels, valid = resample(pixels, valid, grid, config.interpolation)
         if spatial and target is not None:
             target = _resample_target(target, grid)
 
@@ -64,7 +68,10 @@ def augment(batch: CubeBatch, config: AugmentConfig, *, seed: int, first: int) -
         # (x * gain + bias) * factor + shift: no pixel is touched, only what normalises it.
         stretch = torch.from_numpy(np.stack([d.radiometry for d in draws])).to(gain)
         gain, bias = gain * stretch[:, 0], bias * stretch[:, 0] + stretch[:, 1]
-    return replace(batch, pixels=pixels, valid=valid, target=target, gain=gain, bias=bias)
+    days = batch.days
+    if config.day_jitter:
+        days = _move_days(days, torch.tensor([d.days for d in draws], device=days.device))
+    return replace(batch, pixels=pixels, valid=valid, target=target, gain=gain, bias=bias, days=days)
 
 
 def _draw(config: AugmentConfig, seed: int, number: int, t: int, c: int, square: bool) -> _Draw:
@@ -74,6 +81,7 @@ def _draw(config: AugmentConfig, seed: int, number: int, t: int, c: int, square:
     area, ratio, y, x = draw.random(4)
     bands, dates = draw.random(c), draw.random(t)
     radiometry = np.array([[1.0], [0.0]]) + config.radiometry * draw.standard_normal((2, c))
+    days = int(draw.integers(-config.day_jitter, config.day_jitter + 1))
     # A flip of columns and half a turn make both flips; with quarter turns, all eight symmetries.
     quarters = 2 * mirror if config.flips else 0
     if config.rotations:
@@ -86,7 +94,8 @@ def _draw(config: AugmentConfig, seed: int, number: int, t: int, c: int, square:
         height = min(1.0, float(np.sqrt(share / stretch)))
         width = min(1.0, float(np.sqrt(share * stretch)))
         crop = (float(y) * (1 - height), float(x) * (1 - width), height, width)
-    return _Draw(turn, crop, _kept(bands, config.band_dropout), _kept(dates, config.date_dropout), radiometry)
+    kept = _kept(bands, config.band_dropout), _kept(dates, config.date_dropout)
+    return _Draw(turn, crop, *kept, radiometry, days)
 
 
 def _kept(draws: npt.NDArray[np.float64], probability: float) -> tuple[bool, ...]:
@@ -127,21 +136,45 @@ def crop_grid(boxes: Tensor, h: int, w: int) -> Tensor:
     return torch.stack([xs[:, None, :].expand(-1, h, w), ys[:, :, None].expand(-1, h, w)], -1)
 
 
-def resample(pixels: Tensor, valid: Tensor, grid: Tensor) -> tuple[Tensor, Tensor]:
-    """Bicubic pixels; a pixel is valid only if everything its cubic kernel touched was."""
+def resample(
+    pixels: Tensor, valid: Tensor, grid: Tensor, mode: Interpolation = "bicubic"
+) -> tuple[Tensor, Tensor]:
+    """Pixels and validity [B,T,C,H,W] at sample points; a pixel is valid only if all its kernel may touch was."""
     clean = torch.where(valid, pixels, 0.0).flatten(1, 2)
-    out = F.grid_sample(clean, grid, mode="bicubic", padding_mode="border", align_corners=False)
-    # The kernel reaches two pixels each way: spread invalidity by two, then look at the nearest pixel.
-    holes = F.max_pool2d(F.pad((~valid).to(grid.dtype).flatten(1, 2), (2, 2, 2, 2)), 5, stride=1)
+    out = F.grid_sample(clean, grid, mode=mode, padding_mode="border", align_corners=False)
+    # A cubic kernel reaches two pixels each way, a linear one: spread invalidity so far, then look at the nearest.
+    reach = 2 if mode == "bicubic" else 1
+    holes = F.max_pool2d(F.pad((~valid).to(grid.dtype).flatten(1, 2), (reach,) * 4), 2 * reach + 1, stride=1)
     touched = F.grid_sample(holes, grid, mode="nearest", padding_mode="border", align_corners=False)
-    good = (touched < 0.5).view_as(valid)
-    return torch.where(good, out.view_as(pixels), 0.0), good
+    good = (touched < 0.5).unflatten(1, valid.shape[1:3])
+    return torch.where(good, out.unflatten(1, pixels.shape[1:3]), 0.0), good
 
 
 def _resample_target(target: Tensor, grid: Tensor) -> Tensor:
     flat = target.reshape(target.shape[0], -1, *target.shape[-2:])
+    if target.is_floating_point():
+        unknown = torch.isnan(flat)
+        values = F.grid_sample(
+            torch.where(unknown, 0.0, flat), grid.to(flat), padding_mode="border", align_corners=False
+        )
+        share = F.grid_sample(unknown.to(grid.dtype), grid, padding_mode="border", align_corners=False)
+        # A weight of less than this is rounding of a sample point that lies on a pixel's centre.
+        return torch.where(share > 1e-4, float("nan"), values).view_as(target)
     # Class numbers are small: exact in float64. Nearest, since the mean of two classes is none.
     near = F.grid_sample(
         (flat - IGNORE).double(), grid.double(), mode="nearest", padding_mode="zeros", align_corners=False
     )
     return (near.round().to(target.dtype) + IGNORE).view_as(target)
+
+
+def _move_days(days: Tensor, by: Tensor) -> Tensor:
+    """Day of year and year [B,T,2] moved by whole days [B], across the turn of a year; NaN stays."""
+    day, year = days[..., 0] + by[:, None], days[..., 1]
+    before, after = day < 1, day > _year_length(year)
+    day = torch.where(before, day + _year_length(year - 1), torch.where(after, day - _year_length(year), day))
+    return torch.stack([day, year - before.to(year) + after.to(year)], -1)
+
+
+def _year_length(year: Tensor) -> Tensor:
+    leap = (year % 4 == 0) & ((year % 100 != 0) | (year % 400 == 0))
+    return 365.0 + leap.to(year)

@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Literal
 
 from swath.errors import ConfigError
 
 IGNORE = -1
 """The label of a pixel or record whose class is not known; it counts in no loss and no score."""
+
+Interpolation = Literal["bicubic", "bilinear"]
 
 
 @dataclass(frozen=True)
@@ -17,25 +20,41 @@ class AugmentConfig:
     Attributes:
         flips: flip rows and columns, each with probability 1/2.
         rotations: turn by 0, 90, 180 or 270 degrees (windows that are not square: 0 or 180).
-        resized_crop: cut a part of this share of the area or more and resize it back bicubically; 0: off.
+        resized_crop: cut a part of this share of the area or more and resize it back; 0: off.
+        interpolation: of pixels in a resized crop; class targets are always nearest, real ones bilinear.
         band_dropout: probability that a band is marked invalid in all dates; one band always stays.
         date_dropout: probability that a date is marked invalid in all bands; one date always stays.
         radiometry: each band of a sample is stretched and shifted by normal draws of this standard deviation,
             in units of its normalised range: haze, season and calibration vary like that between places.
+        day_jitter: all days of a sample are moved together by a whole number of days, up to this many either way,
+            so that a season is learned and no calendar; the pixels stay. (Which dates a sample takes is drawn by
+            the feed.)
     """
 
     flips: bool = True
     rotations: bool = True
     resized_crop: float = 0.0
+    interpolation: Interpolation = "bicubic"
     band_dropout: float = 0.0
     date_dropout: float = 0.0
     radiometry: float = 0.0
+    day_jitter: int = 0
 
     def __post_init__(self) -> None:
         for name in ("resized_crop", "band_dropout", "date_dropout", "radiometry"):
             value = getattr(self, name)
             if not 0.0 <= value < 1.0:
                 raise ConfigError(f"{value} is not in [0, 1)", where=name, mend="give a share such as 0.2")
+        if self.interpolation not in ("bicubic", "bilinear"):
+            raise ConfigError(
+                f"is '{self.interpolation}'", where="interpolation", mend="use bicubic or bilinear"
+            )
+        if not 0 <= self.day_jitter <= 182:
+            raise ConfigError(
+                f"{self.day_jitter} is not 0 to 182",
+                where="day_jitter",
+                mend="give a number of days such as 10",
+            )
 
 
 NO_AUGMENT = AugmentConfig(flips=False, rotations=False)
