@@ -146,8 +146,9 @@ def resample(
     reach = 2 if mode == "bicubic" else 1
     holes = F.max_pool2d(F.pad((~valid).to(grid.dtype).flatten(1, 2), (reach,) * 4), 2 * reach + 1, stride=1)
     touched = F.grid_sample(holes, grid, mode="nearest", padding_mode="border", align_corners=False)
-    good = (touched < 0.5).unflatten(1, valid.shape[1:3])
-    return torch.where(good, out.unflatten(1, pixels.shape[1:3]), 0.0), good
+    shape = (*valid.shape[:3], *grid.shape[1:3])
+    good = (touched < 0.5).view(shape)
+    return torch.where(good, out.view(shape), 0.0), good
 
 
 def _resample_target(target: Tensor, grid: Tensor) -> Tensor:
