@@ -2,6 +2,10 @@
 
 from __future__ import annotations
 
+import json
+import subprocess
+import sys
+import time
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -11,8 +15,10 @@ import pytest
 import rasterio
 
 import swath
+from swath import cli
 from swath.data.legend import rgb
 from swath.errors import ConfigError, OutputError, WeightsError
+from swath.scenes.work import folder_of
 from swath.weights.file import load
 
 
@@ -133,3 +139,97 @@ def test_weights_that_draw_no_map_are_refused(chain: Any, tmp_path: Path) -> Non
 
 def test_colours() -> None:
     assert rgb("#0064ff") == (0, 100, 255)
+
+
+def options(chain: Any, output: Path, **more: Any) -> dict[str, Any]:
+    given = {"weights": chain.finetuned.weights, "input": chain.land.spec, "output": str(output)}
+    return {**given, "precision": "fp32", **more}
+
+
+def test_a_plan_writes_nothing_and_says_what_it_takes(
+    chain: Any, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    words = ["predict", "--weights", chain.finetuned.weights, "--input", chain.land.scene]
+    words += ["--input.sensor", "landsat7", "--output", str(tmp_path / "new" / "map.tif"), "--plan"]
+    assert cli.main(words) == 0
+    said = capsys.readouterr().out
+    assert "nothing was written" in said and "memory: at most" in said and "time: about" in said
+    assert cli.main([*words, "--json"]) == 0
+    told = json.loads(capsys.readouterr().out)
+    assert told["windows"] == chain.predicted.windows + chain.predicted.empty_windows
+    assert told["halo_share"] == 0.0
+    assert told["memory_bytes"] > told["block_bytes"] > 0
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_all_bands_and_a_quick_look(chain: Any, tmp_path: Path) -> None:
+    made = swath.predict(
+        **options(
+            chain, tmp_path / "map.tif", turns=True, entropy=True, disagreement=True, bits=16, quicklook=True
+        )
+    )
+    with rasterio.open(made.map) as file:
+        assert file.descriptions == ("class", "confidence", "coverage", "entropy", "disagreement")
+        assert file.dtypes == ("uint16",) * 5
+        bands = file.read()
+    assert (tmp_path / "map.png").read_bytes()[:4] == b"\x89PNG"
+    known = bands[0] != 65535
+    assert 0 < bands[3, known].max() <= 10000
+    assert (bands[4, known] <= bands[3, known]).all()
+    assert made.km2_per_second is not None and made.workers == 1
+
+
+@pytest.mark.parametrize(
+    ("change", "words"),
+    [
+        ({"disagreement": True}, "disagreement: needs turned views; set turns to true"),
+        ({"max_holes": 1.5}, "max_holes: 1.5 is no share from 0 to 1"),
+        ({"workers": 0}, "workers: 0 is less than 1"),
+        ({"block": 300}, "300 is not a multiple of 256"),
+    ],
+)
+def test_options_that_make_no_sense(chain: Any, tmp_path: Path, change: dict[str, Any], words: str) -> None:
+    with pytest.raises(ConfigError, match=words):
+        swath.predict(**options(chain, tmp_path / "map.tif", **change))
+    assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.slow
+def test_workers_and_engines_give_the_same_file(chain: Any, tmp_path: Path) -> None:
+    one = swath.predict(**options(chain, tmp_path / "one.tif", threads=1))
+    two = swath.predict(**options(chain, tmp_path / "two.tif", threads=1, workers=2))
+    assert Path(one.map).read_bytes() == Path(two.map).read_bytes()
+    assert (one.windows, one.empty_windows) == (two.windows, two.empty_windows)
+
+
+@pytest.mark.slow
+def test_killed_at_any_moment_the_same_command_ends_with_the_same_file(
+    chain: Any, tmp_path: Path, raster: Callable[..., str]
+) -> None:
+    """The real command, killed as a power cut would, again and again, a little later each time."""
+    pixels = np.tile(read(chain.land.scene), (1, 13, 6))
+    scene = raster(tmp_path / "big.tif", pixels, names=("B2", "B3", "B4"), unit="dn", nodata=0)
+    path, whole = tmp_path / "map.tif", tmp_path / "whole.tif"
+    words = [sys.executable, "-m", "swath", "predict", "--weights", chain.finetuned.weights, "--input", scene]
+    words += ["--input.sensor", "landsat7", "--threads", "1", "--block", "256", "--precision", "fp32"]
+    subprocess.run([*words, "--output", str(whole)], check=True, capture_output=True)
+    kept = 0
+    for _ in range(9):
+        process = subprocess.Popen(
+            [*words, "--output", str(path), "--json"], stdout=subprocess.PIPE, stderr=subprocess.DEVNULL
+        )
+        journal = folder_of(path) / "blocks.jsonl"
+        before = journal.read_bytes().count(b"\n") if journal.exists() else 0
+        while process.poll() is None:
+            if journal.exists() and journal.read_bytes().count(b"\n") >= before + 2:
+                process.kill()
+                break
+            time.sleep(0.01)
+        out = process.communicate()[0]
+        if process.returncode == 0:
+            kept = json.loads(out)["kept_blocks"]
+            break
+        assert not path.exists()
+    assert kept > 0
+    assert path.read_bytes() == whole.read_bytes()
+    assert not folder_of(path).exists()

@@ -18,7 +18,7 @@ from torch import Tensor, nn
 
 from swath.contract import InputContract
 from swath.cube import BandStatistics, date_features
-from swath.errors import ConfigError, ContractError, InputError
+from swath.errors import ConfigError, ContractError, ReadError
 from swath.scenes.blend import Accumulator
 from swath.scenes.box import Box
 from swath.scenes.layers import Activation, BlockMap
@@ -115,7 +115,7 @@ class Engine:
         """
         try:
             raw = self.scene.read(0, 0, 1, 1)
-        except InputError:
+        except ReadError:
             if not self.holes:
                 raise
             raw = self.scene.read(-1, -1, 1, 1)
@@ -127,7 +127,7 @@ class Engine:
 
         Raises:
             ContractError: the scene does not fit the model.
-            InputError: the scene cannot be read, and holes are not allowed.
+            ReadError: the scene cannot be read, and holes are not allowed.
         """
         given = read_block(self.scene, self.contract, self.statistics, block, holes=self.holes)
         if self._kind == "cuda":  # copies to the device then need not wait

@@ -14,7 +14,7 @@ from torch import Tensor
 from swath.bands import Band
 from swath.contract import InputContract
 from swath.cube import BandStatistics, BoolArray, Cube, Grid
-from swath.errors import InputError
+from swath.errors import ReadError
 from swath.scenes.box import Box
 from swath.scenes.layers import Bytes
 from swath.scenes.windows import Block
@@ -46,7 +46,7 @@ class SceneLike(Protocol):
     def read(self, row: int, col: int, height: int, width: int) -> Cube:
         """A window, which may reach beyond the edges: what is outside is invalid.
 
-        Raises InputError where it cannot be read, after all retries that make sense.
+        Raises ReadError where this window cannot be read, after all retries that make sense.
         """
         ...
 
@@ -97,12 +97,12 @@ def read_block(
 
     Raises:
         ContractError: the scene does not fit the model.
-        InputError: it cannot be read, and holes are not allowed.
+        ReadError: it cannot be read, and holes are not allowed.
     """
     lost: tuple[Box, ...] = ()
     try:
         raw = scene.read(block.read.row, block.read.col, block.read.height, block.read.width)
-    except InputError:
+    except ReadError:
         if not holes:
             raise
         raw, lost = _read_cells(scene, block.read)
@@ -148,7 +148,7 @@ def _read_cells(scene: SceneLike, box: Box) -> tuple[Cube, tuple[Box, ...]]:
     lost: list[Box] = []
     first: Cube | None = None
     pixels = valid = None
-    error: InputError | None = None
+    error: ReadError | None = None
     top, left = max(box.row, 0), max(box.col, 0)
     bottom, right = min(box.row + box.height, scene.height), min(box.col + box.width, scene.width)
     for row in range(top // CELL * CELL, bottom, CELL):
@@ -156,7 +156,7 @@ def _read_cells(scene: SceneLike, box: Box) -> tuple[Cube, tuple[Box, ...]]:
             cell = Box(row, col, min(CELL, scene.height - row), min(CELL, scene.width - col))
             try:
                 cube = scene.read(cell.row, cell.col, cell.height, cell.width)
-            except InputError as err:
+            except ReadError as err:
                 lost.append(cell)
                 error = err
                 continue
@@ -177,12 +177,12 @@ def _read_cells(scene: SceneLike, box: Box) -> tuple[Cube, tuple[Box, ...]]:
     return replace(first, pixels=pixels, valid=valid, grid=grid), tuple(lost)
 
 
-def _any_pixel(scene: SceneLike, error: InputError | None) -> Cube:
+def _any_pixel(scene: SceneLike, error: ReadError | None) -> Cube:
     # Outside of the scene nothing has to be fetched, yet the cube says what it would be made of.
     try:
         return scene.read(-1, -1, 1, 1)
-    except InputError:
-        raise error or InputError("cannot be read") from None
+    except ReadError as err:
+        raise error or err from None
 
 
 def _common(a: Box, b: Box) -> Box | None:

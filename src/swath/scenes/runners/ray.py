@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import importlib
 import logging
+import os
 from collections.abc import Callable, Sequence
 from contextlib import ExitStack
 from typing import Any
@@ -28,6 +29,9 @@ class _Actor:
             self._worker = self._stack.enter_context(job.open())
         except SwathError as err:
             self._error = err
+
+    def pid(self) -> int:
+        return os.getpid()
 
     def run(self, index: int, following: int | None) -> Piece | SwathError:
         if self._error is not None:
@@ -52,6 +56,10 @@ class RayWorker:
         # No restarts by Ray: a lost worker is replaced here, so that its block is given to whoever is free.
         actor = ray.remote(num_cpus=job.threads, num_gpus=gpus, max_restarts=0)(_Actor)
         self._actor = actor.remote(job)
+
+    def pid(self) -> int:
+        """Of its process, on whichever machine."""
+        return int(self._ray.get(self._actor.pid.remote()))
 
     def run(self, index: int, following: int | None) -> Piece:
         """The block of that number. Raises WorkerLost if the worker or its machine has gone."""

@@ -1,0 +1,20 @@
+from __future__ import annotations
+
+from types import SimpleNamespace
+
+import numpy as np
+import pytest
+
+from swath.errors import ContractError
+from swath.scenes.box import Box
+from swath.scenes.layers import NODATA, BlockMap, LabelLayers
+
+
+def test_labels_are_percent_each_of_its_own(fakes: SimpleNamespace) -> None:
+    layers = LabelLayers(fakes.classes, 50)
+    p = np.array([[[1.0, 1]], [[0.5, 1]], [[0.999, 1]], [[0.0, 1]]], np.float32)
+    got = layers.encode(BlockMap(Box(0, 0, 1, 2), p, np.array([[100, 20]], np.uint8)))
+    assert got[:, 0].tolist() == [[100, NODATA], [50, NODATA], [100, NODATA], [0, NODATA], [100, 20]]
+    assert layers.activation == "sigmoid"
+    with pytest.raises(ContractError, match="gives 2 labels, 4 are named"):
+        layers.encode(BlockMap(Box(0, 0, 1, 2), p[:2], np.zeros((1, 2), np.uint8)))

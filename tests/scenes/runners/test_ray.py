@@ -1,0 +1,81 @@
+"""A real Ray on this machine: two workers, one of them killed."""
+
+from __future__ import annotations
+
+import importlib
+import os
+import signal
+from collections.abc import Iterator
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from swath.errors import ConfigError, InputError
+from swath.scenes.job import WeightsJob
+from swath.scenes.piece import Piece
+from swath.scenes.runners.pool import share_out
+from swath.scenes.runners.ray import RayWorker, run_ray
+
+# Ray's own: sockets and files of processes that were killed, and remarks on its future defaults.
+pytestmark = [
+    pytest.mark.slow,
+    pytest.mark.filterwarnings("ignore::ResourceWarning"),
+    pytest.mark.filterwarnings("ignore::FutureWarning"),
+    pytest.mark.filterwarnings("ignore::DeprecationWarning"),
+    pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning"),
+]
+
+
+@pytest.fixture(scope="module")
+def cluster() -> Iterator[Any]:
+    ray = importlib.import_module("ray")
+    paths = {"PYTHONPATH": os.environ.get("PYTHONPATH", "")}
+    ray.init(
+        num_cpus=2,
+        include_dashboard=False,
+        log_to_driver=False,
+        runtime_env={"env_vars": paths},
+        object_store_memory=100 << 20,
+    )
+    yield ray
+    ray.shutdown()
+
+
+def test_two_workers_one_of_them_killed_give_the_same_bits(
+    cluster: Any, job: WeightsJob, expected: dict[int, Piece]
+) -> None:
+    pids: list[int] = []
+    got: dict[int, Piece] = {}
+
+    def start() -> RayWorker:
+        worker = RayWorker(cluster, job)
+        pids.append(worker.pid())
+        return worker
+
+    def put(piece: Piece) -> None:
+        got[piece.record.block] = piece
+        if len(got) == 2:
+            os.kill(pids[0], signal.SIGKILL)
+
+    share_out(start, 2, range(job.plan.block_count), put)
+    assert len(pids) == 3
+    assert got == expected
+
+
+def test_the_runner_uses_the_cluster_that_is_there(
+    cluster: Any, job: WeightsJob, expected: dict[int, Piece]
+) -> None:
+    got: dict[int, Piece] = {}
+    run_ray(job, 2, [3, 4, 8], lambda p: got.update({p.record.block: p}))
+    assert got == {i: expected[i] for i in (3, 4, 8)}
+    assert cluster.is_initialized()
+
+
+def test_errors_are_one_line(cluster: Any, job: WeightsJob, tmp_path: Path) -> None:
+    with pytest.raises(ConfigError, match="9 workers need 9 CPUs, the cluster has 2; use fewer"):
+        run_ray(job, 9, [0], lambda p: None)
+    wrong = replace(job, input=replace(job.input, files=str(tmp_path / "none.tif")))
+    with pytest.raises(InputError, match=r"none\.tif: there is no such file; check the path"):
+        run_ray(wrong, 1, [0], lambda p: None)

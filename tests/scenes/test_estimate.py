@@ -1,0 +1,47 @@
+from __future__ import annotations
+
+from types import SimpleNamespace
+
+from swath.scenes.engine import Engine
+from swath.scenes.estimate import Estimate, block_bytes, estimate
+from swath.scenes.layers import ClassLayers
+from swath.scenes.windows import make_plan
+
+
+def told(fakes: SimpleNamespace, height: int, width: int, **more: int) -> Estimate:
+    scene = fakes.scene(height, width)
+    plan = make_plan(height, width, (32, 32))
+    engine = Engine(scene, fakes.ConvNet(), fakes.contract("scene"), plan)
+    options = {"stored_bands": 3, "stored": 4, "workers": 1, "threads": 1, **more}
+    return estimate(engine, ClassLayers(fakes.classes), **options)
+
+
+def test_a_plan_says_what_it_takes_and_reads_next_to_nothing(fakes: SimpleNamespace) -> None:
+    got = told(fakes, 600, 700)
+    plan = make_plan(600, 700, (32, 32))
+    assert (got.windows, got.blocks, got.halo_share) == (plan.run_count, plan.block_count, plan.extra)
+    assert got.seconds is not None and got.window_seconds is not None
+    assert abs(got.seconds - got.window_seconds * plan.run_count) < 1e-6
+    assert "nothing was written" in got.summary()
+    assert f"{got.memory_bytes:,} bytes" in got.summary()
+    halved = told(fakes, 600, 700, workers=2, finished=2)
+    assert halved.finished_blocks == 2
+    assert halved.memory_bytes > got.memory_bytes
+
+
+def test_memory_does_not_grow_with_the_scene() -> None:
+    sizes = [(5_000, 5_000), (5_000, 500_000), (500_000, 5_000), (500_000, 500_000)]
+    classes = SimpleNamespace(bands=[None] * 3, dtype="uint8")
+    found = {
+        block_bytes(
+            make_plan(h, w, (96, 96)),
+            classes,  # type: ignore[arg-type]  # no more of it is looked at
+            dates=3,
+            bands=6,
+            stored_bands=6,
+            stored=2,
+            values=7,
+        )
+        for h, w in sizes
+    }
+    assert len(found) == 1
