@@ -86,9 +86,7 @@ class Adapted(nn.Module):
 
 def _picked(out: Any, pick: str | int | None) -> Tensor:
     if pick is not None:
-        if isinstance(out, Mapping):
-            out = out[pick]
-        elif isinstance(pick, int) and isinstance(out, Sequence):
+        if isinstance(out, Mapping) or (isinstance(pick, int) and isinstance(out, Sequence)):
             out = out[pick]
         else:
             out = getattr(out, str(pick), None)
