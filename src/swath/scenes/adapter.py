@@ -85,11 +85,12 @@ class Adapted(nn.Module):
 
 
 def _picked(out: Any, pick: str | int | None) -> Tensor:
-    if pick is not None:
-        if isinstance(out, Mapping) or (isinstance(pick, int) and isinstance(out, Sequence)):
-            out = out[pick]
-        else:
-            out = getattr(out, str(pick), None)
+    if isinstance(out, Mapping) and pick is not None:
+        out = out[pick]
+    elif isinstance(pick, int):
+        out = out[pick] if isinstance(out, Sequence) else None
+    elif pick is not None:
+        out = getattr(out, pick, None)
     if not isinstance(out, Tensor):
         raise ContractError(
             f"the module returns {type(out).__name__}, not a tensor",
