@@ -177,6 +177,10 @@ def test_the_queue_takes_the_keys_of_a_step_and_forgets_the_oldest() -> None:
     for i, (key, held) in enumerate(sent[-7:], start=12 - 7):
         torch.testing.assert_close(module.queue[i % 7], key)
         assert bool(module.queue_holds[i % 7]) is held
+    module(*batch(2), noise=noise(module, batch(2)[0]))
+    module.skip_step()
+    module.after_step(3, 4)
+    assert int(module.queue_at) == 12 % 7
     spoiled = torch.full((1, 8), torch.nan)
     module._enqueue(spoiled, torch.tensor([True]))
     assert module.queue.isfinite().all() and not module.queue_holds[5]

@@ -15,6 +15,7 @@ import torch
 import swath
 from swath.errors import ConfigError, InputError, OutputError
 from swath.training import run as training_run
+from swath.training.checkpoint import checkpoint_path, load_checkpoint
 from swath.verbs.config import load_config
 from swath.verbs.pretrain import PretrainConfig
 from swath.weights.build import build_loaded
@@ -308,3 +309,40 @@ def test_a_spectrometer_of_224_bands_pretrains_spectralgpt(
     assert loaded.meta.contract is not None
     assert loaded.meta.contract.bands[0].band.name == "420nm"
     assert np.isfinite(result.loss)
+
+
+@pytest.mark.slow
+def test_the_queue_and_the_copy_of_a_stopped_run_go_on_to_the_same_bits(
+    land: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    class Stopped(BaseException):
+        """As a kill would."""
+
+    save = training_run.Keeper._save
+
+    def stop_after_four(self: Any, trainer: Any, step: int) -> None:
+        save(self, trainer, step)
+        if step == 4:
+            raise Stopped
+
+    def options(folder: Path) -> dict[str, Any]:
+        given = dict(SMALL_SYSTEMS["moco-v2"])
+        model = {"system": "moco", **given.pop("model"), "options": given.pop("options")}
+        return {**land.pretraining(folder), "model": model, **given}
+
+    whole = swath.pretrain(**options(tmp_path / "whole"))
+    with monkeypatch.context() as patch:
+        patch.setattr(training_run.Keeper, "_save", stop_after_four)
+        with pytest.raises(Stopped):
+            swath.pretrain(**options(tmp_path / "parts"))
+    again = options(tmp_path / "parts")
+    again["run"]["resume"] = True
+    result = swath.pretrain(**again)
+    assert same_state(load(result.weights).state, load(whole.weights).state)
+    states = [
+        load_checkpoint(checkpoint_path(tmp_path / name / "checkpoints", 6))["state_dict"]
+        for name in ("whole", "parts")
+    ]
+    assert int(states[0]["objective.queue_at"]) == 24 % 16
+    assert states[0]["objective.queue_holds"].all()
+    assert same_state(*states)

@@ -199,6 +199,10 @@ class MoCoObjective(nn.Module):
             self._new_keys.clear()
             self._enqueue(keys, holds)
 
+    def skip_step(self) -> None:
+        """Forgets the keys of a step that was not done."""
+        self._new_keys.clear()
+
     def _enqueue(self, keys: Tensor, holds: Tensor) -> None:
         size = len(self.queue)
         keys, holds = keys[-size:], holds[-size:]

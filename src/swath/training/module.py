@@ -212,6 +212,9 @@ class TrainingModule(pl.LightningModule):
             # Without gradients the optimiser touches neither weights nor its own state, and the step counts.
             optimizer.zero_grad(set_to_none=True)
             optimizer.step()
+            skip_step = getattr(self.objective, "skip_step", None)
+            if skip_step is not None:
+                skip_step()
 
     @contextlib.contextmanager
     def _synchronised(self, last: bool) -> Iterator[None]:
