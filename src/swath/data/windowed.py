@@ -99,7 +99,9 @@ class Windowed(ABC):
             ReadError: a file is damaged there.
         """
         if height <= 0 or width <= 0:
-            raise InputError(f"window {height}x{width} is empty", where=self.source)
+            raise InputError(
+                f"window {height}x{width} is empty", where=self.source, mend="ask for 1 pixel or more"
+            )
         t, c, scene_height, scene_width = self.shape
         pixels = np.zeros((t, c, height, width), self.dtype)
         valid: BoolArray = np.zeros(pixels.shape, np.bool_)
