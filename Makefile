@@ -9,6 +9,7 @@
 #   make lint          linters, types and import walls only
 #   make ledger        what equals what: the test vectors of published codes, and the fast paths
 #   make ledger-docs   the same for the fast paths, written to docs/ledger.md
+#   make bench-pretrain    measure pretraining against the same models written plainly
 #   make bench-attention   measure the attention kernels and write the table that picks one
 #
 # ARGS="..." goes to the command (`make demo ARGS="--quick true"`, `make test ARGS="-k cube"`).
@@ -45,7 +46,7 @@ links="$${PIP_FIND_LINKS:-$$links}"; \
 || $(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt -e ".[test]"
 endef
 
-.PHONY: help install demo demo-full demo-series test test-slow test-oldest lint ledger ledger-docs bench-attention
+.PHONY: help install demo demo-full demo-series test test-slow test-oldest lint ledger ledger-docs bench-attention bench-pretrain
 
 help:
 	@sed -n '2,/^$$/s/^# \{0,1\}//p' Makefile
@@ -96,6 +97,9 @@ ledger: $(STAMP)
 
 ledger-docs: $(STAMP)
 	$(BIN)/swath ledger --paths --write docs/ledger.md $(ARGS)
+
+bench-pretrain: $(STAMP)
+	$(BIN)/python -m swath.bench.pretrain $(ARGS)
 
 bench-attention: $(STAMP)
 	$(BIN)/python -m swath.bench.attention $(ARGS)

@@ -12,6 +12,7 @@ from swath.training.config import TrainConfig
 from swath.verbs.options import ModelOptions, PixelData, RunOptions
 from swath.verbs.pretrain_options import ContrastOptions, MaskOptions, TokenizerOptions
 from swath.verbs.run_start import check_start, started
+from swath.verbs.stage_options import StageOptions, StartOptions
 from swath.verbs.watch_options import WatchOptions
 
 if TYPE_CHECKING:
@@ -37,6 +38,9 @@ class PretrainConfig:
         tokenizer: the codebook of BEiT.
         training: how it is trained.
         watch: what is looked at meanwhile.
+        start: what the run begins with, and what else it draws samples from.
+        stages: in place of one run: several, each going on from the one before; what a stage does not say is as
+            the run says it.
         licence: of the weights, which stands inside them; that of the data may ask for one.
         replay: a file of a run's bad_steps folder: show that step again, and train nothing.
     """
@@ -50,6 +54,8 @@ class PretrainConfig:
     tokenizer: TokenizerOptions = field(default_factory=TokenizerOptions)
     training: TrainConfig = field(default_factory=TrainConfig)
     watch: WatchOptions = field(default_factory=WatchOptions)
+    start: StartOptions = field(default_factory=StartOptions)
+    stages: tuple[StageOptions, ...] = ()
     licence: str = "unknown"
     replay: str = ""
 
@@ -120,6 +126,10 @@ def run(config: PretrainConfig) -> PretrainResult | Replayed | None:
 
         return PretrainResult(**in_processes("pretrain", config, config.training.devices))
     with joined(choose_device(config.training.device)):
+        if config.stages:
+            from swath.verbs.stages import run_stages
+
+            return run_stages(config)
         return run_stage(config)
 
 
@@ -133,17 +143,19 @@ def run_stage(config: PretrainConfig) -> PretrainResult | None:
     from swath.training.run import fit
     from swath.verbs import run_report
     from swath.verbs.objectives import make_objective, prepare
-    from swath.verbs.scene_data import read_pretraining
+    from swath.verbs.stages import go_on_from, mixed_feed, read_data
     from swath.verbs.watch import periodic
     from swath.weights.build import meta_for
     from swath.weights.file import save
 
     monitors = ("held_out_loss",) if config.data.hold_out else ()
     decided(lambda: check_start(config.run, config.training, monitors))
-    data = read_pretraining(config.data)
+    data = read_data(config)
     torch.manual_seed(derive(config.training.seed, "initialise"))
     objective = make_objective(config, data)
-    feed = make_feed(config, data)
+    if config.start.weights:
+        go_on_from(config.start.weights, objective.network, config.start.positions)  # type: ignore[arg-type]
+    feed = mixed_feed(config, make_feed(config, data), data.contract)
     prepare(objective, feed, config)
     held = held_out_batch(data)
     seed = config.training.seed
@@ -264,4 +276,5 @@ def provenance(config: PretrainConfig, data: Pretraining, result: FitResult) -> 
         "seed": config.training.seed,
         "precision": result.precision.name,
         "mask_ratio": config.mask.ratio,
+        **({"started_from": Path(config.start.weights).parent.name} if config.start.weights else {}),
     }

@@ -64,14 +64,14 @@ def replay(config: PretrainConfig) -> Replayed:
     from swath.training.precision import choose_device, choose_precision
     from swath.verbs.objectives import make_objective
     from swath.verbs.pretrain import make_feed
-    from swath.verbs.scene_data import read_pretraining
+    from swath.verbs.stages import mixed_feed, read_data
 
     kept = load_bad_step(config.replay)
     device = choose_device(config.training.device)
-    data = read_pretraining(config.data)
+    data = read_data(config)
     objective = make_objective(config, data)
     objective.load_state_dict(kept["weights"])
-    feed = make_feed(config, data)
+    feed = mixed_feed(config, make_feed(config, data), data.contract)
     numbers = choose_precision(config.training.precision, device)
     step = Again(objective.to(device), feed, config, numbers.autocast)
     return step.run(kept)

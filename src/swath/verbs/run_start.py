@@ -71,7 +71,7 @@ def started(config: Any, verb: str) -> Iterator[RunFolder]:
     written = path / CONFIG
     begun = run.resume and written.is_file()
     if begun:
-        _check_same(config, written)
+        check_same(config, written)
     missing = [p for p in (path, *path.parents) if not p.exists()]
     folder = open_run(path, resume=run.resume, overwrite=run.overwrite)
     try:
@@ -85,7 +85,7 @@ def started(config: Any, verb: str) -> Iterator[RunFolder]:
         raise
 
 
-def _check_same(config: Any, written: Path) -> None:
+def check_same(config: Any, written: Path) -> None:
     """A resumed run is the same run: whatever changes its steps must be as it began."""
     earlier, now = read_yaml(written).values, to_plain(config)
     for name, began, given in _differences(earlier, now):

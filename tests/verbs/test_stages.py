@@ -1,0 +1,117 @@
+"""Stages: one command, several runs that go on from each other, stopped and continued at any of them."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+
+import swath
+from swath.errors import ConfigError, InputError
+from swath.training import run as training_run
+from swath.verbs.stage_options import inside
+from swath.weights.file import load, same_state
+
+SIZE = {
+    "embed_dim": 24,
+    "depth": 1,
+    "heads": 2,
+    "decoder_embed_dim": 12,
+    "decoder_depth": 1,
+    "decoder_heads": 2,
+}
+
+
+def staged(land: Any, folder: Path, **second: Any) -> dict[str, Any]:
+    options = land.pretraining(folder, steps=4, checkpoint_every=2)
+    options["model"] = {"system": "spectralgpt", "options": SIZE}
+    options["mask"] = {"ratio": 0.75}
+    options["data"]["normalise"] = {"scope": "scene"}
+    first = {"name": "small", "steps": 3}
+    options["stages"] = [first, {"name": "large", "data": {"window": 24}, **second}]
+    return options
+
+
+def test_a_second_stage_goes_on_with_resized_positions_and_the_run_holds_its_weights(
+    land: Any, tmp_path: Path
+) -> None:
+    options = staged(land, tmp_path / "run", mix=[{"data": {"columns": [24, 48]}, "weight": 2.0}])
+    result = swath.pretrain(**options)
+    stages = tmp_path / "run" / "stages"
+    assert sorted(p.name for p in stages.iterdir()) == ["01-small", "02-large"]
+    first, second = (load(stages / n / "weights.safetensors") for n in ("01-small", "02-large"))
+    assert first.meta.provenance["steps"] == 3 and second.meta.provenance["steps"] == 4
+    assert second.meta.provenance["started_from"] == "01-small"
+    assert first.state["pos_embed_spatial"].shape[1] == 4 and second.state["pos_embed_spatial"].shape[1] == 9
+    assert same_state(load(result.weights).state, second.state)
+    assert Path(result.report) == tmp_path / "run" / "report.html" and Path(result.report).exists()
+
+
+def test_stages_stopped_within_and_between_go_on_to_the_same_bits(
+    land: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    class Stopped(BaseException):
+        """As a kill would."""
+
+    whole = swath.pretrain(**staged(land, tmp_path / "whole"))
+    save = training_run.Keeper._save
+    options = staged(land, tmp_path / "parts")
+    for stage, stop in (("01-small", 2), ("01-small", 3), ("02-large", 2)):
+
+        def stopping(self: Any, trainer: Any, step: int, stage: str = stage, stop: int = stop) -> None:
+            save(self, trainer, step)
+            if step == stop and self.folder.path.name == stage:
+                raise Stopped
+
+        with monkeypatch.context() as patch:
+            patch.setattr(training_run.Keeper, "_save", stopping)
+            with pytest.raises(Stopped):
+                swath.pretrain(**options)
+        options["run"]["resume"] = True
+    with pytest.raises(ConfigError, match="the run began with stages"):
+        swath.pretrain(**{**options, "stages": options["stages"][:1]})
+    parts = swath.pretrain(**options)
+    assert same_state(load(whole.weights).state, load(parts.weights).state)
+
+
+def test_reinit_draws_positions_anew_and_keeps_the_rest(land: Any, tmp_path: Path) -> None:
+    for positions in ("resize", "reinit"):
+        still = {"training": {"learning_rate": 0.0, "weight_decay": 0.0, "steps": 1, "warmup_steps": 0}}
+        swath.pretrain(**staged(land, tmp_path / positions, positions=positions, **still))
+    kept, anew = (load(tmp_path / p / "weights.safetensors").state for p in ("resize", "reinit"))
+    for name in kept:
+        assert torch.equal(kept[name], anew[name]) is ("pos_embed" not in name), name
+
+
+def test_regions_choose_places_and_may_cross_the_date_line(land: Any, tmp_path: Path) -> None:
+    assert inside(5, 50, (0, 40, 10, 60)) and not inside(-5, 50, (0, 40, 10, 60))
+    assert inside(179, 0, (170, -10, -170, 10)) and inside(-179, 0, (170, -10, -170, 10))
+    assert not inside(0, 0, (170, -10, -170, 10))
+    with pytest.raises((InputError, ConfigError), match=r"lies in|has no place"):
+        swath.pretrain(**staged(land, tmp_path / "run", region=[100, 10, 110, 20]))
+    with pytest.raises(ConfigError, match="is no region"):
+        swath.pretrain(**staged(land, tmp_path / "other", region=[100, 30, 110, 20]))
+
+
+@pytest.mark.parametrize(
+    ("change", "words"),
+    [
+        ({"data": {"windo": 8}}, "did you mean"),
+        ({"steps": 2, "epochs": 1.0}, "give one of them"),
+        ({"mix": [{"weight": 0.0}]}, "not all above 0"),
+    ],
+)
+def test_a_stage_that_cannot_be_is_told(
+    land: Any, tmp_path: Path, change: dict[str, Any], words: str
+) -> None:
+    with pytest.raises(ConfigError, match=words):
+        swath.pretrain(**staged(land, tmp_path / "run", **change))
+
+
+def test_epochs_count_windows_side_by_side(land: Any, tmp_path: Path) -> None:
+    swath.pretrain(**staged(land, tmp_path / "run", epochs=2.0, data={"window": 20}))
+    # 40 x 112 pixels hold 2 x 5 windows of 20 pixels: two passes of ten in steps of four.
+    meta = load(tmp_path / "run" / "stages" / "02-large" / "weights.safetensors").meta
+    assert meta.provenance["steps"] == 5
