@@ -5,13 +5,17 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 import torch
 
 import swath
+from swath.cube import Place
 from swath.errors import ConfigError, InputError
 from swath.training import run as training_run
+from swath.verbs.scene_data import Pretraining
 from swath.verbs.stage_options import inside
+from swath.verbs.stages import in_region
 from swath.weights.file import load, same_state
 
 SIZE = {
@@ -115,3 +119,30 @@ def test_epochs_count_windows_side_by_side(land: Any, tmp_path: Path) -> None:
     # 40 x 112 pixels hold 2 x 5 windows of 20 pixels: two passes of ten in steps of four.
     meta = load(tmp_path / "run" / "stages" / "02-large" / "weights.safetensors").meta
     assert meta.provenance["steps"] == 5
+
+
+def test_packed_records_are_chosen_by_region_without_reading_pixels() -> None:
+    class Places:
+        def __init__(self, *lons: float | None) -> None:
+            self.lons = lons
+
+        def only_cube(self, name: str) -> str:
+            return name or "s2"
+
+        def id(self, index: int) -> str:
+            return f"record {index}"
+
+        def place(self, index: int, name: str) -> Place | None:
+            lon = self.lons[index]
+            return None if lon is None else Place(lon, 45.0)
+
+    def chosen(*sets: Places) -> list[list[int]]:
+        records = tuple((s, np.arange(len(s.lons))) for s in sets)
+        data = Pretraining(None, (), (), (), records)  # type: ignore[arg-type]
+        return [index.tolist() for _, index in in_region(data, (0, 40, 10, 50)).records]
+
+    assert chosen(Places(5, 15, 7), Places(-5), Places(1)) == [[0, 2], [0]]
+    with pytest.raises(InputError, match=r"none of 1 places lies in \[0, 40, 10, 50\]"):
+        chosen(Places(20))
+    with pytest.raises(InputError, match="record 1: has no place"):
+        chosen(Places(5, None))

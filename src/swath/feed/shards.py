@@ -213,6 +213,11 @@ class Shards:
         # datetime64 becomes datetime.date, and NaT None.
         return tuple(self.columns[f"{name}.dates"][index, :count].tolist())
 
+    def place(self, index: int, name: str) -> Place | None:
+        """Of a record's cube, without its pixels; None where unknown."""
+        lon, lat, altitude = self.columns[f"{name}.place"][index].tolist()
+        return None if math.isnan(lon) else Place(lon, lat, None if math.isnan(altitude) else altitude)
+
     def cube(self, index: int, name: str) -> Cube:
         """One cube of a record; its pixels are a view of the file."""
         spec = self.groups[self._group[index]].cubes[name]
@@ -220,7 +225,7 @@ class Shards:
         def value(key: str) -> Any:
             return self.columns[f"{name}.{key}"][index].tolist()
 
-        gsd, place, crs = value("gsd"), value("place"), value("crs")
+        gsd, crs = value("gsd"), value("crs")
         grid = None
         if crs >= 0:
             a, b, c, d, e, f = value("transform")
@@ -234,9 +239,7 @@ class Shards:
             dates=self.dates(index, name),
             encodings=self.encodings_of(index, name),
             gsd=None if math.isnan(gsd) else gsd,
-            place=None
-            if math.isnan(place[0])
-            else Place(place[0], place[1], None if math.isnan(place[2]) else place[2]),
+            place=self.place(index, name),
             grid=grid,
             statistics=self.statistics(index, name),
             source=self._word(f"{name}.source", index),

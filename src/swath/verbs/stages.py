@@ -14,6 +14,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+import numpy as np
 from torch import Tensor, nn
 
 from swath.errors import ConfigError, InputError, OutputError
@@ -22,6 +23,7 @@ from swath.verbs.options import PixelData
 from swath.verbs.stage_options import MixOptions, StageOptions, StartOptions, inside
 
 if TYPE_CHECKING:
+    from swath.cube import Place
     from swath.feed.base import Feed
     from swath.verbs.pretrain import PretrainConfig, PretrainResult
     from swath.verbs.scene_data import Pretraining
@@ -69,14 +71,15 @@ def _steps(config: PretrainConfig, stage: StageOptions) -> int:
     from swath.training.ranks import world
 
     data = read_data(config)
-    samples = sum(_windows(cube.shape[2:], config.data) for cube in data.cubes)
+    samples = sum(len(index) for _, index in data.records)
+    samples += sum(_windows(cube.shape[2:], config.data) for cube in data.cubes)
     per_step = config.training.samples_per_step(world().size)
     return max(1, math.ceil(stage.epochs * samples / per_step))
 
 
 def _windows(size: tuple[int, ...], data: PixelData) -> int:
-    if data.patches:
-        return 1
+    if data.patches or data.layout is not None:
+        return 1  # a record is one sample of a pass, whatever its size
     return max(1, size[0] // data.window) * max(1, size[1] // data.window)
 
 
@@ -152,26 +155,39 @@ def read_data(config: PretrainConfig) -> Pretraining:
     """
     from swath.verbs.scene_data import read_pretraining
 
-    return in_region(read_pretraining(config.data), config.start.region)
+    return in_region(read_pretraining(config.data), config.start.region, config.data.cube)
 
 
-def in_region(data: Pretraining, region: tuple[float, ...]) -> Pretraining:
-    """The cubes whose centre lies in a region."""
+def in_region(data: Pretraining, region: tuple[float, ...], cube_name: str = "") -> Pretraining:
+    """The cubes and packed records whose centre lies in a region."""
     if not region:
         return data
-    kept = []
-    for cube, area in zip(data.cubes, data.areas, strict=True):
-        if cube.place is None:
+
+    def lies(place: Place | None, source: str) -> bool:
+        if place is None:
             raise InputError(
                 "has no place, so nobody knows whether it lies in the region",
-                where=cube.source,
+                where=source,
                 mend="leave start.region out, or give data with a coordinate system",
             )
-        if inside(cube.place.lon, cube.place.lat, region):
-            kept.append((cube, area))
-    if not kept:
-        raise InputError(f"none of {len(data.cubes)} places lies in {list(region)}", where="start.region")
-    return replace(data, cubes=tuple(c for c, _ in kept), areas=tuple(a for _, a in kept))
+        return inside(place.lon, place.lat, region)
+
+    pairs = zip(data.cubes, data.areas, strict=True)
+    kept = [(cube, area) for cube, area in pairs if lies(cube.place, cube.source)]
+    records = []
+    for shards, index in data.records:
+        name = shards.only_cube(cube_name)
+        inner = [int(i) for i in index if lies(shards.place(int(i), name), shards.id(int(i)))]
+        if inner:
+            records.append((shards, np.array(inner, np.int64)))
+    if not kept and not records:
+        count = len(data.cubes) + sum(len(index) for _, index in data.records)
+        raise InputError(
+            f"none of {count} places lies in {list(region)}", where="start.region", mend="take a larger one"
+        )
+    return replace(
+        data, cubes=tuple(c for c, _ in kept), areas=tuple(a for _, a in kept), records=tuple(records)
+    )
 
 
 def mixed_feed(config: PretrainConfig, first: Feed, contract: Any) -> Feed:
