@@ -131,7 +131,7 @@ def block(p: Params, at: str, x: Tensor, table: Size, window: Size, shift: Size,
     """[D,H,W,C]; `table` is the window of the bias table, of whose index a smaller window takes the corner."""
     size = x.shape[:3]
     padded = tuple(math.ceil(n / w) * w for n, w in zip(size, window, strict=True))
-    y = torch.zeros(*padded, x.shape[3])
+    y = x.new_zeros(*padded, x.shape[3])
     y[: size[0], : size[1], : size[2]] = norm(p, f"{at}norm1", x, eps)
     n = math.prod(window)
     index = full_index(table)[:n, :n]
@@ -149,12 +149,12 @@ def block(p: Params, at: str, x: Tensor, table: Size, window: Size, shift: Size,
 
 def merge(p: Params, at: str, x: Tensor, eps: float) -> Tensor:
     d, h, w, _ = x.shape
-    out = torch.zeros(d, math.ceil(h / 2), math.ceil(w / 2), p[f"{at}reduction.weight"].shape[0])
+    out = x.new_zeros(d, math.ceil(h / 2), math.ceil(w / 2), p[f"{at}reduction.weight"].shape[0])
     for t, i, j in itertools.product(*(range(n) for n in out.shape[:3])):
         parts = []
         for column, row in itertools.product((0, 1), (0, 1)):
             a, b = 2 * i + row, 2 * j + column
-            parts.append(x[t, a, b] if a < h and b < w else torch.zeros(x.shape[3]))
+            parts.append(x[t, a, b] if a < h and b < w else x.new_zeros(x.shape[3]))
         out[t, i, j] = linear(p, f"{at}reduction", norm(p, f"{at}norm", torch.cat(parts), eps))
     return out
 
@@ -162,7 +162,7 @@ def merge(p: Params, at: str, x: Tensor, eps: float) -> Tensor:
 def expand(p: Params, at: str, x: Tensor, factor: int, eps: float) -> Tensor:
     d, h, w, _ = x.shape
     width = p[f"{at}norm.weight"].shape[0]
-    out = torch.zeros(d, h * factor, w * factor, width)
+    out = x.new_zeros(d, h * factor, w * factor, width)
     for t, i, j in itertools.product(range(d), range(h), range(w)):
         many = linear(p, f"{at}expand", x[t, i, j]).reshape(factor, factor, width)
         for a, b in itertools.product(range(factor), range(factor)):
@@ -296,13 +296,15 @@ def swin_unet(path: Path, image: int = 32, window: int = 2, classes: int = 3) ->
     maker.expanding("up.", width, width, 4)
     maker.p["output.weight"] = maker.normal(classes, width, 1, 1) / math.sqrt(width)
 
-    p, images = maker.p, maker.normal(2, 3, image, image)
+    images = maker.normal(2, 3, image, image)
+    # In float64: through this deep a network, two roundings in float32 may differ by more than the tolerance.
+    p = {name: t.double() if t.is_floating_point() else t for name, t in maker.p.items()}
     many: dict[str, list[Tensor]] = {}
 
     def keep(name: str, x: Tensor) -> None:
         many.setdefault(name, []).append(x)
 
-    for sample in images:
+    for sample in images.double():
         x = F.conv2d(sample[None], p["patch_embed.proj.weight"], p["patch_embed.proj.bias"], stride=4)
         x = norm(p, "patch_embed.norm", x.permute(0, 2, 3, 1), eps)
         skips = []
@@ -325,8 +327,10 @@ def swin_unet(path: Path, image: int = 32, window: int = 2, classes: int = 3) ->
         keep("final_expand", x.reshape(-1, width))
         keep("out", F.conv2d(x.permute(0, 3, 1, 2), p["output.weight"])[0])
     meta = {"cls": "SwinTransformerSys", "img_size": image, "num_classes": classes, "depths": [2, 2, 2, 2]}
-    arrays = {"x": images, **{name: torch.stack(xs) for name, xs in many.items()}}
-    return save(path, p, arrays, {**meta, "num_heads": list(heads), "window_size": window, "mlp_ratio": 2.0})
+    arrays = {"x": images, **{name: torch.stack(xs).float() for name, xs in many.items()}}
+    return save(
+        path, maker.p, arrays, {**meta, "num_heads": list(heads), "window_size": window, "mlp_ratio": 2.0}
+    )
 
 
 def masks(path: Path) -> Path:

@@ -218,7 +218,7 @@ texts = st.text(st.characters(codec="utf-8", exclude_categories=("Cs", "Cc")), m
     st.builds(
         Example,
         output=st.just(Path("a b/ü")),
-        name=texts.filter(lambda t: t not in ("null", "None", "~") and t.strip() == t),
+        name=texts.filter(lambda t: t.lower() not in ("null", "none", "~") and t.strip() == t),
         quick=st.booleans(),
         bands=st.lists(texts, max_size=3).map(tuple),
         options=st.dictionaries(texts, st.one_of(st.integers(), texts, st.booleans()), max_size=3),
