@@ -25,6 +25,7 @@ LAYOUTS: dict[str, str] = {
     "phileo": "phileo:PhilEO",
     "hls-burn-scars": "hls_burn_scars:HLSBurnScars",
     "multi-temporal-crops": "multi_temporal_crops:MultiTemporalCrops",
+    "worldcereal": "worldcereal_sites:WorldCereal",
     "landsat-change": "landsat_change:LandsatChange",
     "ukis-csmask": "ukis_csmask:UkisCsmask",
     "otbtf": "otbtf:OTBTF",

@@ -20,7 +20,7 @@ from typing import Any
 import numpy as np
 
 from swath.bands import sensor
-from swath.cube import BoolArray, Cube, Encoding, Grid, Sample
+from swath.cube import BoolArray, Cube, Encoding, Grid, Sample, Unit
 from swath.data.labels import to_indices
 from swath.data.legend import LandClass
 from swath.data.raster import place_of
@@ -56,46 +56,52 @@ def read_site(
         InputError: a file or a band is missing, damaged, or the files do not belong together.
     """
     folder = Path(folder)
-    with contextlib.ExitStack() as opened:
-        fine, coarse, labels = (
-            opened.enter_context(_open(folder, f"{name}_*.nc"))
-            for name in ("S2_L2A_10m", "S2_L2A_20m", "OUTPUT")
+    cube = read_sentinel2(folder, mask_clouds=mask_clouds)
+    with contextlib.closing(open_netcdf(folder, "OUTPUT_*.nc")) as labels:
+        codes, where = read_variable(labels, "LC"), name_of(labels)
+    if codes.shape != cube.shape[2:]:
+        raise InputError(
+            f"labels are {codes.shape}, the images {cube.shape[2]}x{cube.shape[3]}",
+            where=where,
+            mend="use files of one site and export",
         )
-        dates, grid = _dates(fine), _grid(fine)
-        if _dates(coarse) != dates:
+    target = to_indices(codes, codes != 0, classes, where=where)
+    return Sample({"sentinel2": cube}, folder.name, target, group=folder.name)
+
+
+def read_sentinel2(folder: Path, *, mask_clouds: bool = True) -> Cube:
+    """The Sentinel-2 series [T,10,H,W] of a site; as `read_site`, without labels."""
+    with contextlib.ExitStack() as opened:
+        fine, coarse = (
+            opened.enter_context(open_netcdf(folder, f"{name}_*.nc")) for name in ("S2_L2A_10m", "S2_L2A_20m")
+        )
+        dates, grid = dates_of(fine), grid_of(fine)
+        if dates_of(coarse) != dates:
             raise InputError(
-                f"has other dates than {_name(fine)}",
-                where=_name(coarse),
+                f"has other dates than {name_of(fine)}",
+                where=name_of(coarse),
                 mend="use files of one site and export",
             )
         if _shape(coarse, "B05")[1:] != (grid.height // 2, grid.width // 2):
             raise InputError(
-                f"is not half as fine as {_name(fine)}",
-                where=_name(coarse),
+                f"is not half as fine as {name_of(fine)}",
+                where=name_of(coarse),
                 mend="use files of one site and export",
             )
         planes, encodings = [], []
         for band in BANDS:
             file = fine if band in FINE else coarse
-            values = _read(file, band)
+            values = read_variable(file, band)
             planes.append(values if file is fine else values.repeat(2, axis=1).repeat(2, axis=2))
-            encodings.append(_encoding(file, band))
+            encodings.append(encoding_of(file, band))
         pixels = np.stack(planes, axis=1)
         valid: BoolArray = pixels != 0
         if pixels.dtype.kind == "f":
             valid &= np.isfinite(pixels)
         if mask_clouds:
-            cloudy = np.isin(_read(coarse, "SCL"), _CLOUDY).repeat(2, axis=1).repeat(2, axis=2)
+            cloudy = np.isin(read_variable(coarse, "SCL"), _CLOUDY).repeat(2, axis=1).repeat(2, axis=2)
             valid &= ~cloudy[:, None]
-        codes = _read(labels, "LC")
-        if codes.shape != (grid.height, grid.width):
-            raise InputError(
-                f"labels are {codes.shape}, the images {grid.height}x{grid.width}",
-                where=_name(labels),
-                mend="use files of one site and export",
-            )
-        target = to_indices(codes, codes != 0, classes, where=_name(labels))
-    cube = Cube(
+    return Cube(
         pixels=pixels,
         valid=valid,
         bands=sensor("sentinel2").select(BANDS),
@@ -106,7 +112,6 @@ def read_site(
         grid=grid,
         source=str(folder),
     ).with_statistics()
-    return Sample({"sentinel2": cube}, folder.name, target, group=folder.name)
 
 
 def find_site(folder: Path | str) -> Path:
@@ -129,7 +134,8 @@ def find_site(folder: Path | str) -> Path:
     return sites[0]
 
 
-def _open(folder: Path, pattern: str) -> Any:
+def open_netcdf(folder: Path, pattern: str) -> Any:
+    """The one file of that pattern, opened by h5py. Raises ConfigError without h5py, InputError otherwise."""
     try:
         h5py = importlib.import_module("h5py")
     except ImportError:
@@ -155,50 +161,55 @@ def _open(folder: Path, pattern: str) -> Any:
         ) from err
 
 
-def _name(file: Any) -> str:
+def name_of(file: Any) -> str:
+    """The path of an open file, for messages."""
     return str(file.filename)
 
 
 def _shape(file: Any, name: str) -> tuple[int, ...]:
     if name not in file:
-        raise InputError(f"band {name} is missing", where=_name(file), mend="use the complete file")
+        raise InputError(f"band {name} is missing", where=name_of(file), mend="use the complete file")
     return tuple(int(n) for n in file[name].shape)
 
 
-def _read(file: Any, name: str) -> np.ndarray[Any, np.dtype[Any]]:
+def read_variable(file: Any, name: str) -> np.ndarray[Any, np.dtype[Any]]:
+    """A variable whole, in its stored numbers. Raises InputError when it is missing or damaged."""
     _shape(file, name)
     try:
         return np.asarray(file[name][()])
     except (OSError, ValueError) as err:
-        raise InputError(f"band {name} cannot be read", where=_name(file), mend="fetch it anew") from err
+        raise InputError(f"band {name} cannot be read", where=name_of(file), mend="fetch it anew") from err
 
 
 def _text(value: Any) -> str:
     return value.decode() if isinstance(value, bytes) else str(value)
 
 
-def _encoding(file: Any, name: str) -> Encoding:
+def encoding_of(file: Any, name: str, unit: Unit = "reflectance", level: str = "L2A") -> Encoding:
+    """What a variable's stored numbers mean, by its CF scale and offset."""
     attributes = file[name].attrs
     scale = float(np.ravel(attributes.get("scale_factor", np.nan))[0])
     offset = float(np.ravel(attributes.get("add_offset", 0.0))[0])
     try:
-        return Encoding("reflectance", scale, offset, "L2A")
+        return Encoding(unit, scale, offset, level)
     except InputError as err:
-        raise InputError(f"band {name}: {err.what}", where=_name(file), mend="correct scale_factor") from None
+        raise InputError(
+            f"band {name}: {err.what}", where=name_of(file), mend="correct scale_factor"
+        ) from None
 
 
-def _dates(file: Any) -> tuple[dt.date, ...]:
+def dates_of(file: Any) -> tuple[dt.date, ...]:
     """Days from CF time: "seconds since 2017-08-04 10:53:28"."""
     _shape(file, "timestamp")
     time = file["timestamp"]
     units = _UNITS.match(_text(time.attrs.get("units", "")))
     if units is None:
-        raise InputError("does not say the unit of its time", where=_name(file), mend="add 'days since …'")
+        raise InputError("does not say the unit of its time", where=name_of(file), mend="add 'days since …'")
     start = dt.datetime.fromisoformat(f"{units[2]}T{units[3] or '00:00:00'}")
     return tuple((start + dt.timedelta(**{units[1]: float(v)})).date() for v in time[()])
 
 
-def _grid(file: Any) -> Grid:
+def grid_of(file: Any) -> Grid:
     """From the centres of the pixels and the EPSG code."""
     for name in ("x", "y"):
         _shape(file, name)
@@ -206,7 +217,7 @@ def _grid(file: Any) -> Grid:
     code = _text(np.ravel(file.attrs.get("epsg", ""))[0])
     if len(x) < 2 or len(y) < 2 or not code.isdigit():
         raise InputError(
-            "does not say its grid (x, y and epsg)", where=_name(file), mend="use the original file"
+            "does not say its grid (x, y and epsg)", where=name_of(file), mend="use the original file"
         )
     step_x, step_y = float(x[1] - x[0]), float(y[1] - y[0])
     corner = (step_x, 0.0, float(x[0]) - step_x / 2, 0.0, step_y, float(y[0]) - step_y / 2)
