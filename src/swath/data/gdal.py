@@ -49,6 +49,9 @@ _REMOTE = (
 # a server that is busy is asked again, one that is silent is given up.
 REMOTE_OPTIONS = {
     "GDAL_DISABLE_READDIR_ON_OPEN": "EMPTY_DIR",
+    # What came of a connection that broke is kept as if it were all: it must go when the file is closed, or no
+    # second try can help.
+    "CPL_VSIL_CURL_NON_CACHED": "/vsicurl/:/vsis3/:/vsigs/:/vsiaz/",
     "VSI_CACHE": "TRUE",
     "GDAL_HTTP_MULTIRANGE": "YES",
     "GDAL_HTTP_MERGE_CONSECUTIVE_RANGES": "YES",

@@ -3,14 +3,17 @@
 from __future__ import annotations
 
 import datetime as dt
+import http.client
 import importlib
 import json
+import os
 import re
 import urllib.error
 import urllib.request
 from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
+from urllib.parse import urljoin
 
 from swath.errors import ConfigError, InputError
 from swath.scenes.sources.retry import retrying
@@ -75,7 +78,7 @@ def _fetch(url: str) -> bytes:
             return body
     except urllib.error.HTTPError as err:
         raise InputError(f"cannot be fetched (HTTP {err.code})", where=url, mend="check the address") from err
-    except (OSError, ValueError) as err:
+    except (OSError, ValueError, http.client.HTTPException) as err:
         raise InputError(f"cannot be fetched ({err})", where=url, mend="check the address") from err
 
 
@@ -93,7 +96,7 @@ def _items(data: Mapping[str, Any], where: str, spec: SourceSpec) -> Iterator[tu
     elif any(link.get("rel") == "search" for link in _links(data)):
         yield from _search(where, spec)
     elif kind in ("Catalog", "Collection"):
-        yield from _walk(where)
+        yield from _walk(data, where, spec.retry)
     else:
         raise InputError(
             f"is no STAC (its type is {kind!r})",
@@ -124,16 +127,29 @@ def _module(name: str) -> Any:
         ) from None
 
 
-def _walk(where: str) -> Iterator[tuple[Item, str]]:
-    """All items below a static catalogue or collection."""
-    pystac = _module("pystac")
-    try:
-        root = pystac.read_file(where)
-        for item in root.get_items(recursive=True):
-            home = item.get_self_href() or where
-            yield item.to_dict(include_self_link=True, transform_hrefs=False), home
-    except (pystac.STACError, OSError, ValueError, KeyError) as err:
-        raise InputError(f"cannot be walked ({err})", where=where, mend="check its links") from err
+def _walk(data: Mapping[str, Any], where: str, retry: RetryOptions) -> Iterator[tuple[Item, str]]:
+    """All items below a static catalogue or collection, in the order of its links."""
+    seen, left = {where}, [(data, where)]
+    while left:
+        catalog, home = left.pop(0)
+        for link in _links(catalog):
+            if link.get("rel") not in ("item", "child") or not isinstance(link.get("href"), str):
+                continue
+            path = _joined(home, link["href"])
+            if path in seen:
+                continue
+            seen.add(path)
+            below = read_json(path, retry)
+            if below.get("type") == "Feature":
+                yield below, path
+            else:
+                left.append((below, path))
+
+
+def _joined(home: str, href: str) -> str:
+    if "://" in href or href.startswith("/"):
+        return href
+    return urljoin(home, href) if "://" in home else os.path.normpath(Path(home).parent / href)
 
 
 def _search(where: str, spec: SourceSpec) -> Iterator[tuple[Item, str]]:
