@@ -151,13 +151,19 @@ class SSL4EOv11:
             except InputError as err:
                 raise InputError(f"file_id {err.what}", where=path, mend=err.mend) from None
             order = sorted(range(len(files)), key=lambda i: (times[i], files[i]))
-            pixels = self._held.row(group, "bands", path, row)[order]
+            pixels = self._held.row(group, "bands", path, row)
             device = sensor("sentinel1" if modality == "s1" else "sentinel2")
             named = device.select(str(b) for b in _values(group, "band", path))
             lacking = [b for b in BANDS[modality] if b not in {n.name for n in named}]
-            if lacking or pixels.shape[:2] != (SEASONS, len(named)):
-                what = f"lacks band {', '.join(lacking)}" if lacking else f"bands are {pixels.shape}"
-                raise InputError(what, where=path, mend="fetch it anew")
+            if lacking:
+                raise InputError(f"lacks band {', '.join(lacking)}", where=path, mend="fetch it anew")
+            if len(files) != SEASONS or pixels.ndim != 4 or pixels.shape[:2] != (SEASONS, len(named)):
+                raise InputError(
+                    f"bands of a place are {pixels.shape}, with {len(files)} dates and {len(named)} names",
+                    where=path,
+                    mend="fetch it anew",
+                )
+            pixels = pixels[order]
             pixels = pixels[:, [[n.name for n in named].index(b) for b in BANDS[modality]]]
             valid: BoolArray = np.broadcast_to(not_all_zero(pixels), pixels.shape).copy()
             if pixels.dtype.kind == "f":
