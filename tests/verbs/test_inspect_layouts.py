@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import json
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -30,3 +31,8 @@ def test_as_json(capsys: pytest.CaptureFixture[str]) -> None:
     layouts: list[dict[str, Any]] = json.loads(capsys.readouterr().out)["layouts"]
     fmow = next(info for info in layouts if info["name"] == "fmow-sentinel")
     assert len(fmow["classes"]) == 62 and fmow["sensors"]["sentinel2"][8] == "B8A"
+
+
+def test_the_page_on_data_sets_names_each(repository: Path) -> None:
+    page = (repository / "docs" / "data.md").read_text("utf-8")
+    assert [name for name in LAYOUTS if f"`{name}`" not in page] == []
