@@ -164,7 +164,16 @@ class _Cache:
         self.folder, self.limit = folder, limit
         self._files: dict[str, tuple[Array, Array]] = {}
         self._lock = threading.Lock()
-        self._bytes = 0
+        self._bytes = sum(self._used(marks) for marks in folder.rglob("*.there"))
+
+    @staticmethod
+    def _used(marks: Path) -> int:
+        """Bytes of the records that an earlier process left in one file."""
+        there = np.fromfile(marks, np.uint8)
+        whole = marks.with_name(marks.name.removesuffix(".there"))
+        if not len(there) or not whole.is_file():
+            return 0
+        return int(there.sum(dtype=np.int64)) * (whole.stat().st_size // len(there))
 
     def get(self, file: Mapping[str, Any], spec: ArraySpec, place: int) -> Array | None:
         records, there = self._open(file, spec)
@@ -204,5 +213,4 @@ class _Cache:
                         mend=f"name another folder in {CACHE_VARIABLE}",
                     ) from err
                 self._files[name] = (records, there)
-                self._bytes += int(there.sum(dtype=np.int64)) * spec.record_bytes
             return self._files[name]
