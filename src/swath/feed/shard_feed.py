@@ -17,7 +17,7 @@ import numpy.typing as npt
 import torch
 
 from swath.contract import Conversion, InputContract, gain_and_bias
-from swath.cube import Array, BoolArray, CubeBatch, date_features
+from swath.cube import Array, BoolArray, CubeBatch
 from swath.errors import InputError
 from swath.feed.base import window_size
 from swath.feed.buffers import Buffers
@@ -230,12 +230,10 @@ class ShardFeed:
         gain, bias = self._affine(records)
         return {
             "bands": self.bands,
-            "days": torch.from_numpy(
-                np.stack([date_features(self.shards.dates(i, self.cube)) for i in records])
-            ),
+            "days": torch.from_numpy(self.shards.days(records, self.cube)),
             "gain": torch.from_numpy(gain.astype(np.float32)),
             "bias": torch.from_numpy(bias.astype(np.float32)),
-            "ids": tuple(self.shards.id(i) for i in records),
+            "ids": self.shards.ids(records),
             "target": self._targets(places),
         }
 
@@ -245,19 +243,21 @@ class ShardFeed:
         if norm.kind == "identity" or norm.scope == "fixed":
             gain, bias = norm.affine(count, None)
             return np.tile(gain, (len(records), 1)), np.tile(bias, (len(records), 1))
-        stored = {
-            key: self.shards.columns[f"{self.cube}.{key}"][records].astype(np.float64)
-            for key in ("minimum", "maximum", "mean", "std")
-        }
         low, high, mean, std = (np.full((len(records), count), np.nan) for _ in range(4))
-        for b, i in enumerate(records):
-            how = self._how(i)
-            for c, j in how.bands:
-                scale, offset = how.conversion.scale[0, c], how.conversion.offset[0, c]
-                ends = stored["minimum"][b, j] * scale + offset, stored["maximum"][b, j] * scale + offset
-                low[b, c], high[b, c] = min(ends), max(ends)
-                mean[b, c] = stored["mean"][b, j] * scale + offset
-                std[b, c] = stored["std"][b, j] * abs(scale)
+        kinds = self._how_of[records]
+        for kind in np.unique(kinds).tolist():
+            here, how = np.flatnonzero(kinds == kind), self._hows[kind]
+            places, stored = (list(x) for x in zip(*how.bands, strict=True))
+            scale, offset = how.conversion.scale[0, places], how.conversion.offset[0, places]
+            rows = np.asarray(records)[here]
+            first, last, middle, spread = (
+                self.shards.columns[f"{self.cube}.{key}"][np.ix_(rows, stored)].astype(np.float64)
+                for key in ("minimum", "maximum", "mean", "std")
+            )
+            ends = first * scale + offset, last * scale + offset
+            there = np.ix_(here, places)
+            low[there], high[there] = np.minimum(*ends), np.maximum(*ends)
+            mean[there], std[there] = middle * scale + offset, spread * np.abs(scale)
         if norm.kind == "standard":
             return gain_and_bias(mean, std, norm.eps)
         return gain_and_bias(low, high - low, norm.eps)

@@ -74,7 +74,8 @@ class Folder:
         try:
             if path.stat().st_size != size:
                 raise ValueError(f"has {path.stat().st_size} bytes, not {size}")
-            found: Array = np.load(path, mmap_mode="r", allow_pickle=False)
+            # Plain arrays: every item of a np.memmap is one again, which takes longer than to read it.
+            found: Array = np.asarray(np.load(path, mmap_mode="r", allow_pickle=False))
         except (OSError, ValueError) as err:
             raise InputError(f"is damaged ({err})", where=path, mend=PACK_AGAIN) from err
         return found
@@ -157,6 +158,10 @@ class Shards:
         """Of record number `index`."""
         return self._word("id", index)
 
+    def ids(self, records: Sequence[int]) -> tuple[str, ...]:
+        """Of several records."""
+        return tuple(bytes(name).decode() for name in self.columns["id"][records].tolist())
+
     def group_of(self, index: int) -> int:
         """The shape group of a record."""
         return self._group[index]
@@ -217,6 +222,16 @@ class Shards:
         """Of a record's cube, without its pixels; None where unknown."""
         lon, lat, altitude = self.columns[f"{name}.place"][index].tolist()
         return None if math.isnan(lon) else Place(lon, lat, None if math.isnan(altitude) else altitude)
+
+    def days(self, records: Sequence[int], name: str) -> npt.NDArray[np.float32]:
+        """[B,T,2] of records with as many dates: day of year and year, as `swath.cube.date_features` has them."""
+        count = self.groups[self._group[records[0]]].cubes[name].pixels.shape[0]
+        dates = self.columns[f"{name}.dates"][records, :count]
+        years = dates.astype("M8[Y]")
+        unknown = np.isnat(dates)
+        day = np.where(unknown, np.nan, (dates - years).astype(np.int64) + 1.0)
+        year = np.where(unknown, np.nan, years.astype(np.int64) + 1970.0)
+        return np.stack([day, year], -1).astype(np.float32)
 
     def cube(self, index: int, name: str) -> Cube:
         """One cube of a record; its pixels are a view of the file."""
