@@ -11,6 +11,7 @@
 #   make ledger-docs   the same for the fast paths, written to docs/ledger.md
 #   make bench-pretrain    measure pretraining against the same models written plainly
 #   make bench-attention   measure the attention kernels and write the table that picks one
+#   make bench-data    measure how fast records reach a batch: shards, GeoTIFFs, WebDataset, HDF5; about ten minutes
 #
 # ARGS="..." goes to the command (`make demo ARGS="--quick true"`, `make test ARGS="-k cube"`).
 
@@ -46,7 +47,7 @@ links="$${PIP_FIND_LINKS:-$$links}"; \
 || $(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt -e ".[test]"
 endef
 
-.PHONY: help install demo demo-full demo-series test test-slow test-oldest lint ledger ledger-docs bench-attention bench-pretrain
+.PHONY: help install demo demo-full demo-series test test-slow test-oldest lint ledger ledger-docs bench-attention bench-pretrain bench-data
 
 help:
 	@sed -n '2,/^$$/s/^# \{0,1\}//p' Makefile
@@ -100,6 +101,9 @@ ledger-docs: $(STAMP)
 
 bench-pretrain: $(STAMP)
 	$(BIN)/python -m swath.bench.pretrain $(ARGS)
+
+bench-data: $(STAMP)
+	$(BIN)/python -m swath.bench.data $(ARGS)
 
 bench-attention: $(STAMP)
 	$(BIN)/python -m swath.bench.attention $(ARGS)
