@@ -172,6 +172,14 @@ def test_repacking_workers_ranks_and_resuming_change_no_batch(packed: Packed) ->
                         assert torch.equal(micro.batch.pixels, part)
 
 
+def test_a_loader_that_leaves_conversion_to_the_device_gives_the_same_batches(packed: Packed) -> None:
+    feed = ShardFeed(packed(Toy(17, radar=False)), contract(), 6, seed=4)
+    plain = StepLoader(feed, start=0, steps=1, batch_size=9).step(0).micros[0].batch.to("cpu")
+    stored = StepLoader(feed, start=0, steps=1, batch_size=9, stored=True).step(0).micros[0].batch
+    assert stored.pixels.dtype == torch.uint16
+    assert same(stored.to("cpu"), plain)
+
+
 def test_files_in_another_order_on_the_disk_change_nothing(packed: Packed, tmp_path: Path) -> None:
     import shutil
 

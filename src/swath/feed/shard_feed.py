@@ -10,7 +10,7 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Protocol, runtime_checkable
 
 import numpy as np
 import numpy.typing as npt
@@ -30,6 +30,15 @@ Floats = npt.NDArray[np.float64]
 IntArray = npt.NDArray[np.int64]
 Crop = tuple[int, int, int]
 """A record, and row and column of the crop in it."""
+
+
+@runtime_checkable
+class StoredFeed(Protocol):
+    """A feed that can leave the conversion to the device."""
+
+    def take_stored(self, first: int, count: int) -> StoredBatch:
+        """What `take` gives, before its conversion."""
+        ...
 
 
 class Order:

@@ -227,6 +227,7 @@ class TrainingModule(pl.LightningModule):
             yield
 
     def _prepare(self, micro: Micro) -> Prepared:
+        assert isinstance(micro.batch, CubeBatch)  # on the device nothing is as it was stored
         batch = augment(micro.batch, self.config.augment, seed=self.config.seed, first=micro.first)
         return _ready(batch, micro.first, micro.dated)
 

@@ -193,6 +193,7 @@ def _fit(
                 rank=place.rank,
                 world=place.size,
                 pin=device == "cuda",
+                stored=device == "cuda",
             )
             trainer = _trainer(config, device, folder, keeper, place)
             trainer.fit(module, keeper.loader, ckpt_path=checkpoint or None)
