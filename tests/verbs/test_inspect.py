@@ -60,8 +60,9 @@ def test_embedded_scenes_and_presets() -> None:
         ({}, "file: no file is named; write: swath inspect FILE"),
         ({"file": "none.safetensors"}, "none.safetensors: no such file"),
         ({"file": "none.tif", "sensor": "landsat7"}, "none.tif: there is no such file"),
-        ({"file": "none.tif"}, "no sensor is named"),
-        ({"file": "none.tif", "sensor": "landsat99"}, "landsat99"),
+        ({"file": "none.tif"}, "none.tif: there is no such file"),
+        ({"file": __file__}, "no sensor is named"),
+        ({"file": __file__, "sensor": "landsat99"}, "landsat99"),
         (
             {"file": "none.tif", "sensor": "landsat7", "unit": "percent"},
             "unit: unknown unit 'percent'; use one",

@@ -108,6 +108,12 @@ def _reason(err: BaseException) -> str:
     return text if len(text) <= 160 else text[:157] + "..."
 
 
+def require_file(path: str) -> None:
+    """Raise InputError when a path on this machine leads to nothing; addresses and names of GDAL's are let through."""
+    if ":" not in path and not path.startswith("/vsi") and not Path(path).exists():
+        raise InputError("there is no such file", where=path, mend="check the path")
+
+
 def open_raster(path: str, *, sparse: bool = False) -> Any:
     """A rasterio dataset, opened for reading.
 
@@ -122,8 +128,7 @@ def open_raster(path: str, *, sparse: bool = False) -> Any:
     local = "://" not in path and not path.startswith("/vsi")
     if local and Path(path).is_dir():
         raise InputError("is a folder, not a raster", where=path, mend="name the file in it")
-    if local and ":" not in path and not Path(path).exists():
-        raise InputError("there is no such file", where=path, mend="check the path")
+    require_file(path)
     if local and Path(path).is_file() and Path(path).stat().st_size == 0:
         raise InputError("is an empty file", where=path, mend="fetch it anew")
     layout: TiffLayout | None = None

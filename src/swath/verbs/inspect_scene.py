@@ -61,6 +61,7 @@ def describe_scene(config: InspectConfig) -> Rows:
 def _spec(config: InspectConfig) -> tuple[SceneSpec, Rows, str]:
     """How to open what was named, rows on the product, and who says its units if that is not the file."""
     from swath.cube import UNITS
+    from swath.data.gdal import require_file
     from swath.data.safe import is_safe, read_safe
     from swath.data.spec import SceneSpec
     from swath.data.stac_item import item_spec, read_item
@@ -92,6 +93,7 @@ def _spec(config: InspectConfig) -> tuple[SceneSpec, Rows, str]:
             [("product", ", ".join(words))],
             f"from the STAC item: {', '.join(sorted(said))}",
         )
+    require_file(config.file)
     spec = SceneSpec(
         config.file,
         sensor=config.sensor or None,

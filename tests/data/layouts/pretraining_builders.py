@@ -231,6 +231,32 @@ class Builders:
                 self.tif(folder / f"{band}.tif", linear, nodata=-32768)
         return {"product": "s1rtc"}
 
+    def earthnet(self, root: Path) -> dict[str, Any]:
+        """A series per part: seven channels in train, five in the halves of the tests; of fewer dates than published."""
+        rest = "2105_2233_2873_3001_32_112_44_124"
+        self.earthnet_file(root / f"train/29SND/29SND_2017-06-20_2017-07-14_{rest}.npz", 5, 7)
+        for i, part in enumerate(("iid", "ood", "extreme", "seasonal")):
+            name = f"32UQ{'CDEF'[i]}_2018-01-28_2018-02-21_{rest}.npz"
+            for half, images in (("context", 3), ("target", 2)):
+                folder = root / f"{part}_test_split" / half / name[:5]
+                self.earthnet_file(folder / f"{half}_{name}", images, 5)
+        return {}
+
+    def earthnet_file(self, path: Path, images: int, channels: int) -> Path:
+        """Reflectance whose first row is masked and whose first pixel of the second row is NaN."""
+        held = np.zeros((128, 128, channels, images), np.float16)
+        for t in range(images):
+            held[:, :, :4, t] = self.real(4, 128, 128, t).transpose(1, 2, 0) / 1e4
+        held[0, :, -1] = 1
+        held[1, 0, :4] = np.nan
+        path.parent.mkdir(parents=True, exist_ok=True)
+        still = np.zeros((128, 128, 1), np.float16)
+        weather = np.zeros((8, 8, 5, 5 * images), np.float16)
+        np.savez(
+            path, highresdynamic=held, highresstatic=still, mesodynamic=weather, mesostatic=still[:8, :8]
+        )
+        return path
+
     def all(self) -> dict[str, Callable[[Path], dict[str, Any]]]:
         """By the layout's name."""
         return {
@@ -240,4 +266,5 @@ class Builders:
             "bigearthnet": self.bigearthnet,
             "bigearthnet-v2": self.bigearthnet_v2,
             "major-tom": self.major_tom,
+            "earthnet": self.earthnet,
         }
