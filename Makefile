@@ -5,6 +5,7 @@
 #   make demo-series   a map from several dates, where the WorldCereal sites are there (SERIES=folder)
 #   make test          linters, types, import walls and the quick tests
 #   make test-slow     the slow tests: the wheel in a clean environment, the demo, training runs
+#   make test-stac-api   a real STAC API on PostgreSQL, searched (installs Debian packages)
 #   make test-oldest   the quick tests on the lowest versions that pyproject.toml allows
 #   make lint          linters, types and import walls only
 #   make ledger        what equals what: the test vectors of published codes, and the fast paths
@@ -47,7 +48,7 @@ links="$${PIP_FIND_LINKS:-$$links}"; \
 || $(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt -e ".[test]"
 endef
 
-.PHONY: help install demo demo-full demo-series test test-slow test-oldest lint ledger ledger-docs bench-attention bench-pretrain bench-data
+.PHONY: help install demo demo-full demo-series test test-slow test-stac-api test-oldest lint ledger ledger-docs bench-attention bench-pretrain bench-data
 
 help:
 	@sed -n '2,/^$$/s/^# \{0,1\}//p' Makefile
@@ -89,6 +90,10 @@ lint: $(STAMP)
 
 test: lint
 	$(PYTEST) -m "not slow and not gpu" -n $(WORKERS) --maxprocesses 8 $(ARGS)
+
+# Starts PostgreSQL and a STAC API of its own; installs Debian packages where they are missing.
+test-stac-api: $(STAMP)
+	tools/stac_api.sh $(ARGS)
 
 test-slow: $(STAMP)
 	$(PYTEST) -m "slow and not gpu" $(ARGS)

@@ -91,3 +91,27 @@ def test_a_tile_whose_place_is_lost_is_noticed(
     path.write_bytes(data.replace(table, bytes(4) + table[4:]))
     with pytest.raises(InputError, match="has lost the place of 1 of its 4 blocks"):
         open_scene(_scene(path))
+
+
+def test_a_directory_too_small_for_its_image_is_noticed(write: Callable[..., str]) -> None:
+    path = Path(write("a.tif", np.ones((1, 64, 64), np.uint8), tiled=True, blockxsize=32, blockysize=32))
+    found = layout_of(path)
+    assert found is not None and (found.first, found.wanted) == (4, 4)
+    data = bytearray(path.read_bytes())
+    length = bytes.fromhex("0101 0300 01000000 4000")  # ImageLength, one short number, 64
+    assert data.count(length) == 1
+    place = data.index(length) + 8
+    data[place : place + 2] = (4096).to_bytes(2, "little")
+    path.write_bytes(data)
+    with pytest.raises(InputError, match="4096x64 pixels, and has 4 of the 256 blocks"):
+        open_scene(_scene(path))
+
+
+@pytest.mark.parametrize(
+    "options", [{}, {"blockysize": 64}, {"interleave": "band"}, {"tiled": True}, {"driver": "COG"}]
+)
+def test_a_whole_file_has_the_blocks_that_its_size_asks_for(
+    write: Callable[..., str], options: dict[str, Any]
+) -> None:
+    found = layout_of(Path(write("a.tif", np.ones((3, 70, 50), np.uint8), **options)))
+    assert found is not None and found.first == found.wanted > 0

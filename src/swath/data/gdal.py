@@ -156,6 +156,13 @@ def open_raster(path: str, *, sparse: bool = False) -> Any:
 
 
 def _check_blocks(source: Any, layout: TiffLayout, sparse: bool) -> None:
+    if layout.first < layout.wanted:
+        raise InputError(
+            f"says it is {source.height}x{source.width} pixels, and has {layout.first} of the {layout.wanted} blocks "
+            "for them",
+            where=source.name,
+            mend="fetch it anew",
+        )
     if layout.lost:
         raise InputError(
             f"has lost the place of {layout.lost} of its {layout.blocks} blocks",

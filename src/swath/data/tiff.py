@@ -40,6 +40,16 @@ _NUMBERS = {3: "u2", 4: "u4", 16: "u8"}
 # Strip or tile offsets, and their byte counts.
 _OFFSETS, _COUNTS = (273, 324), (279, 325)
 _SUBFILE, _REDUCED = 254, 1
+_WIDTH, _LENGTH, _SAMPLES, _ROWS_PER_STRIP, _PLANAR, _TILE_WIDTH, _TILE_LENGTH = (
+    256,
+    257,
+    277,
+    278,
+    284,
+    322,
+    323,
+)
+_SIZES = (_SUBFILE, _WIDTH, _LENGTH, _SAMPLES, _ROWS_PER_STRIP, _PLANAR, _TILE_WIDTH, _TILE_LENGTH)
 # BigTIFF's directories say their number of tags in 64 bits, a damaged one any number.
 _MOST_TAGS = 4096
 
@@ -53,12 +63,16 @@ class TiffLayout:
         blocks: strips or tiles of its images at full size, masks included.
         absent: how many of them are not in the file (offset and length 0): sparse, or never written.
         lost: how many of them have a length but no place (offset 0).
+        first: how many the first image has.
+        wanted: how many its size asks for.
     """
 
     needed: int = 0
     blocks: int = 0
     absent: int = 0
     lost: int = 0
+    first: int = 0
+    wanted: int = 0
     _seen: set[int] = field(default_factory=set, repr=False)
 
 
@@ -103,7 +117,7 @@ def _walk(file: BinaryIO, head: bytes, order: str, size: int, found: TiffLayout,
         table = file.read(count * entry)
         following = struct.unpack(order + word, file.read(inline))[0]
         places: dict[int, np.ndarray[tuple[int], np.dtype[np.uint64]]] = {}
-        reduced = False
+        sizes: dict[int, int] = {}
         for i in range(count):
             row = table[i * entry : (i + 1) * entry]
             tag, kind, number = struct.unpack(order + "HH" + word, row[: 4 + inline])
@@ -119,16 +133,16 @@ def _walk(file: BinaryIO, head: bytes, order: str, size: int, found: TiffLayout,
                     file.seek(start)
                     value = file.read(length)
                     file.seek(here)
-            if kind in _NUMBERS and (tag in _OFFSETS + _COUNTS or tag == _SUBFILE):
+            if kind in _NUMBERS and tag in _OFFSETS + _COUNTS + _SIZES:
                 dtype = np.dtype(order + _NUMBERS[kind])
                 numbers = np.frombuffer(value, dtype, count=number).astype(np.uint64)
-                if tag == _SUBFILE:
-                    reduced = bool(numbers.size and int(numbers[0]) & _REDUCED)
+                if tag in _SIZES:
+                    sizes[tag] = int(numbers[0]) if numbers.size else 0
                 else:
                     places[tag] = numbers
         for where, how_long in zip(_OFFSETS, _COUNTS, strict=True):
             if where in places and how_long in places and places[where].size:
-                _blocks(places[where], places[how_long], found, reduced=reduced)
+                _blocks(places[where], places[how_long], found, sizes)
         offset = int(following)
 
 
@@ -136,15 +150,26 @@ def _blocks(
     where: np.ndarray[tuple[int], np.dtype[np.uint64]],
     how_long: np.ndarray[tuple[int], np.dtype[np.uint64]],
     found: TiffLayout,
-    *,
-    reduced: bool,
+    sizes: dict[int, int],
 ) -> None:
     if where.size != how_long.size:
         raise struct.error("as many lengths as places of blocks are needed")
     # As Python's numbers where 64 bits might not hold the sum.
     end = max(int(where.max()), int(how_long.max()))
     found.needed = max(found.needed, end if end >> 62 else int((where + how_long).max()))
-    if not reduced:
+    if not found.first:
+        found.first, found.wanted = where.size, _wanted(sizes)
+    if not sizes.get(_SUBFILE, 0) & _REDUCED:
         found.blocks += where.size
         found.absent += int(np.count_nonzero((where == 0) & (how_long == 0)))
         found.lost += int(np.count_nonzero((where == 0) & (how_long != 0)))
+
+
+def _wanted(sizes: dict[int, int]) -> int:
+    """Strips or tiles that an image of that size is cut into."""
+    width, length = sizes.get(_WIDTH, 0), sizes.get(_LENGTH, 0)
+    # One strip unless another height is named.
+    high = sizes.get(_TILE_LENGTH) or min(sizes.get(_ROWS_PER_STRIP) or length, length) or 1
+    wide = sizes.get(_TILE_WIDTH) or width or 1
+    apart = sizes.get(_SAMPLES, 1) if sizes.get(_PLANAR, 1) == 2 else 1
+    return -(-length // high) * -(-width // wide) * apart

@@ -16,7 +16,7 @@ class Flaky:
     def __call__(self) -> int:
         self.calls += 1
         if self.calls <= self.failures:
-            raise InputError(self.text, where="there", mend="wait")
+            raise InputError(self.text, where="there", mend="wait") from OSError(self.text)
         return self.calls
 
 
@@ -57,7 +57,8 @@ def test_what_lies_here_or_is_gone_for_good_is_tried_once() -> None:
     "text", ["HTTP response code: 500", "HTTP response code: 429", "CURL error: reset", "404 rows"]
 )
 def test_what_may_come_back_is_not_final(text: str) -> None:
-    assert not is_final(InputError(text))
+    assert not is_final(ReadError(text))
+    assert is_final(InputError(text)), "said by our own checks, not by a library that failed"
 
 
 def test_processes_do_not_come_back_together() -> None:

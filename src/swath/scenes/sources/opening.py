@@ -12,6 +12,7 @@ import logging
 from collections.abc import Sequence
 from os import PathLike
 from pathlib import Path, PurePosixPath
+from urllib.parse import urlsplit
 
 from swath.data.safe import is_safe
 from swath.data.spec import SceneSpec
@@ -85,7 +86,7 @@ def kind_of(spec: SourceSpec) -> Kind:
 
 def _kind_of_path(path: str, spec: SourceSpec) -> Kind:
     bare = path.split("?")[0].rstrip("/")
-    suffix = PurePosixPath(bare).suffix.lower()
+    suffix = PurePosixPath(urlsplit(bare).path if "://" in bare else bare).suffix.lower()
     local = Path(bare)
     if suffix == ".safe" or (local.is_dir() and any(local.glob("MTD_MSIL*.xml"))):
         return "safe"

@@ -21,8 +21,9 @@ _FINAL = re.compile(
 
 
 def is_final(error: InputError) -> bool:
-    """Whether trying again cannot help."""
-    return bool(_FINAL.search(str(error)))
+    """Whether trying again cannot help: what is not there, and what no library's failure lies behind."""
+    failed = isinstance(error, ReadError) or error.__cause__ is not None
+    return not failed or bool(_FINAL.search(str(error)))
 
 
 def waits(options: RetryOptions, process: int) -> list[float]:
