@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import pytest
 
 from swath.data.demo import demo_folder
 
@@ -257,6 +258,46 @@ class Builders:
         )
         return path
 
+    def greenearthnet(self, root: Path) -> dict[str, Any]:
+        """A series per part, as netCDF-4; smaller and shorter than published."""
+        rest = "441_569_2745_2873_6_86_42_122"
+        for part in ("train", "iid", "ood", "extreme", "seasonal"):
+            self.minicube(root / part / f"29SND/29SND_2018-09-03_2018-09-27_{rest}.nc")
+        for part in ("val", "iid", "ood-t", "ood-s", "ood-st"):
+            self.minicube(root / f"{part}_chopped/MJJ21/{part}_7.nc")
+        return {}
+
+    def minicube(self, path: Path, days: int = 25, size: int = 16) -> Path:
+        """Images on every fifth day, NaN between them; a corner of cloud, one of water, one that was not seen."""
+        h5py = pytest.importorskip("h5py")
+
+        path.parent.mkdir(parents=True, exist_ok=True)
+        with h5py.File(path, "w") as file:
+            axes = {
+                "time": np.arange(days),
+                "lat": 38.5 - 2e-4 * np.arange(size),
+                "lon": -8.7 + 2e-4 * np.arange(size),
+            }
+            for name, values in axes.items():
+                file[name] = values
+                file[name].make_scale(name)
+            file["time"].attrs["units"] = "days since 2018-09-03"
+            images = np.full((4, days, size, size), np.nan, np.float32)
+            for t in range(4, days, 5):
+                images[:, t] = self.real(4, size, size, t) / 1e4
+            images[:, 4::5, :2, :2] = np.nan
+            cloud = np.zeros((days, size, size), np.float32)
+            cloud[:, -2:] = 1
+            scene = np.full((days, size, size), 4, np.float32)
+            scene[:, 5], scene[:, 6] = 6, 9
+            held = dict(zip(("s2_B02", "s2_B03", "s2_B04", "s2_B8A"), images, strict=True))
+            for name, values in {**held, "s2_mask": cloud, "s2_dlmask": cloud, "s2_SCL": scene}.items():
+                file[name] = values
+                for axis, of in enumerate(axes):
+                    file[name].dims[axis].attach_scale(file[of])
+            file["eobs_tg"] = np.zeros(days, np.float32)
+        return path
+
     def all(self) -> dict[str, Callable[[Path], dict[str, Any]]]:
         """By the layout's name."""
         return {
@@ -267,4 +308,5 @@ class Builders:
             "bigearthnet-v2": self.bigearthnet_v2,
             "major-tom": self.major_tom,
             "earthnet": self.earthnet,
+            "greenearthnet": self.greenearthnet,
         }

@@ -7,7 +7,7 @@
 
 Axes are height, width, channel, time; the mask, always last, is 0 where pixels are good (Requena-Mesa et al.,
 "EarthNet2021", CVPR EarthVision 2021; https://earthnet.tech/en21). Weather and elevation are in other arrays, which
-are not read.
+are not read. Its successor in netCDF is `swath.data.layouts.greenearthnet`.
 """
 
 from __future__ import annotations

@@ -19,6 +19,7 @@ LAYOUTS: dict[str, str] = {
     "bigearthnet-v2": "bigearthnet_v2:BigEarthNetV2",
     "major-tom": "major_tom:MajorTOM",
     "earthnet": "earthnet:EarthNet",
+    "greenearthnet": "greenearthnet:GreenEarthNet",
     "eurosat": "eurosat:EuroSAT",
     "sen1floods11": "sen1floods11:Sen1Floods11",
     "hls-water": "hls_water:HLSWater",

@@ -12,7 +12,6 @@ from __future__ import annotations
 
 import contextlib
 import datetime as dt
-import importlib
 import re
 from pathlib import Path
 from typing import Any
@@ -22,6 +21,7 @@ import numpy as np
 from swath.bands import sensor
 from swath.cube import BoolArray, Cube, Encoding, Grid, Sample, Unit
 from swath.data.labels import to_indices
+from swath.data.layouts.files import library
 from swath.data.legend import LandClass
 from swath.data.raster import place_of
 from swath.errors import ConfigError, InputError
@@ -136,14 +136,7 @@ def find_site(folder: Path | str) -> Path:
 
 def open_netcdf(folder: Path, pattern: str) -> Any:
     """The one file of that pattern, opened by h5py. Raises ConfigError without h5py, InputError otherwise."""
-    try:
-        h5py = importlib.import_module("h5py")
-    except ImportError:
-        raise ConfigError(
-            "reading netCDF needs h5py, which is not installed",
-            where=folder,
-            mend='pip install "swath[series]"',
-        ) from None
+    library("h5py", "series", folder)
     found = sorted(folder.glob(pattern))
     if len(found) != 1:
         raise InputError(
@@ -151,12 +144,18 @@ def open_netcdf(folder: Path, pattern: str) -> Any:
             where=folder,
             mend="check the folder",
         )
+    return open_file(found[0])
+
+
+def open_file(path: Path) -> Any:
+    """A netCDF-4 file, opened by h5py. Raises ConfigError without h5py, InputError when it cannot be read."""
+    h5py = library("h5py", "series", path)
     try:
-        return h5py.File(found[0], "r")
+        return h5py.File(path, "r")
     except OSError as err:
         raise InputError(
             f"cannot be read as netCDF-4 ({str(err).split(chr(10))[0][:120]})",
-            where=found[0],
+            where=path,
             mend="fetch it anew",
         ) from err
 
@@ -198,10 +197,10 @@ def encoding_of(file: Any, name: str, unit: Unit = "reflectance", level: str = "
         ) from None
 
 
-def dates_of(file: Any) -> tuple[dt.date, ...]:
+def dates_of(file: Any, name: str = "timestamp") -> tuple[dt.date, ...]:
     """Days from CF time: "seconds since 2017-08-04 10:53:28"."""
-    _shape(file, "timestamp")
-    time = file["timestamp"]
+    _shape(file, name)
+    time = file[name]
     units = _UNITS.match(_text(time.attrs.get("units", "")))
     if units is None:
         raise InputError("does not say the unit of its time", where=name_of(file), mend="add 'days since …'")
