@@ -281,14 +281,14 @@ def _verb_help(verb: LoadedVerb) -> str:
     lines = [
         help_text(verb.config, usage).rstrip(),
         "",
-        *(_recipe_lines(name) if RECIPE in verb.positional else []),
+        *_recipe_lines(name, "recipes:" if RECIPE in verb.positional else "recipes, with --config NAME:"),
         "common options:",
         *(f"  --{name:<10}{text}" for name, text in GLOBAL_OPTIONS.items()),
     ]
     return "\n".join(lines) + "\n"
 
 
-def _recipe_lines(verb: str) -> list[str]:
+def _recipe_lines(verb: str, title: str = "recipes:") -> list[str]:
     """The packaged recipes; only those for one verb if it is named."""
     from swath.verbs.yaml_file import recipe_title, recipe_verb, recipes
 
@@ -296,7 +296,7 @@ def _recipe_lines(verb: str) -> list[str]:
     if not found:
         return []
     width = max(len(name) for name in found) + 2
-    return ["recipes:", *(f"  {n:<{width}}{recipe_title(p)}".rstrip() for n, p in found.items()), ""]
+    return [title, *(f"  {n:<{width}}{recipe_title(p)}".rstrip() for n, p in found.items()), ""]
 
 
 def _fail(error: SwathError, verbose: bool) -> int:
