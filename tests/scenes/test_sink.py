@@ -11,9 +11,10 @@ import pytest
 import rasterio
 
 from swath.cube import Grid
+from swath.data.legend import LandClass
 from swath.errors import InputError, OutputError
 from swath.scenes import cog
-from swath.scenes.layers import NODATA, BlockMap, ClassLayers
+from swath.scenes.layers import NODATA, BlockMap, ClassLayers, ValueLayers
 from swath.scenes.mapping import predict_scene
 from swath.scenes.piece import pack
 from swath.scenes.sink import CogSink, MemorySink
@@ -250,3 +251,19 @@ def test_a_scene_without_a_place_gives_a_map_without_one(tmp_path: Path, fakes: 
     with rasterio.open(tmp_path / "map.tif") as file:
         assert file.crs is None
         assert (file.read((1, 2)) == NODATA).all()
+
+
+def test_what_an_earlier_map_had_beside_it_goes_with_it(tmp_path: Path) -> None:
+    grid = Grid("EPSG:32119", (30.0, 0.0, 6e5, 0.0, -30.0, 2e5), 20, 20)
+    plan = make_plan(20, 20, (16, 16))
+    box = plan.block(0).box
+    full = np.full((20, 20), 100, np.uint8)
+    classes = ClassLayers((LandClass(1, "a", (1, 2, 3)), LandClass(2, "b", (3, 2, 1))))
+    for layers, values, picture in ((classes, 2, True), (ValueLayers(("height",)), 1, False)):
+        sink = CogSink(tmp_path / "map.tif", grid, layers, overwrite=True, quicklook=picture)
+        with sink.begin(plan) as store:
+            result = BlockMap(box, np.ones((values, 20, 20), np.float32) / values, full, 1, 0, ())
+            store.put(pack(plan, 0, result, layers))
+        left = {p.name for p in tmp_path.iterdir()}
+        beside = {"map.png", "map.qml", "map.tif.aux.xml"} if picture else set()
+        assert left == {"map.tif", *beside}

@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 import rasterio
+from rasterio._env import get_gdal_config
 from rasterio._err import CPLE_BaseError
 from rasterio.errors import NotGeoreferencedWarning, RasterioError
 
@@ -24,6 +25,8 @@ logging.getLogger("rasterio").addHandler(logging.NullHandler())
 GDAL_ERRORS = (RasterioError, CPLE_BaseError, OSError, MemoryError, UnicodeError)
 
 
+# Of blocks that were read; GDAL alone would take a share of the machine's memory, in every process.
+CACHE_BYTES = 128 << 20
 # GDAL's file systems for what is not on this machine, by the scheme of an address.
 SCHEMES = {
     "http://": "/vsicurl/http://",
@@ -61,6 +64,22 @@ REMOTE_OPTIONS = {
     "GDAL_HTTP_LOW_SPEED_TIME": "30",
     "GDAL_HTTP_LOW_SPEED_LIMIT": "1",
 }
+
+
+def cache_bytes() -> int:
+    """What `bounded_cache` lets GDAL keep: CACHE_BYTES, or what a person has set in the environment."""
+    if "GDAL_CACHEMAX" not in os.environ:
+        return CACHE_BYTES
+    with rasterio.Env():
+        return int(get_gdal_config("GDAL_CACHEMAX"))
+
+
+@contextlib.contextmanager
+def bounded_cache() -> Iterator[None]:
+    """GDAL's cache of blocks, which all threads of the process share, is bounded meanwhile."""
+    # rasterio takes the number in bytes, sets it at once, and restores it afterwards.
+    with rasterio.Env(GDAL_CACHEMAX=cache_bytes()):
+        yield
 
 
 def vsi_path(name: str) -> str:

@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 import torch
 
+from swath.data.gdal import cache_bytes
 from swath.scenes.engine import Engine
 from swath.scenes.layers import Layers
 from swath.scenes.piece import tile_side
@@ -19,8 +20,6 @@ from swath.training.progress import duration
 
 # Python, torch and GDAL as they stand when the network is loaded, before the first block; GDAL's cache comes on top.
 PROGRAM_BYTES = 700 << 20
-# GDAL's block cache would otherwise grow to a share of the machine's memory.
-GDAL_CACHE_MB = 128
 
 
 @dataclass(frozen=True)
@@ -146,7 +145,7 @@ def estimate(
         plan, layers, dates=dates, bands=bands, stored_bands=stored_bands, stored=stored, values=values
     )
     block += batch_bytes(plan, engine.batch_size, dates, bands, values, engine.turns)
-    memory = workers * (PROGRAM_BYTES + (GDAL_CACHE_MB << 20) + block + inside)
+    memory = workers * (PROGRAM_BYTES + cache_bytes() + block + inside)
     if workers > 1:
         memory += PROGRAM_BYTES  # the process that hands out the blocks
     left = 1 - finished / plan.block_count

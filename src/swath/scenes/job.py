@@ -10,6 +10,7 @@ from typing import Literal, Protocol
 
 from swath.contract import InputContract
 from swath.cube import BandStatistics
+from swath.data.gdal import bounded_cache
 from swath.scenes.engine import Engine, WindowNetwork
 from swath.scenes.layers import Layers
 from swath.scenes.reading import SceneLike
@@ -91,7 +92,7 @@ class WeightsJob:
     def worker(self, scene: SceneLike, network: WindowNetwork) -> Iterator[Worker]:
         """As `open`, with a scene and a network that are at hand."""
         engine = self.engine(scene, network)
-        with torch_threads(self.threads), Worker(engine, self.layers) as worker:
+        with bounded_cache(), torch_threads(self.threads), Worker(engine, self.layers) as worker:
             yield worker
 
     def engine(self, scene: SceneLike, network: WindowNetwork) -> Engine:

@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from typing import Any, Literal
 
 from swath.contract import InputContract
+from swath.data.gdal import bounded_cache
 from swath.errors import ConfigError, InputError
 from swath.scenes.area import pixel_km2
 from swath.scenes.box import Box
@@ -222,7 +223,7 @@ def predict_scene(
     engine.check()
     with sink.begin(plan, about) as store:
         course = Course(plan, store, pixel_km2(scene.grid), engine.source, max_holes, progress)
-        with Worker(engine, sink.layers) as worker, torch_threads(threads):
+        with bounded_cache(), Worker(engine, sink.layers) as worker, torch_threads(threads):
             run_local(worker, course.todo, course.put, course.advance)
         course.check()
     return course.summary(store.finished)

@@ -174,10 +174,16 @@ class CogSink:
         if self.layers.classes:
             texts[f"{self.path.name}.aux.xml"] = style.category_names(self.layers.classes)
             texts[f"{self.path.stem}.qml"] = style.qgis(self.layers.classes)
+        # What an earlier map had beside it and this one has not would belie it.
+        texts.setdefault(f"{self.path.name}.aux.xml", None)
+        texts.setdefault(f"{self.path.stem}.qml", None)
+        if self.overwrite and not self.quicklook:
+            texts[f"{self.path.stem}.png"] = None
         parts = []
         for name, text in texts.items():
-            if text is None:  # none of an earlier map either
-                (self.path.parent / name).unlink(missing_ok=True)
+            if text is None:
+                if self.overwrite or name.endswith(".holes.json"):
+                    (self.path.parent / name).unlink(missing_ok=True)
                 continue
             parts.append(work.path / name)
             parts[-1].write_text(text, encoding="utf-8")

@@ -120,6 +120,7 @@ def run(config: PredictConfig) -> PredictResult | Estimate:
     Raises:
         SwathError: in one line, if the weights, the scene or the output do not fit; no map is left then.
     """
+    from swath.data.gdal import bounded_cache
     from swath.errors import WeightsError
     from swath.files import refuse_own_input
     from swath.scenes.area import pixel_km2
@@ -139,7 +140,8 @@ def run(config: PredictConfig) -> PredictResult | Estimate:
             "do not say what they eat", where=loaded.path, mend="use weights that swath finetune wrote"
         )
     network = build_loaded(loaded).eval()
-    with open_source(config.input) as scene:
+    # Bounded here too: the whole scene may be read for its statistics.
+    with bounded_cache(), open_source(config.input) as scene:
         begun = begun_with(Path(config.output)) or {}
         job = _job(config, loaded, scene, begun)
         if config.plan:
