@@ -1,4 +1,5 @@
 from swath.api import demo as demo
+from swath.api import embed as embed
 from swath.api import evaluate as evaluate
 from swath.api import finetune as finetune
 from swath.api import inspect as inspect

@@ -20,13 +20,14 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from swath.verbs.demo import DemoResult
+    from swath.verbs.embed import EmbedResult
     from swath.verbs.evaluate import EvaluateResult
     from swath.verbs.finetune import FinetuneResult
     from swath.verbs.inspect import InspectResult
     from swath.verbs.predict import PredictResult
     from swath.verbs.pretrain import PretrainResult
 
-__all__ = ["demo", "evaluate", "finetune", "inspect", "predict", "pretrain"]
+__all__ = ["demo", "embed", "evaluate", "finetune", "inspect", "predict", "pretrain"]
 
 
 def demo(*sources: str | Path, **options: Any) -> DemoResult:
@@ -93,6 +94,23 @@ def predict(*sources: str | Path, **options: Any) -> PredictResult:
         SwathError: in one line; no map is left then.
     """
     result: PredictResult = _run("predict", sources, options)
+    return result
+
+
+def embed(*sources: str | Path, **options: Any) -> EmbedResult:
+    """Write what an encoder sees of a scene of any size, as a georeferenced raster of features.
+
+    Args:
+        sources: recipes by name, or paths of YAML files.
+        options: of `swath.verbs.embed.EmbedConfig`: `weights`, `input`, `output` and more.
+
+    Returns:
+        The file's path, how many features there are, and the pixels per cell.
+
+    Raises:
+        SwathError: in one line; no file is left then.
+    """
+    result: EmbedResult = _run("embed", sources, options)
     return result
 
 

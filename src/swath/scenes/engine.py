@@ -21,6 +21,7 @@ from swath.cube import BandStatistics, date_features
 from swath.errors import ConfigError, ContractError, ReadError
 from swath.scenes.blend import Accumulator
 from swath.scenes.box import Box
+from swath.scenes.cells import block_in_pixels, in_cells
 from swath.scenes.layers import Activation, BlockMap
 from swath.scenes.reading import BlockInput, SceneLike, converted, read_block
 from swath.scenes.turns import blendable
@@ -59,6 +60,8 @@ class Engine:
         spread: also blend what the views' disagreement is made of; see `swath.scenes.turns.blendable`.
         holes: go on where the scene cannot be read.
         given_statistics: of the scene, where they are known already.
+        cell: pixels per cell of the output, for a network that returns [B,K,h/cell,w/cell]; the plan then counts in
+            cells (`swath.scenes.cells`).
     """
 
     scene: SceneLike
@@ -73,17 +76,19 @@ class Engine:
     spread: bool = False
     holes: bool = False
     given_statistics: BandStatistics | None = None
+    cell: int = 1
 
     def __post_init__(self) -> None:
-        if (self.plan.height, self.plan.width) != (self.scene.height, self.scene.width):
+        height, width = (-(-n // self.cell) for n in (self.scene.height, self.scene.width))
+        if (self.plan.height, self.plan.width) != (height, width):
             raise ConfigError(
-                f"is for {self.plan.height}x{self.plan.width} pixels, the scene has "
-                f"{self.scene.height}x{self.scene.width}",
+                f"is for {self.plan.height}x{self.plan.width} pixels, the scene has {height}x{width}",
                 where="plan",
             )
-        if self.contract.exact_size and self.contract.size not in (None, self.plan.window):
+        window = self.plan.window[0] * self.cell, self.plan.window[1] * self.cell
+        if self.contract.exact_size and self.contract.size not in (None, window):
             raise ConfigError(
-                f"windows of {self.plan.window} do not fit the model, which eats {self.contract.size}",
+                f"windows of {window} do not fit the model, which eats {self.contract.size}",
                 where="plan",
             )
         if self.batch_size < 1:
@@ -129,7 +134,10 @@ class Engine:
             ContractError: the scene does not fit the model.
             ReadError: the scene cannot be read, and holes are not allowed.
         """
-        given = read_block(self.scene, self.contract, self.statistics, block, holes=self.holes)
+        pixels = block if self.cell == 1 else block_in_pixels(block, self.cell)
+        given = read_block(self.scene, self.contract, self.statistics, pixels, holes=self.holes)
+        if self.cell > 1:
+            given = in_cells(given, self.cell)
         if self._kind == "cuda":  # copies to the device then need not wait
             given = replace(given, pixels=given.pixels.pin_memory(), valid=given.valid.pin_memory())
         return given
@@ -153,7 +161,9 @@ class Engine:
         with _evaluating(self.network), torch.inference_mode():
             for start in range(0, len(seen), self.batch_size):
                 batch = seen[start : start + self.batch_size]
-                out = self._values(_stack(pixels, read, batch), _stack(valid, read, batch), days)
+                out = self._values(
+                    _stack(pixels, read, batch, self.cell), _stack(valid, read, batch, self.cell), days
+                )
                 if total is None:
                     total = Accumulator(out.shape[1], block.box, out.device)
                 for window, values in zip(batch, out, strict=True):
@@ -193,9 +203,9 @@ class Engine:
         def call(x: Tensor, v: Tensor) -> Tensor:
             with precision.autocast():
                 out = self.network(pixels=x, valid=v, days=given, wavelengths=wavelengths)
-            size = (x.shape[0], *x.shape[-2:])
+            size = (x.shape[0], x.shape[-2] // self.cell, x.shape[-1] // self.cell)
             maps = out.ndim == 4 and (out.shape[0], *out.shape[-2:]) == size
-            if not maps and (out.ndim != 2 or out.shape[0] != size[0]):
+            if not maps and (self.cell > 1 or out.ndim != 2 or out.shape[0] != size[0]):
                 raise ContractError(
                     f"the network returns {tuple(out.shape)} for {size[0]} windows of {size[1]}x{size[2]}, "
                     f"not ({size[0]}, classes, {size[1]}, {size[2]})",
@@ -219,9 +229,9 @@ class Engine:
         return self._weights[kind]
 
 
-def _stack(array: Tensor, read: Box, windows: tuple[Box, ...]) -> Tensor:
-    """[B,T,C,h,w] of what was read."""
-    places = [(w.row - read.row, w.col - read.col, w.height, w.width) for w in windows]
+def _stack(array: Tensor, read: Box, windows: tuple[Box, ...], n: int) -> Tensor:
+    """[B,T,C,h,w] of what was read; boxes in cells of n pixels."""
+    places = [((w.row - read.row) * n, (w.col - read.col) * n, w.height * n, w.width * n) for w in windows]
     return torch.stack([array[..., y : y + h, x : x + w] for y, x, h, w in places])
 
 

@@ -68,7 +68,8 @@ class Piece:
 
 def tile_side(plan: Plan) -> int:
     """Of the file's tiles: each lies in one block."""
-    return 512 if plan.side % 512 == 0 else 256
+    # The largest power of two in the block's side: 256 or 512 for maps, less where a cell is many pixels.
+    return min(512, plan.side & -plan.side)
 
 
 def tiles_of(plan: Plan, box: Box) -> tuple[int, int]:

@@ -14,6 +14,7 @@ from bisect import bisect_left
 from collections.abc import Iterator
 from dataclasses import dataclass
 from functools import cached_property
+from typing import ClassVar
 
 import numpy as np
 import numpy.typing as npt
@@ -157,6 +158,8 @@ class Plan:
     trim: int
     side: int
 
+    LEAST: ClassVar[int] = TILE
+
     def __post_init__(self) -> None:
         if min(self.height, self.width) < 1:
             raise ConfigError(f"a scene of {self.height}x{self.width} pixels cannot be cut")
@@ -174,11 +177,11 @@ class Plan:
                 where="trim",
                 mend=f"choose 0 to {self.overlap // 2}, or a larger overlap",
             )
-        if self.side < TILE or self.side % TILE:
+        if self.side < self.LEAST or self.side % self.LEAST:
             raise ConfigError(
-                f"{self.side} is not a multiple of {TILE}",
+                f"{self.side} is not a multiple of {self.LEAST}",
                 where="block",
-                mend=f"choose {2 * TILE}, for example",
+                mend=f"choose {2 * self.LEAST}, for example",
             )
 
     @cached_property

@@ -84,6 +84,10 @@ VERBS: dict[str, Verb] = {
         Verb("pretrain", "learn from images without labels"),
         Verb("finetune", "learn a map's classes from labels, from pretrained weights or from scratch"),
         Verb("predict", "map a scene of any size to a Cloud-Optimized GeoTIFF with confidence and coverage"),
+        Verb(
+            "embed",
+            "write what an encoder sees of a scene of any size, as a georeferenced raster of features",
+        ),
         Verb("evaluate", "score a map against labels"),
         Verb("pack", "write a data set into shards that feed a GPU, check them, take their statistics"),
         Verb("inspect", "say what a scene, weights or a run hold, and whether they fit"),
