@@ -61,14 +61,18 @@ def open_source(what: Openable) -> Source:
         return FileSource(what, RetryOptions())
     kind = kind_of(what)
     _check_options(what, kind)
-    log.info("%s is read as %s", what.name, _WORDS[kind])
+    source: Source
     if kind == "safe":
-        return MosaicSource(plan_safes(what))
-    if kind == "stac":
-        return MosaicSource(plan_items(find_items(what), what))
-    if kind == "array":
-        return ArraySource(what)
-    return FileSource(what, what.retry)
+        source = MosaicSource(plan_safes(what))
+    elif kind == "stac":
+        source = MosaicSource(plan_items(find_items(what), what))
+    elif kind == "array":
+        source = ArraySource(what)
+    else:
+        source = FileSource(what, what.retry)
+    # Only now: what could not be opened is told in one line, by its error.
+    log.info("%s is read as %s", what.name, _WORDS[kind])
+    return source
 
 
 def kind_of(spec: SourceSpec) -> Kind:
