@@ -214,7 +214,8 @@ def training_wait(folder: Path, runs: int, steps: int = 40) -> dict[str, Any]:
         "baseline": 0.02,
         "ratio": round(0.02 / max(value, 1e-5), 2),
         "runs": [round(s, 5) for s in shares],
-        "note": f"swath pretrain, ST-SwinMAE tiny (the faster the network, the harder), crops of 96 px from shards, {steps} steps of 16 samples; baseline: "
+        "note": f"swath pretrain, ST-SwinMAE tiny (the faster the network, the harder)"
+        f", crops of 96 px from shards, {steps} steps of 16 samples; baseline: "
         "the most it may be",
     }
 
