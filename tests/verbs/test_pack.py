@@ -177,7 +177,7 @@ def test_pretraining_from_shards_equals_pretraining_from_the_layout(
         assert (got.kind, got.scope) == ("standard", "fixed")
         # The layout's are over the learned-from and the held-out records, these over the former alone.
         np.testing.assert_allclose(got.centre, wanted.centre, rtol=0.05)
-    assert one.meta.provenance["data"] == [f"{shards} (15 records)"]
+    assert one.meta.provenance["data"] == ["shards (15 records)"]
 
 
 def test_a_run_from_shards_that_was_stopped_goes_on_to_the_same_bits(

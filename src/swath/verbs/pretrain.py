@@ -256,7 +256,7 @@ def held_out_loss(objective: nn.Module, batch: CubeBatch, seed: int, draws: int 
 def data_names(data: Pretraining, most: int = 100) -> list[str]:
     """What was learned from, by name: files, records, or folders of shards; of very many only the first."""
     if data.records:
-        return [f"{shards.where} ({len(index)} records)" for shards, index in data.records]
+        return [f"{Path(shards.where).name} ({len(index)} records)" for shards, index in data.records]
     names = [Path(cube.source).name for cube in data.cubes]
     return names if len(names) <= most else [*names[:most], f"and {len(names) - most} more"]
 
