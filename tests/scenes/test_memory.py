@@ -10,12 +10,13 @@ from pathlib import Path
 import pytest
 
 CODE = """
-import json, resource, sys
+import json, sys
 import numpy as np, torch
 from swath.bands import sensor
 from swath.contract import Normalisation, contract_for
 from swath.cube import Cube, Encoding, Grid
 from swath.data.legend import LandClass
+from swath.memory import peak_resident
 from swath.scenes import ClassLayers, CogSink, Engine, make_plan, predict_scene
 from swath.scenes.estimate import estimate
 
@@ -43,7 +44,7 @@ plan = make_plan(height, width, (64, 64), overlap=8, block=512)
 engine = Engine(Made(), call, contract, plan)
 stated = estimate(engine, layers, stored_bands=3, stored=2, workers=1, threads=1)
 predict_scene(Made(), call, contract, plan, CogSink(path, Made.grid, layers))
-peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss << 10
+peak = peak_resident()
 print(json.dumps([peak, stated.memory_bytes]))
 """
 

@@ -27,6 +27,7 @@ import torch
 from torch import Tensor, nn
 
 from swath.bench.record import about
+from swath.memory import forget_peak, peak_resident, resident
 from swath.models import attention
 from swath.training.parallel import checkpoint_blocks, compile_blocks
 from swath.training.peak import STEP_OVER_FORWARD, matmul_peak
@@ -174,26 +175,19 @@ class Trainer:
         return matmul_peak(self.device, dtype, torch.get_num_threads())
 
 
-def _status(name: str) -> int:
-    for line in Path("/proc/self/status").read_text("utf-8").splitlines():
-        if line.startswith(name + ":"):
-            return int(line.split()[1]) * 1024
-    raise RuntimeError(f"/proc/self/status tells no {name}")
-
-
 def _held(device: str) -> int:
-    return torch.cuda.memory_allocated() if device == "cuda" else _status("VmRSS")
+    return torch.cuda.memory_allocated() if device == "cuda" else resident()
 
 
 def _forget_peak(device: str) -> None:
     if device == "cuda":
         torch.cuda.reset_peak_memory_stats()
     else:
-        Path("/proc/self/clear_refs").write_text("5", "ascii")  # resets VmHWM
+        forget_peak()
 
 
 def _peak(device: str) -> int:
-    return torch.cuda.max_memory_allocated() if device == "cuda" else _status("VmHWM")
+    return torch.cuda.max_memory_allocated() if device == "cuda" else peak_resident()
 
 
 def serve(case: Case, form: Form, device: str) -> None:

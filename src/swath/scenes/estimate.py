@@ -10,6 +10,7 @@ import numpy as np
 import torch
 
 from swath.data.gdal import cache_bytes
+from swath.memory import forget_peak, peak_resident
 from swath.scenes.engine import Engine
 from swath.scenes.layers import Layers
 from swath.scenes.piece import tile_side
@@ -176,9 +177,10 @@ def _try(engine: Engine, dates: int, bands: int) -> tuple[int, float, int]:
     # Weights of another plan than the scene's: only their cost counts.
     small = make_plan(h, w * across, (h, w), overlap=0, block=256)
     twin = _with_plan(engine, small)
-    before = _peak()
+    forget_peak()
+    before = peak_resident()
     result = twin.compute(block, given)
-    inside = max(0, _peak() - before)
+    inside = peak_resident() - before
     tries = []
     for _ in range(2):
         began = time.perf_counter()
@@ -196,15 +198,6 @@ def _with_plan(engine: Engine, plan: Plan) -> Engine:
 
     scene: Any = _Shape()
     return replace(engine, scene=scene, plan=plan, contract=engine.contract)
-
-
-def _peak() -> int:
-    """The most memory this process has had resident so far, bytes; 0 where the system does not say."""
-    try:
-        import resource
-    except ImportError:  # Windows
-        return 0
-    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss << 10
 
 
 def _size(count: int) -> str:

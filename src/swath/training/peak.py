@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import resource
-import sys
 import time
 from functools import lru_cache
 
@@ -11,6 +9,7 @@ import torch
 from torch import nn
 
 from swath.cube import CubeBatch
+from swath.memory import peak_resident
 from swath.training.precision import Precision
 
 # Forward, and twice that backward: one product becomes two. What checkpointing computes again is no progress.
@@ -75,5 +74,4 @@ def memory_gib(device: str) -> float:
     """The most memory the run has held so far: of the GPU, or resident in this process."""
     if device == "cuda":
         return torch.cuda.max_memory_allocated() / 2**30
-    unit = 1 if sys.platform == "darwin" else 1024  # ru_maxrss: bytes there, KiB elsewhere
-    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * unit / 2**30
+    return peak_resident() / 2**30

@@ -1,0 +1,37 @@
+"""What a process has held is its own, not its parent's."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from swath.memory import forget_peak, peak_resident, resident, status
+
+LINUX = Path("/proc/self/clear_refs").exists()
+needs_linux = pytest.mark.skipif(not LINUX, reason="only Linux keeps these accounts")
+
+
+@needs_linux
+def test_a_child_of_a_large_process_is_not_told_the_large_peak() -> None:
+    held = np.ones(512 << 20, np.uint8)
+    code = "from swath.memory import peak_resident; print(peak_resident())"
+    told = subprocess.run([sys.executable, "-c", code], check=True, capture_output=True, text=True).stdout
+    assert 1 << 20 < int(told) < 256 << 20
+    assert peak_resident() >= held.nbytes
+
+
+@needs_linux
+def test_the_peak_is_forgotten() -> None:
+    np.ones(256 << 20, np.uint8)
+    before = peak_resident()
+    forget_peak()
+    assert peak_resident() <= before - (128 << 20)
+    assert resident() <= peak_resident() + (16 << 20)
+
+
+def test_an_unknown_line_is_zero() -> None:
+    assert status("NoSuchLine") == 0
