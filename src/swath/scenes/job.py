@@ -8,6 +8,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal, Protocol
 
+from torch import nn
+
 from swath.contract import InputContract
 from swath.cube import BandStatistics
 from swath.data.gdal import bounded_cache
@@ -84,9 +86,13 @@ class WeightsJob:
         from swath.weights.build import build_loaded
         from swath.weights.file import load
 
-        network = build_loaded(load(Path(self.weights))).to(self.device).eval()
+        network = self.network(build_loaded(load(Path(self.weights)))).to(self.device).eval()
         with open_source(self.input) as scene, self.worker(scene, network) as worker:
             yield worker
+
+    def network(self, built: nn.Module) -> nn.Module:
+        """What sees the windows, of the network that the weights are of."""
+        return built
 
     @contextmanager
     def worker(self, scene: SceneLike, network: WindowNetwork) -> Iterator[Worker]:

@@ -1,65 +1,30 @@
-"""Where a map goes: into a Cloud-Optimized GeoTIFF, or into memory.
-
-Finished blocks are kept in a hidden work folder beside the target, and the file is moved under its name when it
-is whole. Whatever goes wrong before that, the target is as it was.
-"""
+"""Where a map goes: into a Cloud-Optimized GeoTIFF, or into memory."""
 
 from __future__ import annotations
 
 import json
 import os
 from collections.abc import Iterator, Mapping
-from contextlib import AbstractContextManager, contextmanager
+from contextlib import contextmanager
 from dataclasses import asdict
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any
 
 import numpy as np
-import rasterio
-from rasterio.crs import CRS
-from rasterio.errors import CRSError, RasterioError
 
 from swath.cube import Grid
-from swath.errors import InputError, OutputError
 from swath.files import sync_folder
 from swath.scenes import cog, look, style
 from swath.scenes.layers import Array, Layers
 from swath.scenes.piece import Piece, Record, unpack
+from swath.scenes.target import Sink as Sink
+from swath.scenes.target import Store as Store
+from swath.scenes.target import Target
 from swath.scenes.windows import Plan
 from swath.scenes.work import WorkFolder
 
 # Tag of a map: how many of its pixels could not be read.
 HOLE_PIXELS = "HOLE_PIXELS"
-
-
-class Store(Protocol):
-    """Takes finished blocks in any order."""
-
-    @property
-    def finished(self) -> Mapping[int, Record]:
-        """What is known of the blocks that are done, those of earlier runs included."""
-        ...
-
-    def put(self, piece: Piece) -> None:
-        """Keep a finished block."""
-        ...
-
-    def forget(self) -> None:
-        """What is finished is of no use: nothing will be kept."""
-        ...
-
-
-class Sink(Protocol):
-    """Where a map goes; it becomes whole when the context of `begin` ends well."""
-
-    @property
-    def layers(self) -> Layers: ...
-
-    def begin(self, plan: Plan, about: Mapping[str, Any] | None = None) -> AbstractContextManager[Store]:
-        """Take blocks of a plan. With `about`, all that the map's bits depend on, an interrupted map is kept and
-        gone on with.
-        """
-        ...
 
 
 class MemorySink:
@@ -92,7 +57,7 @@ class MemorySink:
         self._finished = {}
 
 
-class CogSink:
+class CogSink(Target):
     """Writes a Cloud-Optimized GeoTIFF with overviews, CRS, no-data, colour table and class names.
 
     Beside a map of classes stand two small files: `map.tif.aux.xml` with the class names, which GDAL (and so QGIS
@@ -113,6 +78,9 @@ class CogSink:
         OutputError: the file exists, or cannot be written.
     """
 
+    SUFFIXES = (".tif", ".tiff")
+    KIND = "GeoTIFFs"
+
     def __init__(
         self,
         path: str | Path,
@@ -123,43 +91,10 @@ class CogSink:
         tags: Mapping[str, str] | None = None,
         quicklook: bool = False,
     ) -> None:
-        self.path = Path(path)
-        self.grid = grid
-        self.layers = layers
-        self.overwrite = overwrite
-        self.tags = {**layers.tags(), **(tags or {})}
         self.quicklook = quicklook
-        if self.path.suffix.lower() not in (".tif", ".tiff"):
-            raise OutputError("maps are GeoTIFFs", where=self.path, mend="let the name end in .tif")
-        self._refuse_existing()
-        try:
-            self._crs = CRS.from_user_input(grid.crs) if grid.crs else None
-        except CRSError as err:
-            raise InputError(f"coordinate system '{grid.crs}' is unknown", where=self.path) from err
-
-    @contextmanager
-    def begin(self, plan: Plan, about: Mapping[str, Any] | None = None) -> Iterator[Store]:
-        """Take blocks; the file appears when the context ends without an error.
-
-        Raises:
-            OutputError: another process makes this map, an unfinished one of another kind lies there, or it cannot
-                be written.
-        """
-        work = WorkFolder(self.path, about, overwrite=self.overwrite)
-        keep = True
-        try:
-            self._refuse_existing()  # it may have been finished while this process waited for the lock
-            yield work
-            with self._writing():
-                self._finish(plan, work)
-            keep = False
-        finally:
-            work.close(keep=keep)
+        super().__init__(path, grid, layers, overwrite=overwrite, tags=tags)
 
     def _finish(self, plan: Plan, work: WorkFolder) -> None:
-        missing = plan.block_count - len(work.finished)
-        if missing:
-            raise OutputError(f"{missing} of {plan.block_count} blocks are missing", where=self.path)
         holes = [box for i in sorted(work.finished) for box in work.finished[i].holes]
         tags = dict(self.tags)
         if holes:
@@ -197,24 +132,3 @@ class CogSink:
                 os.fsync(file.fileno())
             part.replace(self.path.parent / part.name)
         sync_folder(self.path.parent)
-
-    def _refuse_existing(self) -> None:
-        if self.path.is_dir():
-            raise OutputError("is a folder", where=self.path, mend="name a file")
-        if self.path.exists() and not self.overwrite:
-            raise OutputError(
-                "exists already", where=self.path, mend="choose another name, or set overwrite to true"
-            )
-
-    @contextmanager
-    def _writing(self) -> Iterator[None]:
-        try:
-            # Side files are written here on purpose, not by GDAL as it likes.
-            with rasterio.Env(GDAL_PAM_ENABLED="NO"):
-                yield
-        except (OSError, RasterioError) as err:
-            raise OutputError(
-                f"cannot be written ({err})",
-                where=self.path,
-                mend="check the folder's permissions and free space",
-            ) from err

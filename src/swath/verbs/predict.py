@@ -16,8 +16,6 @@ if TYPE_CHECKING:
 
     from swath.scenes.estimate import Estimate
     from swath.scenes.job import WeightsJob
-    from swath.scenes.mapping import Course
-    from swath.scenes.reading import SceneLike
     from swath.weights.file import Loaded
 
 log = logging.getLogger(__name__)
@@ -126,6 +124,7 @@ def run(config: PredictConfig) -> PredictResult | Estimate:
     from swath.scenes.area import pixel_km2
     from swath.scenes.mapping import Course
     from swath.scenes.progress import MapBar
+    from swath.scenes.runners.choice import Runner
     from swath.scenes.sink import CogSink
     from swath.scenes.sources.opening import open_source
     from swath.scenes.work import begun_with
@@ -163,7 +162,8 @@ def run(config: PredictConfig) -> PredictResult | Estimate:
             )
             if course.kept:
                 log.info("%d of %d blocks are finished already", course.kept, job.plan.block_count)
-            _compute(config, job, scene, network, course)
+            runner = Runner(config.engine, config.workers, config.ray_address)
+            runner.run(job, course, lambda: job.worker(scene, network.to(job.device)))
             course.check()
         summary = course.summary(store.finished)
     return PredictResult(
@@ -223,24 +223,6 @@ def _job(config: PredictConfig, loaded: Loaded, scene: Any, begun: Any) -> Weigh
         holes=config.max_holes > 0,
         statistics=scene.statistics() if whole else None,
     )
-
-
-def _compute(
-    config: PredictConfig, job: WeightsJob, scene: SceneLike, network: nn.Module, course: Course
-) -> None:
-    if config.engine == "ray":
-        from swath.scenes.runners.ray import run_ray
-
-        run_ray(job, config.workers, course.todo, course.put_whole, address=config.ray_address)
-    elif config.workers > 1:
-        from swath.scenes.runners.processes import run_processes
-
-        run_processes(job, config.workers, course.todo, course.put_whole)
-    else:
-        from swath.scenes.runners.local import run_local
-
-        with job.worker(scene, network.to(job.device)) as worker:
-            run_local(worker, course.todo, course.put, course.advance)
 
 
 def _estimate(config: PredictConfig, job: WeightsJob, scene: Any, network: nn.Module) -> Estimate:
