@@ -116,6 +116,7 @@ class ClassScorer:
     """
 
     def __init__(self, classes: Sequence[str]) -> None:
+        self.classes = tuple(classes)
         self._confusion = Confusion(classes)
 
     def update(self, output: Tensor, target: Tensor) -> None:
@@ -126,36 +127,60 @@ class ClassScorer:
         return self._confusion.compute()
 
 
+def rates(confusion: Tensor) -> dict[str, Tensor]:
+    """Scores of confusion matrices [...,K,K] whose rows are the reference, in float64.
+
+    Returns:
+        "overall_accuracy", "macro_f1" and "miou" [...], and per class "precision", "recall", "f1" and "iou" [...,K];
+        NaN where a score has no meaning. Means are over the classes that the reference holds.
+    """
+    matrix = confusion.double()
+    hit = matrix.diagonal(dim1=-2, dim2=-1)
+    support, predicted = matrix.sum(-1), matrix.sum(-2)
+    # 0 / 0 is the NaN that is wanted: neither side holds the class.
+    each = {
+        "precision": hit / predicted,
+        "recall": hit / support,
+        "f1": 2 * hit / (support + predicted),
+        "iou": hit / (support + predicted - hit),
+    }
+    present = support > 0
+
+    def mean(values: Tensor) -> Tensor:
+        return torch.where(present, values, 0.0).sum(-1) / present.sum(-1)
+
+    return {
+        "overall_accuracy": hit.sum(-1) / matrix.sum((-2, -1)),
+        "macro_f1": mean(each["f1"]),
+        "miou": mean(each["iou"]),
+        **each,
+    }
+
+
 def scores(confusion: Tensor, classes: Sequence[str]) -> Scores:
     """Scores from a confusion matrix [K,K] whose rows are the reference."""
     matrix = confusion.to(torch.int64)
-    hit = matrix.diagonal().double()
-    support, predicted = matrix.sum(1).double(), matrix.sum(0).double()
     count = int(matrix.sum())
     if count == 0:
         raise InputError("no labelled pixel was scored", mend="check that the area holds labels")
-    nan = torch.full_like(hit, math.nan)
-    precision = torch.where(predicted > 0, hit / predicted, nan)
-    recall = torch.where(support > 0, hit / support, nan)
-    f1 = torch.where(support + predicted > 0, 2 * hit / (support + predicted), nan)
-    iou = torch.where(support + predicted > 0, hit / (support + predicted - hit), nan)
-    present = support > 0
+    support, predicted = matrix.sum(1), matrix.sum(0)
+    found = rates(matrix)
     rows = tuple(
         ClassScore(
             name,
             int(support[k]),
             int(predicted[k]),
-            float(precision[k]),
-            float(recall[k]),
-            float(f1[k]),
-            float(iou[k]),
+            float(found["precision"][k]),
+            float(found["recall"][k]),
+            float(found["f1"][k]),
+            float(found["iou"][k]),
         )
         for k, name in enumerate(classes)
     )
     return Scores(
-        overall_accuracy=float(hit.sum() / count),
-        macro_f1=float(f1[present].mean()),
-        miou=float(iou[present].mean()),
+        overall_accuracy=float(found["overall_accuracy"]),
+        macro_f1=float(found["macro_f1"]),
+        miou=float(found["miou"]),
         classes=rows,
         absent=tuple(row.name for row in rows if row.support == 0),
         count=count,

@@ -71,10 +71,7 @@ class _Moments(Metric):
         self.add_state("sums", torch.zeros(outputs, 6, dtype=torch.float64), dist_reduce_fx="sum")
 
     def update(self, output: int, predicted: Tensor, target: Tensor) -> None:
-        p, y = predicted.double(), target.double()
-        d = p - y
-        row = [len(y), d.abs().sum(), (d * d).sum(), d.sum(), y.sum(), (y * y).sum()]
-        self.sums[output] += torch.stack([torch.as_tensor(v, dtype=torch.float64) for v in row])
+        self.sums[output] += moments(predicted, target)
 
     def compute(self) -> Tensor:
         return self.sums
@@ -100,34 +97,71 @@ class RegressionScorer:
     def compute(self) -> RegressionScores:
         if not self._moments.update_called:
             raise InputError("nothing was scored", mend="check that there are targets")
-        sums = self._moments.compute()
-        if float(sums[:, 0].sum()) == 0:
-            raise InputError("no known value was scored", mend="check that the area holds targets")
-        rows = tuple(_row(name, *s.tolist()) for name, s in zip(self.names, sums, strict=True))
-        count, absolute, squares, total = (float(v) for v in sums[:, :4].sum(0))
-        explained = [row.r2 for row in rows if not math.isnan(row.r2)]
-        constant = [row.name for row in rows if math.isnan(row.r2)]
-        return RegressionScores(
-            mse=squares / count,
-            rmse=math.sqrt(squares / count),
-            mae=absolute / count,
-            r2=sum(explained) / len(explained) if explained else math.nan,
-            bias=total / count,
-            outputs=rows,
-            count=int(count),
-            note="" if not constant else f"r2 leaves out {', '.join(constant)}: the reference is constant",
-        )
+        return regression_scores(self._moments.compute(), self.names)
 
 
-def _row(
-    name: str, n: float, absolute: float, squares: float, total: float, y: float, yy: float
-) -> OutputScore:
-    if n == 0:
-        return OutputScore(name, 0, math.nan, math.nan, math.nan, math.nan)
+def moments(predicted: Tensor, target: Tensor) -> Tensor:
+    """Six sums over pairs of numbers, from which all errors follow [6], float64: how many there are, of absolute and
+    squared differences and of differences, of the reference and of its squares.
+    """
+    p, y = predicted.double(), target.double()
+    d = p - y
+    row = [len(y), d.abs().sum(), (d * d).sum(), d.sum(), y.sum(), (y * y).sum()]
+    return torch.stack([torch.as_tensor(v, dtype=torch.float64, device=p.device) for v in row])
+
+
+def errors(sums: Tensor) -> dict[str, Tensor]:
+    """Errors of sums [...,K,6] as `moments` gives them, in float64.
+
+    Returns:
+        "mse", "rmse", "mae", "r2" and "bias" [...] of all outputs together (r2: the mean of those that have one), and
+        "mse_each", "mae_each", "r2_each" and "bias_each" [...,K]; NaN where an error has no meaning.
+    """
+    n, absolute, squares, total, y, yy = sums.double().unbind(-1)
     spread = yy - y * y / n
     # Rounding leaves a little where the reference is constant.
-    r2 = 1 - squares / spread if spread > 1e-12 * max(yy, 1e-300) else math.nan
-    return OutputScore(name, int(n), squares / n, absolute / n, r2, total / n)
+    varies = spread > 1e-12 * yy.clamp(min=1e-300)
+    r2 = torch.where(varies, 1 - squares / spread, torch.nan)
+    count = n.sum(-1)
+    mse = squares.sum(-1) / count
+    return {
+        "mse": mse,
+        "rmse": mse.sqrt(),
+        "mae": absolute.sum(-1) / count,
+        "r2": r2.nanmean(-1),
+        "bias": total.sum(-1) / count,
+        "mse_each": squares / n,
+        "mae_each": absolute / n,
+        "r2_each": r2,
+        "bias_each": total / n,
+    }
+
+
+def regression_scores(sums: Tensor, names: Sequence[str]) -> RegressionScores:
+    """Errors from sums [K,6] as `moments` gives them.
+
+    Raises:
+        InputError: no value is known.
+    """
+    if float(sums[:, 0].sum()) == 0:
+        raise InputError("no known value was scored", mend="check that the area holds targets")
+    found = errors(sums)
+    each = torch.stack([found[f"{key}_each"] for key in ("mse", "mae", "r2", "bias")], dim=1).tolist()
+    rows = tuple(
+        OutputScore(name, int(sums[k, 0]), *values)
+        for k, (name, values) in enumerate(zip(names, each, strict=True))
+    )
+    constant = [row.name for row in rows if math.isnan(row.r2)]
+    return RegressionScores(
+        mse=float(found["mse"]),
+        rmse=float(found["rmse"]),
+        mae=float(found["mae"]),
+        r2=float(found["r2"]),
+        bias=float(found["bias"]),
+        outputs=rows,
+        count=int(sums[:, 0].sum()),
+        note="" if not constant else f"r2 leaves out {', '.join(constant)}: the reference is constant",
+    )
 
 
 def _plain(values: dict[str, Any]) -> dict[str, Any]:
