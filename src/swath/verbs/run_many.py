@@ -1,0 +1,185 @@
+"""Many verbs of one comparison, each a process of its own, with their answers kept: what is done is not done again.
+
+Every cell of a comparison's table is a command that a person can type, and is run as one: nothing is shared between
+them but files. So each has its own seconds and its own peak of memory, a crash costs one cell, and an interrupted
+comparison goes on where it was.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import logging
+import os
+import shlex
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from swath.errors import InputError, SwathError
+from swath.files import atomic
+
+log = logging.getLogger(__name__)
+
+# Runs the command line, and leaves what the process has held in a file.
+_MEASURED = (
+    "import sys; from pathlib import Path; from swath.cli import main; from swath.memory import peak_resident\n"
+    "out = Path(sys.argv[1]); code = main(sys.argv[2:]); out.write_text(str(peak_resident())); sys.exit(code)"
+)
+
+
+@dataclass(frozen=True)
+class Run:
+    """One verb of a comparison.
+
+    Attributes:
+        name: unique; names the file of its answer, so letters, digits, dots, dashes and underscores only.
+        words: the verb and its options, as typed after `swath`.
+        after: names of the runs whose files it reads.
+    """
+
+    name: str
+    words: tuple[str, ...]
+    after: tuple[str, ...] = ()
+
+    @property
+    def command(self) -> str:
+        """As a person types it."""
+        return shlex.join(("swath", *self.words))
+
+    @property
+    def key(self) -> str:
+        """Changes with the words."""
+        return hashlib.sha256("\0".join(self.words).encode()).hexdigest()[:16]
+
+
+@dataclass(frozen=True)
+class Answer:
+    """What a run came to.
+
+    Attributes:
+        result: as `--json` prints it.
+        seconds: of the whole process.
+        peak_bytes: the most memory it had resident; 0 where the system does not say.
+    """
+
+    result: Mapping[str, Any]
+    seconds: float
+    peak_bytes: int
+
+
+def run_all(
+    runs: Sequence[Run],
+    folder: Path,
+    *,
+    jobs: int = 1,
+    threads: int = 0,
+    progress: Callable[[int, int, Run, Answer], None] | None = None,
+) -> dict[str, Answer]:
+    """Answers by name; those kept in `folder` from before, if the words were the same, are taken as they are.
+
+    Args:
+        runs: in an order in which they can be done.
+        folder: for the answers.
+        jobs: processes at a time.
+        threads: of each; 0: as torch chooses.
+        progress: told after each run: how many are done, of how many, which, and its answer.
+
+    Raises:
+        SwathError: a run failed; the message is its own, and answers that were there by then are kept.
+    """
+    _check(runs)
+    answers: dict[str, Answer] = {}
+    left = list(runs)
+    with ThreadPoolExecutor(jobs) as pool:
+        going: dict[Future[Answer], Run] = {}
+        failed: BaseException | None = None
+        while left or going:
+            for run in [] if failed else _ready(left, answers, jobs - len(going)):
+                left.remove(run)
+                going[pool.submit(_answer, run, folder, threads)] = run
+            done, _ = wait(going, return_when=FIRST_COMPLETED)
+            for future in done:
+                run = going.pop(future)
+                error = future.exception()
+                if error is not None:
+                    failed = failed or error
+                    continue
+                answers[run.name] = future.result()
+                if progress is not None:
+                    progress(len(answers), len(runs), run, answers[run.name])
+            if failed and not going:
+                raise failed
+    return answers
+
+
+def _check(runs: Sequence[Run]) -> None:
+    seen: set[str] = set()
+    for run in runs:
+        missing = [name for name in run.after if name not in seen]
+        if run.name in seen or missing:
+            what = f"waits for {missing[0]}, which does not come before it" if missing else "is there twice"
+            raise ValueError(f"run {run.name} {what}")
+        seen.add(run.name)
+
+
+def _ready(left: Sequence[Run], answers: Mapping[str, Answer], free: int) -> Iterator[Run]:
+    """Those that can begin now, as many as there is room for."""
+    can = [run for run in left if all(name in answers for name in run.after)]
+    yield from can[:free]
+
+
+def _answer(run: Run, folder: Path, threads: int) -> Answer:
+    kept = folder / f"{run.name}.json"
+    if kept.exists():
+        known = _read(kept)
+        if known["key"] == run.key:
+            return Answer(known["result"], known["seconds"], known["peak_bytes"])
+    folder.mkdir(parents=True, exist_ok=True)
+    measured = folder / f".{run.name}.peak"
+    environment = {**os.environ, **({"OMP_NUM_THREADS": str(threads)} if threads else {})}
+    began = time.monotonic()
+    done = subprocess.run(
+        [sys.executable, "-c", _MEASURED, str(measured), *run.words, "--json"],
+        capture_output=True,
+        text=True,
+        env=environment,
+        check=False,
+    )
+    seconds = time.monotonic() - began
+    peak = int(measured.read_text()) if measured.exists() else 0
+    measured.unlink(missing_ok=True)
+    if done.returncode:
+        said = [line for line in done.stderr.splitlines() if line.startswith("error: ")]
+        last = (done.stderr.strip().splitlines() or [f"ended with code {done.returncode}"])[-1]
+        raise SwathError(
+            said[0].removeprefix("error: ") if said else last,
+            where=run.name,
+            mend=f"try the command alone: {run.command}",
+        )
+    answer = Answer(json.loads(done.stdout), seconds, peak)
+    content = {
+        "key": run.key,
+        "command": run.command,
+        "seconds": seconds,
+        "peak_bytes": peak,
+        "result": answer.result,
+    }
+    with atomic(kept) as temporary:
+        temporary.write_text(json.dumps(content, indent=2) + "\n", "utf-8")
+    return answer
+
+
+def _read(path: Path) -> dict[str, Any]:
+    try:
+        known: dict[str, Any] = json.loads(path.read_text("utf-8"))
+        return {name: known[name] for name in ("key", "seconds", "peak_bytes", "result")}
+    except (OSError, ValueError, KeyError, TypeError) as err:
+        raise InputError(
+            "is no kept answer of a comparison", where=path, mend="remove it; it is made again"
+        ) from err

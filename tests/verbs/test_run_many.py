@@ -1,0 +1,74 @@
+"""Comparisons of many commands: kept answers, order, failures."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+from pathlib import Path
+from subprocess import CompletedProcess
+
+import pytest
+
+from swath.errors import SwathError
+from swath.verbs import run_many
+from swath.verbs.run_many import Answer, Run, run_all
+
+
+def test_a_real_verb_answers_once_and_is_kept(tmp_path: Path) -> None:
+    runs = [Run("presets", ("inspect", "--layouts", "true"))]
+    seen: list[str] = []
+    first = run_all(runs, tmp_path, progress=lambda n, of, run, _: seen.append(f"{n}/{of} {run.name}"))
+    assert seen == ["1/1 presets"]
+    answer = first["presets"]
+    assert answer.result and answer.seconds > 0 and answer.peak_bytes > 1 << 20
+    assert run_all(runs, tmp_path) == first  # seconds are those of the first time: nothing was run
+    assert json.loads((tmp_path / "presets.json").read_text())["command"] == "swath inspect --layouts true"
+    assert not list(tmp_path.glob(".*"))
+
+
+def test_other_words_are_run_again(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    kept = {"key": "other", "seconds": 1.0, "peak_bytes": 1, "result": {"old": True}}
+    (tmp_path / "a.json").write_text(json.dumps(kept))
+    done = CompletedProcess([], 0, stdout='{"new": true}', stderr="")
+    monkeypatch.setattr(subprocess, "run", lambda *_, **__: done)
+    assert run_all([Run("a", ("inspect",))], tmp_path)["a"].result == {"new": True}
+    monkeypatch.undo()
+    assert run_all([Run("a", ("inspect",))], tmp_path)["a"].result == {"new": True}
+
+
+def test_a_failing_verb_says_its_own_words_and_others_stay(tmp_path: Path) -> None:
+    runs = [
+        Run("good", ("inspect",)),
+        Run("bad", ("inspect", str(tmp_path / "none.tif")), after=("good",)),
+    ]
+    kept = {"key": runs[0].key, "seconds": 1.0, "peak_bytes": 1, "result": {}}
+    (tmp_path / "good.json").write_text(json.dumps(kept))
+    with pytest.raises(SwathError, match=r"none\.tif.*try the command alone: swath inspect"):
+        run_all(runs, tmp_path)
+    assert (tmp_path / "good.json").exists() and not (tmp_path / "bad.json").exists()
+
+
+def test_what_waits_comes_after(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    order: list[str] = []
+
+    def answer(run: Run, folder: Path, threads: int) -> Answer:
+        order.append(run.name)
+        return Answer({}, 0.0, 0)
+
+    monkeypatch.setattr(run_many, "_answer", answer)
+    runs = [Run("a", ()), Run("b", (), ("a",)), Run("c", ()), Run("d", (), ("b", "c"))]
+    assert set(run_all(runs, tmp_path, jobs=3)) == {"a", "b", "c", "d"}
+    assert order.index("b") > order.index("a") and order.index("d") == 3
+
+
+def test_an_impossible_order_is_a_mistake_of_the_caller(tmp_path: Path) -> None:
+    with pytest.raises(ValueError, match="waits for b"):
+        run_all([Run("a", (), ("b",)), Run("b", ())], tmp_path)
+    with pytest.raises(ValueError, match="twice"):
+        run_all([Run("a", ()), Run("a", ())], tmp_path)
+
+
+def test_a_damaged_answer_is_named(tmp_path: Path) -> None:
+    (tmp_path / "a.json").write_text("{")
+    with pytest.raises(SwathError, match=r"a\.json"):
+        run_all([Run("a", ("inspect",))], tmp_path)
