@@ -55,3 +55,15 @@ def test_one_answer_per_window_counts_for_all_its_pixels() -> None:
     p = blendable(lambda a, b: a.mean((1, 3, 4)), x, valid, "sigmoid", turns=True, spread=False)
     assert p.shape == (2, 2, 8, 8)
     torch.testing.assert_close(p[:, :, 0, 0], x.mean((1, 3, 4)).sigmoid())
+
+
+@pytest.mark.parametrize("activation", ["softmax", "sigmoid"])
+@pytest.mark.parametrize("turns", [False, True])
+def test_a_temperature_divides_the_logits_of_every_view(activation: str, turns: bool) -> None:
+    call = make_call()
+    x, valid = windows()
+    cooled = blendable(call, x, valid, activation, turns=turns, spread=False, temperature=2.5)
+    by_hand = blendable(lambda p, v: call(p, v) / 2.5, x, valid, activation, turns=turns, spread=False)
+    torch.testing.assert_close(cooled, by_hand, rtol=0, atol=0)
+    plain = blendable(call, x, valid, activation, turns=turns, spread=False)
+    assert not torch.allclose(cooled, plain)

@@ -62,6 +62,7 @@ class Engine:
         given_statistics: of the scene, where they are known already.
         cell: pixels per cell of the output, for a network that returns [B,K,h/cell,w/cell]; the plan then counts in
             cells (`swath.scenes.cells`).
+        temperature: what the network returns is divided by it before the activation.
     """
 
     scene: SceneLike
@@ -77,6 +78,7 @@ class Engine:
     holes: bool = False
     given_statistics: BandStatistics | None = None
     cell: int = 1
+    temperature: float = 1.0
 
     def __post_init__(self) -> None:
         height, width = (-(-n // self.cell) for n in (self.scene.height, self.scene.width))
@@ -93,6 +95,8 @@ class Engine:
             )
         if self.batch_size < 1:
             raise ConfigError(f"{self.batch_size} is less than 1", where="batch_size")
+        if self.temperature <= 0 or (self.activation == "identity" and self.temperature != 1.0):
+            raise ConfigError(f"{self.temperature} divides no logits", where="temperature")
         choose_precision(self.precision, self._kind)
 
     @property
@@ -213,7 +217,15 @@ class Engine:
                 )
             return out
 
-        return blendable(call, pixels, valid, self.activation, turns=self.turns, spread=self.spread)
+        return blendable(
+            call,
+            pixels,
+            valid,
+            self.activation,
+            turns=self.turns,
+            spread=self.spread,
+            temperature=self.temperature,
+        )
 
     @cached_property
     def _weights(self) -> dict[tuple[int, int], Tensor]:

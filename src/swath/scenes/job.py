@@ -106,4 +106,5 @@ class WeightsJob:
         return Engine(
             scene, network, self.contract, self.plan, self.batch_size, self.device, self.precision,
             self.layers.activation, self.turns, self.layers.spread, self.holes, self.statistics,
+            temperature=self.layers.temperature or 1.0,
         )  # fmt: skip

@@ -217,7 +217,7 @@ def predict_scene(
         plan = make_plan(scene.height, scene.width, contract.size)
     engine = Engine(
         scene, network, contract, plan, batch_size, device, precision, sink.layers.activation, turns,
-        sink.layers.spread, holes=max_holes > 0,
+        sink.layers.spread, holes=max_holes > 0, temperature=sink.layers.temperature or 1.0,
     )  # fmt: skip
     # Whether the scene fits the model shows at its first pixel, before anything is written.
     engine.check()

@@ -15,7 +15,14 @@ Call = Callable[[Tensor, Tensor], Tensor]
 
 
 def blendable(
-    call: Call, pixels: Tensor, valid: Tensor, activation: Activation, *, turns: bool, spread: bool
+    call: Call,
+    pixels: Tensor,
+    valid: Tensor,
+    activation: Activation,
+    *,
+    turns: bool,
+    spread: bool,
+    temperature: float = 1.0,
 ) -> Tensor:
     """[B,V,h,w] float32 of windows.
 
@@ -27,13 +34,17 @@ def blendable(
         turns: average over the ways to turn and flip a window: eight, or four where it is not square.
         spread: add what the views' disagreement is made of: for probabilities the mean of the views' entropies
             (one value, as a share of the largest), for values their standard deviation (one each).
+        temperature: logits are divided by it before the activation.
     """
     total: Tensor | None = None
     more: Tensor | None = None
     count = 0
     for flip, quarter in _turns(pixels.shape[-2:] if turns else None):
         x, v = (_turn(t, flip, quarter) for t in (pixels, valid))
-        out = _activated(call(x, v).float(), activation)
+        out = call(x, v).float()
+        if temperature != 1.0:
+            out = out / temperature
+        out = _activated(out, activation)
         if out.ndim == 2:
             # One answer for the whole window: it counts for each of its pixels.
             out = out[:, :, None, None].expand(-1, -1, *pixels.shape[-2:])

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from typing import TYPE_CHECKING, Literal
 
 if TYPE_CHECKING:
     from swath.data.legend import LandClass
     from swath.scenes.layers import Layers
     from swath.weights.file import Loaded
+    from swath.weights.meta import MapTask
 
 
 def map_layers(
@@ -26,7 +26,7 @@ def map_layers(
         WeightsError: they draw no map.
         ConfigError: a band is asked for that such weights cannot give.
     """
-    from swath.errors import ConfigError
+    from swath.errors import ConfigError, WeightsError
     from swath.scenes.layers import ClassLayers, LabelLayers, ValueLayers
 
     task = task_of(loaded)
@@ -37,27 +37,37 @@ def map_layers(
             given.append("disagreement")
         if given:
             raise ConfigError(f"is not for {task}", where=given[0], mend="leave it out")
+    calibration = loaded.meta.calibration
+    temperature = None if calibration is None else calibration.temperature
     if task == "regression":
-        about = loaded.meta.provenance.get("quantities")
-        named = about if isinstance(about, Mapping) else {"value": ""}
-        units = tuple(str(u) for u in named.values())
-        return ValueLayers(tuple(map(str, named)), min_coverage, disagreement, units if any(units) else ())
+        said = loaded.meta.quantities
+        if not said:
+            raise WeightsError(
+                "do not name the quantities they tell",
+                where=loaded.path,
+                mend="fine-tune them with this swath",
+            )
+        if temperature is not None:
+            raise WeightsError("hold a temperature, which is for probabilities", where=loaded.path)
+        return ValueLayers(
+            tuple(q.name for q in said), min_coverage, disagreement, tuple(q.unit for q in said),
+            tuple(q.gain for q in said), tuple(q.bias for q in said),
+        )  # fmt: skip
     classes = map_classes(loaded)
     if task == "multilabel":
-        return LabelLayers(classes, min_coverage)
+        return LabelLayers(classes, min_coverage, temperature)
     title = "change" if task == "change" else "class"
-    return ClassLayers(classes, min_coverage, probabilities, entropy, disagreement, bits, title)
+    return ClassLayers(classes, min_coverage, probabilities, entropy, disagreement, bits, title, temperature)
 
 
 # Every map of labels holds their probabilities.
 _OWN = ("multilabel", "probabilities")
 
 
-def task_of(loaded: Loaded) -> str:
+def task_of(loaded: Loaded) -> MapTask:
     """What the weights were trained for: as they say, or else by their architecture."""
-    said = loaded.meta.provenance.get("task")
-    if isinstance(said, str):
-        return said
+    if loaded.meta.task is not None:
+        return loaded.meta.task
     return "change" if loaded.meta.architecture == "spectralgpt_change" else "segmentation"
 
 

@@ -87,7 +87,9 @@ class PredictConfig:
 
 @dataclass(frozen=True)
 class PredictResult:
-    """What making a map took; see `swath.scenes.mapping.Summary`."""
+    """What making a map took; see `swath.scenes.mapping.Summary`. `temperature` is that by which its probabilities were
+    calibrated, None if they are as the network says them.
+    """
 
     map: str
     seconds: float
@@ -104,12 +106,14 @@ class PredictResult:
     workers: int
     threads: int
     precision: str
+    temperature: float | None
     text: str
 
     def summary(self) -> str:
         """A few words for a terminal."""
         speed = "" if self.km2_per_second is None else f", {self.km2_per_second:.3g} km²/s"
-        return f"{self.text} in {self.precision}{speed}\nmap {self.map}"
+        said = "" if self.temperature is None else f", calibrated by temperature {self.temperature:.4g}"
+        return f"{self.text} in {self.precision}{speed}{said}\nmap {self.map}"
 
 
 def run(config: PredictConfig) -> PredictResult | Estimate:
@@ -182,6 +186,7 @@ def run(config: PredictConfig) -> PredictResult | Estimate:
         config.workers,
         job.threads,
         job.precision,
+        job.layers.temperature,
         str(summary),
     )
 
@@ -266,6 +271,9 @@ def _tags(loaded: Loaded, source: str) -> dict[str, str]:
         "WEIGHTS_SHA256": loaded.sha256,
         "LICENCE": loaded.meta.licence,
     }
+    calibration = loaded.meta.calibration
+    if calibration is not None and isinstance(calibration.about.get("data"), str):
+        tags["CALIBRATED_ON"] = calibration.about["data"]
     learned = loaded.meta.provenance
     if learned.get("data") == Path(source).name and "east_start" in learned:
         # The map holds pixels that were learned from: whoever scores it must know which.

@@ -2,6 +2,7 @@
 
 from swath.scenes.layers.base import NEVER_SEEN as NEVER_SEEN
 from swath.scenes.layers.base import NODATA as NODATA
+from swath.scenes.layers.base import TEMPERATURE as TEMPERATURE
 from swath.scenes.layers.base import Activation as Activation
 from swath.scenes.layers.base import Array as Array
 from swath.scenes.layers.base import BlockMap as BlockMap

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 from typing import Any, Literal, Protocol
 
@@ -15,6 +16,8 @@ from swath.scenes.box import Box
 NODATA = 255  # of 8-bit maps; 65535 of 16-bit ones, NaN of those of real numbers
 # Tag of a map: the first column of the scene that training never saw.
 NEVER_SEEN = "NEVER_SEEN_FROM_COLUMN"
+# Tag of a map: its probabilities were calibrated by dividing logits by this.
+TEMPERATURE = "CALIBRATION_TEMPERATURE"
 Bytes = npt.NDArray[np.uint8]
 Array = npt.NDArray[Any]
 Activation = Literal["softmax", "sigmoid", "identity"]
@@ -68,6 +71,7 @@ class Layers(Protocol):
     Attributes:
         min_coverage: percent; pixels with less valid input are no-data.
         activation: what turns the network's output into values that may be averaged.
+        temperature: logits are divided by it before the activation; None: as the network gives them.
         spread: whether the disagreement of turned views is wanted, as the last of the blended values.
         classes: of band 1, with their colours; empty where it holds no classes.
     """
@@ -77,6 +81,9 @@ class Layers(Protocol):
 
     @property
     def activation(self) -> Activation: ...
+
+    @property
+    def temperature(self) -> float | None: ...
 
     @property
     def spread(self) -> bool: ...
@@ -110,6 +117,24 @@ def check_min_coverage(percent: int) -> None:
             where="min_coverage",
             mend="use 1 to map every pixel that has any valid input",
         )
+
+
+def check_temperature(temperature: float | None) -> None:
+    """Raise ConfigError if logits cannot be divided by it."""
+    if temperature is not None and not 0 < temperature < math.inf:
+        raise ConfigError(f"{temperature} is not above 0", where="temperature")
+
+
+def probability(temperature: float | None) -> str:
+    """What to call a probability: who reads the map must see whether it was calibrated."""
+    return (
+        "probability" if temperature is None else f"probability, calibrated by temperature {temperature:.4g},"
+    )
+
+
+def calibration_tags(temperature: float | None) -> dict[str, str]:
+    """The exact temperature, if there is one."""
+    return {} if temperature is None else {TEMPERATURE: repr(float(temperature))}
 
 
 def band_tags(layers: Layers) -> dict[str, str]:

@@ -23,7 +23,10 @@ from swath.scenes.layers.base import (
     BlockMap,
     Layer,
     band_tags,
+    calibration_tags,
     check_min_coverage,
+    check_temperature,
+    probability,
 )
 
 COVERAGE = 2  # index of that band: it is known everywhere, and so never no-data
@@ -48,6 +51,8 @@ class ClassLayers:
             all say the same, however unsure they are.
         bits: 8, or 16 to write shares in hundredths of a percent.
         title: name of the first band.
+        temperature: logits are divided by it before the softmax, so that probabilities are calibrated; None: they are
+            as the network says them.
     """
 
     classes: tuple[LandClass, ...]
@@ -57,6 +62,7 @@ class ClassLayers:
     disagreement: bool = False
     bits: Literal[8, 16] = 8
     title: str = "class"
+    temperature: float | None = None
 
     def __post_init__(self) -> None:
         check_legend(self.classes)
@@ -67,6 +73,7 @@ class ClassLayers:
                 f"class values must be 0 to {NODATA - 1} ({NODATA} is no-data)", where="classes"
             )
         check_min_coverage(self.min_coverage)
+        check_temperature(self.temperature)
 
     @property
     def activation(self) -> Activation:
@@ -88,17 +95,18 @@ class ClassLayers:
     def bands(self) -> tuple[Layer, ...]:
         """The file's bands in order; the first one is the class."""
         scale = 1 / _STEPS[self.bits]
+        said = probability(self.temperature)
 
         def share(name: str, meaning: str) -> Layer:
             return Layer(name, meaning, "average", "percent", scale)
 
         found = [
             Layer(self.title, "land class with the highest probability", "mode"),
-            share("confidence", "probability of that class"),
+            share("confidence", f"{said} of that class"),
             Layer("coverage", "share of (date, band) pairs with valid input", "average", "percent"),
         ]
         if self.probabilities:
-            found += [share(f"p({c.name})", f"probability of {c.name}") for c in self.classes]
+            found += [share(f"p({c.name})", f"{said} of {c.name}") for c in self.classes]
         if self.entropy:
             found.append(share("entropy", "entropy of the probabilities; 100 where all classes are equal"))
         if self.disagreement:
@@ -142,7 +150,7 @@ class ClassLayers:
         """The legend and what the bands mean, as text for the file's metadata."""
         names = {f"CLASS_{c.value}": c.name for c in self.classes}
         colors = {f"COLOR_{c.value}": c.hex for c in self.classes}
-        return {**band_tags(self), **names, **colors}
+        return {**band_tags(self), **calibration_tags(self.temperature), **names, **colors}
 
     def _percent(self, share: _Floats) -> Array:
         percent: Array = np.rint(np.clip(share, 0.0, 1.0) * (100.0 * _STEPS[self.bits])).astype(self.dtype)

@@ -15,7 +15,10 @@ from swath.scenes.layers.base import (
     BlockMap,
     Layer,
     band_tags,
+    calibration_tags,
     check_min_coverage,
+    check_temperature,
+    probability,
 )
 
 
@@ -26,14 +29,17 @@ class LabelLayers:
     Attributes:
         labels: in the order of the network's logits; their colours are not used.
         min_coverage: percent; pixels with less valid input are no-data.
+        temperature: logits are divided by it before the sigmoid; None: probabilities are as the network says them.
     """
 
     labels: tuple[LandClass, ...]
     min_coverage: int = 1
+    temperature: float | None = None
 
     def __post_init__(self) -> None:
         check_legend(self.labels)
         check_min_coverage(self.min_coverage)
+        check_temperature(self.temperature)
 
     @property
     def activation(self) -> Activation:
@@ -58,7 +64,8 @@ class LabelLayers:
     @property
     def bands(self) -> tuple[Layer, ...]:
         """The labels in order, then coverage."""
-        each = [Layer(f"p({c.name})", f"probability of {c.name}", "average", "percent") for c in self.labels]
+        said = probability(self.temperature)
+        each = [Layer(f"p({c.name})", f"{said} of {c.name}", "average", "percent") for c in self.labels]
         meaning = "share of (date, band) pairs with valid input"
         return (*each, Layer("coverage", meaning, "average", "percent"))
 
@@ -82,4 +89,4 @@ class LabelLayers:
 
     def tags(self) -> dict[str, str]:
         """What the bands mean."""
-        return band_tags(self)
+        return {**band_tags(self), **calibration_tags(self.temperature)}

@@ -43,6 +43,10 @@ class ValueLayers:
         return "identity"
 
     @property
+    def temperature(self) -> float | None:
+        return None
+
+    @property
     def spread(self) -> bool:
         return self.disagreement
 
