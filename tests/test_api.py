@@ -12,6 +12,8 @@ import pytest
 import swath
 from swath.errors import ConfigError, InputError
 from swath.verbs import registry
+from swath.verbs.inspect import InspectResult
+from swath.verbs.inspect_layouts import LayoutsResult
 
 
 def test_every_verb_is_a_function_with_a_docstring_and_importing_the_package_is_light() -> None:
@@ -24,13 +26,21 @@ def test_every_verb_is_a_function_with_a_docstring_and_importing_the_package_is_
         assert name in swath.__all__
         # As typed as the verb itself.
         returned = inspect.signature(verb).return_annotation
-        assert returned == f"{name.capitalize()}Result"
+        listing = " | LayoutsResult" * (name == "inspect")
+        assert returned == f"{name.capitalize()}Result{listing}"
     heavy = "{'torch', 'numpy', 'rasterio', 'yaml', 'swath.api'}"
     code = (
         f"import sys, swath; print({heavy} & set(sys.modules)); swath.pretrain; print('torch' in sys.modules)"
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert done.stdout == "set()\nFalse\n"
+
+
+def test_what_inspect_returns_depends_on_whether_layouts_are_listed() -> None:
+    listed: LayoutsResult = swath.inspect(layouts=True)
+    assert "eurosat" in [info.name for info in listed.layouts]
+    described: InspectResult = swath.inspect("demo:landsat")
+    assert dict(described.rows)["coordinates"] == "EPSG:32119"
 
 
 def test_what_is_no_verb_is_no_attribute() -> None:

@@ -16,7 +16,7 @@ from __future__ import annotations
 
 from os import PathLike
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Literal, overload
 
 if TYPE_CHECKING:
     from swath.verbs.demo import DemoResult
@@ -24,6 +24,7 @@ if TYPE_CHECKING:
     from swath.verbs.evaluate import EvaluateResult
     from swath.verbs.finetune import FinetuneResult
     from swath.verbs.inspect import InspectResult
+    from swath.verbs.inspect_layouts import LayoutsResult
     from swath.verbs.predict import PredictResult
     from swath.verbs.pretrain import PretrainResult
 
@@ -132,20 +133,31 @@ def evaluate(*sources: str | Path, **options: Any) -> EvaluateResult:
     return result
 
 
-def inspect(file: str | PathLike[str] = "", **options: Any) -> InspectResult:
-    """Say what a scene or a file of weights holds, and whether the two fit.
+@overload
+def inspect(
+    file: str | PathLike[str] = "", *, layouts: Literal[False] = False, **options: Any
+) -> InspectResult: ...
+@overload
+def inspect(file: str | PathLike[str] = "", *, layouts: Literal[True], **options: Any) -> LayoutsResult: ...
+def inspect(
+    file: str | PathLike[str] = "", *, layouts: bool = False, **options: Any
+) -> InspectResult | LayoutsResult:
+    """Say what a scene, shards or a file of weights hold, and whether weights fit a scene; or list layouts.
 
     Args:
-        file: weights (.safetensors), a raster, or "demo:landsat".
+        file: weights (.safetensors), a folder of shards, a raster, or "demo:landsat".
+        layouts: list the data sets that can be read instead.
         options: of `swath.verbs.inspect.InspectConfig`, such as `sensor="sentinel2"` or `weights=run.weights`.
 
     Returns:
-        Rows of (what, value).
+        Rows of (what, value); with `layouts`, what is known of each data set.
 
     Raises:
         SwathError: in one line.
     """
-    result: InspectResult = _run("inspect", (), {"file": str(file), **options})
+    result: InspectResult | LayoutsResult = _run(
+        "inspect", (), {"file": str(file), "layouts": layouts, **options}
+    )
     return result
 
 

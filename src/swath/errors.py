@@ -26,6 +26,10 @@ class SwathError(Exception):
         # Messages quoted from other libraries may hold line breaks; a user's error is one line.
         super().__init__(" ".join(line.split()))
 
+    def __reduce__(self) -> tuple[object, ...]:
+        """Errors of other processes come with their parts, too."""
+        return _again, (type(self), self.what, self.where, self.mend)
+
 
 class InputError(SwathError):
     """A file or its pixels cannot be used as they are."""
@@ -49,3 +53,7 @@ class WeightsError(SwathError):
 
 class OutputError(SwathError):
     """An output exists already or cannot be written."""
+
+
+def _again(kind: type[SwathError], what: str, where: str | None, mend: str | None) -> SwathError:
+    return kind(what, where=where, mend=mend)

@@ -160,7 +160,7 @@ def test_what_a_library_raises_is_listed_with_its_kind_but_a_missing_library_is_
     for index in (-1, 3):
         with pytest.raises(IndexError):
             collection.read(index)
-    with pytest.raises(ConfigError, match="use 0 to 1"):
+    with pytest.raises(ConfigError, match=r"^bad_items: is 1\.5; give a share"):
         Collection(Fake([None]), limit=1.5)
 
 

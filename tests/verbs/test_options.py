@@ -8,7 +8,7 @@ import pytest
 
 from swath.data.spec import SceneSpec
 from swath.errors import ConfigError
-from swath.verbs.options import LabelledData, NormaliseOptions, PixelData, check_columns
+from swath.verbs.options import LabelledData, LayoutOptions, NormaliseOptions, PixelData, check_columns
 
 SCENE = SceneSpec("a.tif", sensor="landsat7")
 
@@ -39,6 +39,11 @@ def test_images_without_labels(given: dict[str, Any], words: str) -> None:
     with pytest.raises(ConfigError) as caught:
         PixelData(**given)
     assert str(caught.value).startswith(words)
+
+
+def test_shares_of_a_layout() -> None:
+    with pytest.raises(ConfigError, match=r"^data\.layout\.bad_items: is -0\.5; give a share from 0 to 1$"):
+        LayoutOptions("eurosat", "folder", bad_items=-0.5)
 
 
 @pytest.mark.parametrize(

@@ -22,7 +22,9 @@ from swath.feed.shards import Shards
 from swath.training import keeper
 from swath.verbs.inspect import InspectConfig
 from swath.verbs.inspect import run as inspect
+from swath.verbs.options import LayoutOptions, PixelData
 from swath.verbs.pack import PackConfig, run
+from swath.verbs.scene_data import read_pretraining
 from swath.weights.file import load, same_state
 
 
@@ -118,7 +120,9 @@ def test_options_that_do_not_go_together_are_refused(root: str, tmp_path: Path) 
         ({"output": "x"}, "no layout is named"),
         ({"output": "x", "layout": "toy"}, "no folder is named"),
         ({"output": "x", "layout": "toy", "root": "x", "verify": True}, "checks shards that are there"),
-        ({"output": "x", "layout": "toy", "root": "x", "shard_mb": 0}, "shard_mb 0"),
+        ({"output": "x", "layout": "toy", "root": "x", "shard_mb": 0}, "^shard_mb: is 0; give 1 or more$"),
+        ({"output": "x", "layout": "toy", "root": "x", "workers": -1}, r"^workers: is -1; give 0 \(one per"),
+        ({"output": "x", "layout": "toy", "root": "x", "bad_items": 2.0}, "^bad_items: is 2; give a share"),
     ]:
         with pytest.raises(ConfigError, match=words):
             PackConfig(**given)
@@ -223,3 +227,36 @@ def test_two_sets_of_shards_are_shuffled_together(root: str, shards: str, tmp_pa
     parts = [feed.take(n, 4) for n in range(0, 32, 4)]
     assert torch.equal(whole.pixels, torch.cat([p.pixels for p in parts]))
     assert whole.ids == tuple(i for p in parts for i in p.ids)
+
+
+def test_records_with_too_few_valid_pixels_are_not_learned_from(root: str, shards: str) -> None:
+    packed = Shards(shards)
+    shares = {packed.id(i): packed.cube(i, "sentinel2").valid.mean() for i in range(len(packed))}
+    least = float(np.median(list(shares.values())))
+    wanted = {name for name, share in shares.items() if share >= least}
+    assert 2 < len(wanted) < 22
+
+    def learned(**given: Any) -> tuple[set[str], set[str]]:
+        from_shards = read_pretraining(PixelData(shards=(shards,), window=8, **given))
+        layout = LayoutOptions("toy", root, bad_items=0.1)
+        from_layout = read_pretraining(PixelData(layout=layout, window=8, **given))
+        ids = {s.id(int(i)) for s, index in from_shards.records for i in index}
+        return ids, {cube.source for cube in from_layout.cubes}
+
+    assert learned(min_valid=least) == (wanted, wanted)
+    assert learned(min_valid=least, bands=("B02",)) == (wanted, wanted)
+    assert learned() == (set(shares), set(shares))
+    with pytest.raises(ConfigError, match=r"data.min_valid: is 1\.0, and no record has more than 0\.8"):
+        read_pretraining(
+            PixelData(shards=(shards,), split="test", hold_out=("item-0008", "item-0020"), min_valid=1.0)
+        )
+    with pytest.raises(ConfigError, match=r"data.min_valid: is 0.99, and no record"):
+        read_pretraining(
+            PixelData(
+                layout=LayoutOptions("toy", root, bad_items=0.2),
+                split="test",
+                hold_out=("item-0008", "item-0020"),
+                window=8,
+                min_valid=0.99,
+            )
+        )

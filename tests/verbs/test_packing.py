@@ -21,6 +21,7 @@ from toy_layout import Toy, same_sample
 
 from swath.data.collection import Collection
 from swath.errors import InputError, OutputError
+from swath.feed.shard_check import damaged
 from swath.feed.shards import Shards
 from swath.verbs.packing import PACKING, pack, packing_report
 
@@ -98,7 +99,8 @@ def test_what_was_packed_comes_back_bit_for_bit(
         try:
             packed(layout, folder / "parts", shard_bytes=shard_bytes, progress=count, overwrite=True)
         except Stopped:
-            assert not (folder / "parts" / "shards.json").exists()
+            # Unless an earlier attempt came to its end and this one had not begun to replace it.
+            assert not (folder / "parts" / "shards.json").exists() or damaged(folder / "parts") == []
     packed(layout, folder / "parts", shard_bytes=shard_bytes, overwrite=True)
     assert fingerprint(folder / "parts") == fingerprint(folder / "whole")
     assert not (folder / "whole" / PACKING).exists()
@@ -235,3 +237,56 @@ def test_two_packers_do_not_meet_in_one_folder(tmp_path: Path) -> None:
                 packed(Toy(6), tmp_path / "s")
 
     packed(Toy(6), tmp_path / "s", progress=second)
+
+
+@pytest.mark.parametrize("workers", [1, pytest.param(2, marks=pytest.mark.slow)])
+def test_a_refusal_leaves_the_list_and_what_is_whole_and_a_mended_item_is_read_again(
+    tmp_path: Path, workers: int, caplog: pytest.LogCaptureFixture
+) -> None:
+    folder = tmp_path / "s"
+    with pytest.raises(InputError) as caught:
+        packed(Toy(70, bad=(30, 40)), folder, limit=0.02, workers=workers)
+    words = str(caught.value)
+    assert words.startswith(
+        f"{folder / 'bad_items.jsonl'}: 2 of 70 items cannot be read, more than the share of"
+    )
+    assert (
+        "mend the items on the list, or allow a larger share with --bad_items; what is packed without"
+        in words
+    )
+    # What the error says is not said before it as well.
+    assert words.count("is cut short") == 1 and caplog.text.count("is cut short") <= 1
+    bad = [json.loads(line)["id"] for line in (folder / "bad_items.jsonl").read_text().splitlines()]
+    assert bad == ["item-0030", "item-0040"] or (workers == 2 and sorted(bad) == ["item-0030", "item-0040"])
+    kept = [json.loads(p.read_text()) for p in (folder / PACKING).glob("*/block.json")]
+    rows = [row for block in kept for row in block["records"]]
+    assert len(rows) >= 20 and all(row["weight"] == 1 for row in rows)
+    assert f"without them ({len(rows)}) is kept" in words
+    packed(Toy(70, bad=(40,)), folder, limit=0.02)
+    packed(Toy(70, bad=(40,)), tmp_path / "whole", limit=0.02)
+    assert fingerprint(folder) == fingerprint(tmp_path / "whole")
+
+
+def test_a_refusal_that_leaves_nothing_of_use_leaves_nothing(tmp_path: Path) -> None:
+    with pytest.raises(InputError, match="has no items"):
+        packed(Toy(0), tmp_path / "none")
+    with pytest.raises(InputError, match="more than the share of"):
+        packed(Toy(4, bad=(0,)), tmp_path / "first", limit=0.0)
+    assert not (tmp_path / "none").exists()
+    assert [p.name for p in (tmp_path / "first").iterdir()] == ["bad_items.jsonl"]
+
+
+def test_a_set_that_is_there_outlives_a_refusal_to_replace_it(tmp_path: Path) -> None:
+    packed(Toy(20, bad=(3,)), tmp_path / "s")
+    before = fingerprint(tmp_path / "s")
+    with pytest.raises(InputError, match=r"bad_items\.refused\.jsonl: 1 of 4"):
+        packed(Toy(4, bad=(1,)), tmp_path / "s", limit=0.0, overwrite=True)
+    after = fingerprint(tmp_path / "s")
+    assert {name: after[name] for name in before} == before
+    assert {name.partition("/")[0] for name in set(after) - set(before)} <= {
+        "bad_items.refused.jsonl",
+        PACKING,
+    }
+    packed(Toy(4), tmp_path / "s", overwrite=True)
+    packed(Toy(4), tmp_path / "whole")
+    assert fingerprint(tmp_path / "s") == fingerprint(tmp_path / "whole")

@@ -138,7 +138,7 @@ class Collection:
         self, layout: Layout, *, frame: Frame | None = None, limit: float = 0.01, report: Path | None = None
     ) -> None:
         if not 0 <= limit <= 1:
-            raise ConfigError(f"the share of bad items is {limit}", where="limit", mend="use 0 to 1")
+            raise ConfigError(f"is {limit:g}", where="bad_items", mend="give a share from 0 to 1")
         self.layout = layout
         self.limit = limit
         self._frame = frame
@@ -225,9 +225,10 @@ class Collection:
 
     def _put(self, item: Item, reason: str) -> None:
         with _LOCK:
-            if self._list.add(BadItem(item.id, item.where, reason)):
-                log.warning("bad item %s is left out: %s", item.id, reason)
+            new = self._list.add(BadItem(item.id, item.where, reason))
             count = len(self._list)
+            if new and count <= self.allowed:  # else the error says it
+                log.warning("bad item %s is left out: %s", item.id, reason)
         if count > self.allowed:
             raise InputError(
                 f"{count} of {len(self)} items cannot be read, more than the share of {self.limit:g} allows "

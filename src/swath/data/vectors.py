@@ -13,7 +13,8 @@ from __future__ import annotations
 
 import importlib
 import math
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
@@ -142,14 +143,8 @@ def read_vectors(
     pyogrio = _module("pyogrio")
     if not Path(path).exists():
         raise InputError("there is no such file", where=path, mend="check the path")
-    try:
+    with _reading(path):
         layers = [str(row[0]) for row in pyogrio.list_layers(path)]
-    except Exception as err:  # pyogrio's errors share no base but Exception
-        raise InputError(
-            f"cannot be read as vectors ({' '.join(str(err).split())[:120]})",
-            where=path,
-            mend="fetch it anew",
-        ) from err
     if (layer is None and len(layers) != 1) or (layer is not None and layer not in layers):
         raise InputError(
             f"holds {len(layers)} layers: {', '.join(layers)}"
@@ -158,14 +153,7 @@ def read_vectors(
             where=path,
             mend=f"name one of them (layer: {layers[0] if layers else '…'})",
         )
-    try:
-        meta, _, wkb, columns = pyogrio.raw.read(path, layer=layer)
-    except Exception as err:
-        raise InputError(
-            f"cannot be read as vectors ({' '.join(str(err).split())[:120]})",
-            where=path,
-            mend="fetch it anew",
-        ) from err
+    meta, wkb, columns = _features(pyogrio, path, layer)
     names = [str(f) for f in meta["fields"]]
     if attribute not in names:
         raise InputError(
@@ -206,14 +194,7 @@ def read_regions(path: str, attribute: str) -> tuple[str, dict[str, Any]]:
     pyogrio = _module("pyogrio")
     if not Path(path).exists():
         raise InputError("there is no such file", where=path, mend="check the path")
-    try:
-        meta, _, wkb, columns = pyogrio.raw.read(path)
-    except Exception as err:
-        raise InputError(
-            f"cannot be read as vectors ({' '.join(str(err).split())[:120]})",
-            where=path,
-            mend="fetch it anew",
-        ) from err
+    meta, wkb, columns = _features(pyogrio, path, None)
     names = [str(f) for f in meta["fields"]]
     if attribute not in names:
         raise InputError(
@@ -231,6 +212,26 @@ def read_regions(path: str, attribute: str) -> tuple[str, dict[str, Any]]:
     if not regions:
         raise InputError("holds no region", where=path, mend="check the file")
     return str(meta["crs"]), {name: shapely.union_all(shapes) for name, shapes in regions.items()}
+
+
+def _features(pyogrio: Any, path: str, layer: str | None) -> tuple[Any, Any, Any]:
+    """What pyogrio says of a layer, its geometries as WKB, and its columns."""
+    with _reading(path):
+        meta, _, wkb, columns = pyogrio.raw.read(path, layer=layer)
+    return meta, wkb, columns
+
+
+@contextmanager
+def _reading(path: str) -> Iterator[None]:
+    try:
+        yield
+    # pyogrio's own errors are RuntimeErrors; the others come from text and files that are damaged.
+    except (RuntimeError, ValueError, OSError) as err:
+        raise InputError(
+            f"cannot be read as vectors ({' '.join(str(err).split())[:120]})",
+            where=path,
+            mend="fetch it anew",
+        ) from err
 
 
 def carried(shape: Any, have: str, want: str) -> Any:

@@ -68,6 +68,9 @@ class LayoutOptions:
     options: dict[str, Any] = field(default_factory=dict)
     bad_items: float = 0.01
 
+    def __post_init__(self) -> None:
+        check_share(self.bad_items, "data.layout.bad_items")
+
 
 @dataclass(frozen=True)
 class PixelData:
@@ -85,7 +88,9 @@ class PixelData:
             "row,column,height,width" in pixels of the first scene; else names of patches or ids of records.
         columns: learn from these columns (start, stop) of every scene only; empty: from all.
         window: side of the training windows, pixels.
-        min_valid: least share of valid pixels in a window; with `dates`, in each date that is taken.
+        min_valid: least share of valid pixels: of scenes in a window (0.5 if not given) and, with `dates`, in each date
+            that is taken; of patches, shards and a layout in a whole record, over all its bands: those that have
+            fewer are not learned from (if not given, all are).
         dates: how many dates of a series a sample takes, drawn anew each time; 0: all.
         normalise: how values are scaled.
     """
@@ -100,7 +105,7 @@ class PixelData:
     hold_out: tuple[str, ...] = ()
     columns: tuple[int, ...] = ()
     window: int = 96
-    min_valid: float = 0.5
+    min_valid: float | None = None
     dates: int = 0
     normalise: NormaliseOptions = field(default_factory=NormaliseOptions)
 
@@ -128,8 +133,13 @@ class PixelData:
                 )
         if self.window < 1:
             raise ConfigError(f"is {self.window}", where="data.window", mend="give a number of pixels")
-        if not 0 <= self.min_valid <= 1:
-            raise ConfigError(f"is {self.min_valid}", where="data.min_valid", mend="give a share from 0 to 1")
+        if self.min_valid is not None:
+            check_share(self.min_valid, "data.min_valid")
+
+    @property
+    def window_valid(self) -> float:
+        """Least share of valid pixels in a window of a scene."""
+        return 0.5 if self.min_valid is None else self.min_valid
 
 
 @dataclass(frozen=True)
@@ -166,8 +176,7 @@ class LabelledData:
     def __post_init__(self) -> None:
         if self.window < 1:
             raise ConfigError(f"is {self.window}", where="data.window", mend="give a number of pixels")
-        if not 0 <= self.min_valid <= 1:
-            raise ConfigError(f"is {self.min_valid}", where="data.min_valid", mend="give a share from 0 to 1")
+        check_share(self.min_valid, "data.min_valid")
         for name in ("validation", "east_start"):
             if getattr(self, name) < 0:
                 raise ConfigError(
@@ -201,3 +210,9 @@ def check_columns(columns: tuple[int, ...], where: str) -> None:
     """Raises ConfigError if `columns` is neither empty nor (start, stop)."""
     if columns and (len(columns) != 2 or not 0 <= columns[0] < columns[1]):
         raise ConfigError(f"{list(columns)} is no range of columns", where=where, mend="write [start, stop]")
+
+
+def check_share(share: float, where: str) -> None:
+    """Raises ConfigError if `share` is not from 0 to 1."""
+    if not 0 <= share <= 1:
+        raise ConfigError(f"is {share:g}", where=where, mend="give a share from 0 to 1")

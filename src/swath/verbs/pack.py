@@ -9,6 +9,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 from swath.errors import ConfigError, InputError
+from swath.verbs.options import check_share
 
 if TYPE_CHECKING:
     from swath.verbs.packing import Progress
@@ -50,12 +51,11 @@ class PackConfig:
     def __post_init__(self) -> None:
         if not self.output:
             raise ConfigError("no folder is named", where="output", mend="write --output FOLDER")
-        if self.workers < 0 or self.shard_mb < 1:
-            raise ConfigError(
-                f"workers is {self.workers}, shard_mb {self.shard_mb}",
-                where="pack",
-                mend="give workers of 0 or more and shard_mb of 1 or more",
-            )
+        if self.workers < 0:
+            raise ConfigError(f"is {self.workers}", where="workers", mend="give 0 (one per core) or more")
+        if self.shard_mb < 1:
+            raise ConfigError(f"is {self.shard_mb}", where="shard_mb", mend="give 1 or more")
+        check_share(self.bad_items, "bad_items")
         if self.verify and self.layout:
             raise ConfigError(
                 "checks shards that are there",

@@ -24,15 +24,17 @@ from pathlib import Path
 from typing import Any
 
 from swath.data.collection import Collection
-from swath.errors import InputError, OutputError, SwathError
+from swath.errors import ConfigError, InputError, OutputError, SwathError
 from swath.feed.shard_finish import finish
 from swath.feed.shard_format import INDEX, MANIFEST, SHARD_BYTES, GroupSpec
 from swath.feed.shard_write import BlockWriter, read_block
 from swath.files import atomic
+from swath.verbs.packing_stop import clear_up, said
 
 log = logging.getLogger(__name__)
 PACKING = ".packing"
 BAD_ITEMS = "bad_items.jsonl"
+REFUSED = "bad_items.refused.jsonl"
 PLAN = "plan.json"
 # Sets of a few shards are cut finer, so that all workers have something to do and little is lost by a kill.
 _LEAST_BLOCKS = 32
@@ -68,7 +70,7 @@ def pack(
 
     Raises:
         OutputError: the folder holds other shards, is being packed, or cannot be written.
-        InputError: too many items are bad, or none can be read.
+        InputError: too many items are bad, or none can be read; the list of them stays, and blocks without any.
     """
     folder = Path(output)
     if (folder / MANIFEST).exists() and not overwrite:
@@ -83,7 +85,14 @@ def pack(
     try:
         (folder / PACKING).mkdir(parents=True, exist_ok=True)
         with _locked(folder):
-            return _pack(collection, folder, about, workers, shard_bytes, progress)
+            try:
+                return _pack(collection, folder, about, workers, shard_bytes, progress)
+            except (InputError, ConfigError) as err:
+                too_many = len(collection.bad) > collection.allowed
+                # An old set stays as it is, its list too.
+                listed = folder / (REFUSED if (folder / MANIFEST).exists() else BAD_ITEMS)
+                kept = clear_up(folder, folder / PACKING, listed)
+                raise said(err, listed if too_many else None, kept) from err
     except OSError as err:
         raise OutputError(
             f"cannot be written ({err.strerror or err})", where=folder, mend="check the folder and its space"
@@ -96,7 +105,7 @@ def packing_report(output: Path | str) -> Path:
 
 
 def _ours(name: str) -> bool:
-    return name in (MANIFEST, INDEX, PACKING, BAD_ITEMS, "statistics.json") or (
+    return name in (MANIFEST, INDEX, PACKING, BAD_ITEMS, REFUSED, "statistics.json") or (
         name.startswith("g") and name[1:].isdigit()
     )
 
@@ -111,8 +120,6 @@ def _pack(
 ) -> dict[str, Any]:
     packing = folder / PACKING
     plan = _plan(collection, packing, about, shard_bytes)
-    # From here on what is there is not a finished set any more.
-    (folder / MANIFEST).unlink(missing_ok=True)
     count, size = len(collection), int(plan["block"])
     blocks = [packing / f"{first // size:06d}" for first in range(0, count, size)]
     for stale in packing.glob(".*.tmp"):
@@ -129,6 +136,9 @@ def _pack(
     if kept:
         log.info("%s: going on with %d records that are packed", folder, kept)
     _write_blocks(collection, [blocks[n] for n in missing], todo, workers, kept, progress)
+    # From here on what is there is not a finished set any more.
+    (folder / MANIFEST).unlink(missing_ok=True)
+    (folder / REFUSED).unlink(missing_ok=True)
     _list_bad(collection, blocks, folder / BAD_ITEMS)
     manifest = finish(
         folder,

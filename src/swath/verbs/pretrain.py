@@ -229,7 +229,7 @@ def make_feed(config: PretrainConfig, data: Pretraining) -> Any:
         size,
         seed=seed,
         allowed=data.areas,
-        min_valid=config.data.min_valid,
+        min_valid=config.data.window_valid,
         dates=config.data.dates or None,
     )
 

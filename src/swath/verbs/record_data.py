@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from dataclasses import replace
 
@@ -16,7 +17,7 @@ from swath.errors import ConfigError
 from swath.feed.shard_statistics import fixed_normalisation, measure
 from swath.feed.shards import Shards
 from swath.verbs.options import PixelData
-from swath.verbs.scene_data import Pretraining, contract_of, from_records
+from swath.verbs.scene_data import Pretraining, contract_of, from_records, too_few_valid
 
 
 def from_layout(data: PixelData) -> Pretraining:
@@ -26,7 +27,7 @@ def from_layout(data: PixelData) -> Pretraining:
     collection = Collection(
         open_layout(layout.name, layout.root, data.split or None, **layout.options), limit=layout.bad_items
     )
-    cubes = []
+    cubes, shares = [], []
     for index in range(len(collection)):
         sample = collection.read(index)
         name = data.cube or (next(iter(sample.cubes)) if len(sample.cubes) == 1 else "")
@@ -37,10 +38,11 @@ def from_layout(data: PixelData) -> Pretraining:
         cube = sample.cubes[name]
         if cube.statistics is None:
             cube = cube.with_statistics()
+        shares.append(float(cube.valid.mean()))
         cubes.append(replace(cube, source=sample.id))
     if data.bands:
         cubes = [_chosen(cube, data.bands) for cube in cubes]
-    return from_records(cubes, data)
+    return from_records(cubes, data, shares)
 
 
 def _chosen(cube: Cube, names: Sequence[str]) -> Cube:
@@ -71,24 +73,42 @@ def from_shards(data: PixelData) -> Pretraining:
     sets: list[tuple[Shards, npt.NDArray[np.int64]]] = []
     held: list[tuple[Shards, int]] = []
     wanted = set(data.hold_out)
+    most, thin = 0.0, False
     for source in data.shards:
         shards = Shards(source)
         name = shards.only_cube(data.cube)
         index = shards.select(split=data.split or None, cube=name)
         out = [int(i) for i in index if shards.id(int(i)) in wanted] if wanted else []
         held += [(shards, i) for i in out]
-        sets.append((shards, index[~np.isin(index, out)]))
+        index = index[~np.isin(index, out)]
+        if data.min_valid:
+            share = _valid_shares(shards, index, name)
+            most = max(most, float(share.max(initial=0.0)))
+            thin = thin or bool((share < data.min_valid).any())
+            index = index[share >= data.min_valid]
+        sets.append((shards, index))
     missing = wanted - {shards.id(i) for shards, i in held}
     if missing:
         raise ConfigError(
             f"there is no record {min(missing)}", where="data.hold_out", mend="name ids of records"
         )
     sets = [(shards, index) for shards, index in sets if len(index)]
+    if not sets and thin:
+        raise too_few_valid(data, most)
     if not sets:
         raise ConfigError("every record is held out", where="data.hold_out", mend="hold out fewer")
     contract = _contract(sets, data)
     cubes = [contract.convert(shards.cube(i, shards.only_cube(data.cube))) for shards, i in held]
     return Pretraining(contract, (), (), tuple(cubes), tuple(sets))
+
+
+def _valid_shares(shards: Shards, index: npt.NDArray[np.int64], name: str) -> npt.NDArray[np.float64]:
+    """Per record, the share of valid pixels over all dates and bands, from the index alone."""
+    sizes = np.array(
+        [math.prod(g.cubes[name].pixels.shape) if name in g.cubes else 1 for g in shards.groups], np.float64
+    )
+    valid = shards.columns[f"{name}.valid"][index].astype(np.float64)
+    return valid / sizes[shards.columns["shape_group"][index].astype(np.int64)]
 
 
 def _contract(sets: Sequence[tuple[Shards, npt.NDArray[np.int64]]], data: PixelData) -> InputContract:

@@ -190,11 +190,13 @@ def some_dates(cube: Cube, data: PixelData) -> Cube:
 
     if not data.dates:
         return cube
-    return cube.at_dates(spread_dates(cube.valid, data.dates, data.min_valid))
+    return cube.at_dates(spread_dates(cube.valid, data.dates, data.window_valid))
 
 
-def from_records(cubes: Sequence[Cube], data: PixelData) -> Pretraining:
-    """Small images in memory, whose sources are their names."""
+def from_records(
+    cubes: Sequence[Cube], data: PixelData, shares: Sequence[float] | None = None
+) -> Pretraining:
+    """Small images in memory, whose sources are their names; `shares` of valid pixels, where bands were chosen."""
     contract = contract_of(cubes, data.normalise, data.window, dates=_only_date(cubes))
     converted = [contract.convert(cube) for cube in cubes]
     names = [Path(cube.source).name for cube in converted]
@@ -205,11 +207,25 @@ def from_records(cubes: Sequence[Cube], data: PixelData) -> Pretraining:
             where="data.hold_out",
             mend=f"name some of {', '.join(names[:8])}{' …' * (len(names) > 8)}",
         )
-    kept = [c for c, name in zip(converted, names, strict=True) if name not in data.hold_out]
+    if shares is None:
+        shares = [float(cube.valid.mean()) for cube in cubes]
+    learned = [i for i, name in enumerate(names) if name not in data.hold_out]
+    kept = [converted[i] for i in learned if shares[i] >= (data.min_valid or 0.0)]
     held = [c for c, name in zip(converted, names, strict=True) if name in data.hold_out]
+    if learned and not kept:
+        raise too_few_valid(data, max(shares[i] for i in learned))
     if not kept:
         raise ConfigError("every patch is held out", where="data.hold_out", mend="hold out fewer")
     return Pretraining(contract, tuple(kept), (None,) * len(kept), tuple(held))
+
+
+def too_few_valid(data: PixelData, most: float) -> ConfigError:
+    """The error of a min_valid that no record has; `most` is the largest share there is."""
+    return ConfigError(
+        f"is {data.min_valid}, and no record has more than {most:.3g} of valid pixels",
+        where="data.min_valid",
+        mend="give a smaller share",
+    )
 
 
 def _only_date(cubes: Sequence[Cube]) -> int | None:

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import difflib
 import importlib
+import inspect
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -59,8 +61,36 @@ def open_layout(name: str, root: Path | str, split: str | None = None, **options
     if split is not None and split not in info.splits:
         known = f"use one of {', '.join(info.splits)}" if info.splits else "it has no official splits"
         raise ConfigError(f"{name} has no split '{split}'", where="split", mend=known)
+    _check_options(name, cls, options)
     try:
         layout: Layout = cls(root, split, **options)
-    except TypeError as err:
-        raise ConfigError(f"{name}: {err}", where="options", mend="see swath inspect --layouts") from None
+    except (TypeError, AttributeError) as err:
+        if not options:
+            raise  # nothing that a person wrote: a bug
+        said = ", ".join(f"{key} = {value!r}" for key, value in options.items())
+        raise ConfigError(
+            f"an option of {name} is of the wrong kind ({said})", where="options", mend=_known(name, cls)
+        ) from err
     return layout
+
+
+def layout_options(cls: type[Any]) -> dict[str, Any]:
+    """The options of a layout by name, with their defaults."""
+    parameters = inspect.signature(cls).parameters.values()
+    return {p.name: p.default for p in parameters if p.kind is p.KEYWORD_ONLY}
+
+
+def _check_options(name: str, cls: type[Any], options: Mapping[str, Any]) -> None:
+    known = layout_options(cls)
+    for key in options:
+        if key not in known:
+            near = difflib.get_close_matches(key, known, n=1)
+            mend = f"did you mean '{near[0]}'? {_known(name, cls)}" if near else _known(name, cls)
+            raise ConfigError(f"{name} has no option '{key}'", where="options", mend=mend)
+
+
+def _known(name: str, cls: type[Any]) -> str:
+    known = layout_options(cls)
+    if not known:
+        return f"{name} has no options"
+    return f"its options are {', '.join(f'{k} ({v!r})' for k, v in known.items())}"
