@@ -13,6 +13,7 @@ import swath
 from swath.cube import Place
 from swath.errors import ConfigError, InputError
 from swath.training import run as training_run
+from swath.verbs import run_report
 from swath.verbs.scene_data import Pretraining
 from swath.verbs.stage_options import inside
 from swath.verbs.stages import in_region
@@ -26,6 +27,17 @@ SIZE = {
     "decoder_depth": 1,
     "decoder_heads": 2,
 }
+
+
+@pytest.fixture
+def no_pages(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Pages take longer to draw than these runs to train; another test looks at them."""
+
+    def page(folder: Path, *_: Any) -> Path:
+        (folder / "report.html").write_text("a page", "utf-8")
+        return folder / "report.html"
+
+    monkeypatch.setattr(run_report, "pretraining_page", page)
 
 
 def staged(land: Any, folder: Path, **second: Any) -> dict[str, Any]:
@@ -53,6 +65,7 @@ def test_a_second_stage_goes_on_with_resized_positions_and_the_run_holds_its_wei
     assert Path(result.report) == tmp_path / "run" / "report.html" and Path(result.report).exists()
 
 
+@pytest.mark.usefixtures("no_pages")
 def test_stages_stopped_within_and_between_go_on_to_the_same_bits(
     land: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -80,6 +93,7 @@ def test_stages_stopped_within_and_between_go_on_to_the_same_bits(
     assert same_state(load(whole.weights).state, load(parts.weights).state)
 
 
+@pytest.mark.usefixtures("no_pages")
 def test_reinit_draws_positions_anew_and_keeps_the_rest(land: Any, tmp_path: Path) -> None:
     for positions in ("resize", "reinit"):
         still = {"training": {"learning_rate": 0.0, "weight_decay": 0.0, "steps": 1, "warmup_steps": 0}}
@@ -89,6 +103,7 @@ def test_reinit_draws_positions_anew_and_keeps_the_rest(land: Any, tmp_path: Pat
         assert torch.equal(kept[name], anew[name]) is ("pos_embed" not in name), name
 
 
+@pytest.mark.usefixtures("no_pages")
 def test_regions_choose_places_and_may_cross_the_date_line(land: Any, tmp_path: Path) -> None:
     assert inside(5, 50, (0, 40, 10, 60)) and not inside(-5, 50, (0, 40, 10, 60))
     assert inside(179, 0, (170, -10, -170, 10)) and inside(-179, 0, (170, -10, -170, 10))
@@ -114,6 +129,7 @@ def test_a_stage_that_cannot_be_is_told(
         swath.pretrain(**staged(land, tmp_path / "run", **change))
 
 
+@pytest.mark.usefixtures("no_pages")
 def test_epochs_count_windows_side_by_side(land: Any, tmp_path: Path) -> None:
     swath.pretrain(**staged(land, tmp_path / "run", epochs=2.0, data={"window": 20}))
     # 40 x 112 pixels hold 2 x 5 windows of 20 pixels: two passes of ten in steps of four.

@@ -373,16 +373,15 @@ def _parser(
     return parser
 
 
-def _add_options(
-    parser: jsonargparse.ArgumentParser, config: type[Any], prefix: str, default: object, show_required: bool
-) -> None:
-    """One option per field; one heading per dataclass.
+_documents: dict[type[Any], tuple[str, dict[str, str]]] = {}
 
-    jsonargparse could add a class by itself, but runs the `if TYPE_CHECKING` blocks of its module to do so,
-    which would load torch for a help text.
-    """
+
+def _documented(config: type[Any]) -> tuple[str, dict[str, str]]:
+    """The heading of a config class and the text of each field, by its docstring and source, which take long to read."""
     import docstring_parser
 
+    if config in _documents:
+        return _documents[config]
     document = docstring_parser.parse_from_object(config)
     # A dataclass that extends another has the other's texts too.
     parents = [
@@ -391,10 +390,24 @@ def _add_options(
     texts = {
         p.arg_name: " ".join((p.description or "").split()) for d in (*parents, document) for p in d.params
     }
+    heading = (document.short_description or config.__name__).rstrip(".")
+    _documents[config] = heading, texts
+    return heading, texts
+
+
+def _add_options(
+    parser: jsonargparse.ArgumentParser, config: type[Any], prefix: str, default: object, show_required: bool
+) -> None:
+    """One option per field; one heading per dataclass.
+
+    jsonargparse could add a class by itself, but runs the `if TYPE_CHECKING` blocks of its module to do so,
+    which would load torch for a help text.
+    """
+    heading, texts = _documented(config)
     short = getattr(config, "SHORTHAND", None)
     spelled = prefix.rstrip(".")
     group = parser.add_argument_group(
-        (document.short_description or config.__name__).rstrip("."),
+        heading,
         f"--{spelled} VALUE is short for --{spelled}.{short} VALUE" if short and spelled else None,
     )
     groups = []

@@ -107,9 +107,15 @@ class Key:
         return None
 
 
+# Annotations are text until they are evaluated, which takes a compiler; one run asks some thousand times.
+_hints: dict[type[Any], dict[str, Any]] = {}
+
+
 def keys(config: type[Any]) -> dict[str, Key]:
     """The fields of a config class that may be given."""
-    hints = typing.get_type_hints(config)
+    if config not in _hints:
+        _hints[config] = typing.get_type_hints(config)
+    hints = _hints[config]
     found = {}
     for f in dataclasses.fields(config):
         if f.default_factory is not dataclasses.MISSING:
