@@ -54,6 +54,17 @@ SMALL: dict[str, dict[str, object]] = {
         "group_dim": 4,
     },
     "unet": {},
+    "task_network": {
+        "kind": "vit",
+        "encoder": {
+            "embed_dim": 12,
+            "depth": 1,
+            "heads": 2,
+            "groups": (tuple(range(6)), tuple(range(6, 12))),
+            "group_dim": 4,
+        },
+        "head": "conv",
+    },
 }
 
 

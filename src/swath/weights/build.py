@@ -48,6 +48,7 @@ REGISTRY: dict[str, Architecture] = {
     "spectralgpt_change": Architecture(
         "swath.models.spectralgpt_dense", "SpectralGPTChange", "SpectralGPTChangeConfig"
     ),
+    "task_network": Architecture("swath.models.task_network", "TaskNetwork", "TaskNetworkConfig"),
     "st_swin_mae": Architecture("swath.models.st_swin", "STSwinMAE", "STSwinConfig"),
     "st_swin_unet": Architecture("swath.models.st_swin", "STSwinUNet", "STSwinUNetConfig", held="map_config"),
     "swin3d": Architecture("swath.models.swin3d", "Swin3D", "Swin3DConfig"),
