@@ -72,15 +72,15 @@ def pretraining_network(model: ModelOptions, contract: InputContract, window: in
     if model.system == "spectralgpt":
         from swath.models.spectralgpt import SpectralGPT
 
-        return SpectralGPT(_token_config(model, contract, window))
+        return SpectralGPT(token_config(model, contract, window))
     if model.system in ("mae", "satmae"):
         from swath.models.mae import MAE
 
-        return MAE(_token_config(with_groups(model, contract), contract, window))
+        return MAE(token_config(with_groups(model, contract), contract, window))
     if model.system == "beit":
         from swath.models.beit import BEiT
 
-        return BEiT(_token_config(model, contract, window))
+        return BEiT(token_config(model, contract, window))
     if model.system in ("simclr", "moco"):
         return backbone_network(model, contract, window)
     raise _unknown("system", model.system, PRETRAINABLE, "model.system")
@@ -88,16 +88,21 @@ def pretraining_network(model: ModelOptions, contract: InputContract, window: in
 
 def backbone_network(model: ModelOptions, contract: InputContract, window: int) -> nn.Module:
     """A fresh encoder alone: a ViT or a Swin."""
-    from swath.models.swin3d import Swin3D
+    from swath.models.encoders import build_encoder
+
+    return build_encoder(backbone_config(model, contract, window))
+
+
+def backbone_config(model: ModelOptions, contract: InputContract, window: int) -> Any:
+    """The config of an encoder alone."""
     from swath.models.swin_config import BACKBONES
-    from swath.models.vit_encoder import ViT
 
     if model.preset in BACKBONES:
-        return Swin3D(configure(model, bands=len(contract.bands)))
-    return ViT(_token_config(with_groups(model, contract), contract, window))
+        return configure(model, bands=len(contract.bands))
+    return token_config(with_groups(model, contract), contract, window)
 
 
-def _token_config(model: ModelOptions, contract: InputContract, window: int) -> Any:
+def token_config(model: ModelOptions, contract: InputContract, window: int) -> Any:
     """The config of a network over tokens, whose positions have the training window's grid."""
     fixed = {"wavelengths": contract.wavelengths, "temporal": contract.max_dates != 1}
     patch = configure(model, **fixed).patch_size
@@ -168,7 +173,7 @@ def map_network(
             _check_agrees(named, body, theirs)
             # Stochastic depth is no part of the weights and may be chosen anew.
             body = replace(theirs, drop_path=body.drop_path if "drop_path" in inner else theirs.drop_path)
-        _check_types(STSwinUNetConfig(), outer)
+        check_types(STSwinUNetConfig(), outer)
         return STSwinUNet(STSwinUNetConfig.from_dict({**outer, "backbone": body, "classes": classes}))
     raise _unknown("system", model.system, MAPPABLE, "model.system")
 
@@ -201,11 +206,11 @@ def configure(model: ModelOptions, **fixed: Any) -> Any:
             raise _unknown(f"option of {model.system}", name, tuple(sorted(known)), "model.options")
     # The data's part too: an option may be about the bands.
     plain = {name: list(v) if isinstance(v, tuple) else v for name, v in fixed.items()}
-    _check_types(config, {**plain, **model.options})
+    check_types(config, {**plain, **model.options})
     return type(config).from_dict({**config.to_dict(), **model.options, **fixed})
 
 
-def _check_types(config: ModelConfig, options: Mapping[str, Any]) -> None:
+def check_types(config: ModelConfig, options: Mapping[str, Any]) -> None:
     """Options below a free-form key have no types on the command line: those of the network's config count.
 
     Raises ConfigError for a value of another type.

@@ -72,7 +72,7 @@ def build(meta: WeightsMeta, where: object | None = None) -> nn.Module:
     """A network with fresh weights as the metadata describes it."""
     network, config = architecture(meta.architecture, where).load()
     try:
-        return network(config.from_dict(_tuples(meta.config)))
+        return network(config.from_dict(plain_config(meta.config)))
     except (ConfigError, TypeError, ValueError) as err:
         raise WeightsError(
             f"the {meta.architecture} in the metadata cannot be built ({err})",
@@ -108,8 +108,8 @@ def meta_for(network: nn.Module, **about: Any) -> WeightsMeta:
     )
 
 
-def _tuples(values: Mapping[str, Any]) -> dict[str, Any]:
-    """JSON has no tuples; frozen configs have no lists."""
+def plain_config(values: Mapping[str, Any]) -> dict[str, Any]:
+    """A config from JSON, which has no tuples; frozen configs have no lists."""
 
     def plain(value: Any) -> Any:
         if isinstance(value, Mapping):

@@ -25,12 +25,14 @@ class TransferReport:
         resized: taken over after a declared resizing: name, shape before, shape after.
         new: of the network only; as they were initialised.
         dropped: of the weights only.
+        notes: what else a person should know: (what, how many, which), such as bands.
     """
 
     kept: tuple[str, ...]
     resized: tuple[tuple[str, tuple[int, ...], tuple[int, ...]], ...]
     new: tuple[str, ...]
     dropped: tuple[str, ...]
+    notes: tuple[tuple[str, int, str], ...] = ()
 
     def rows(self) -> list[tuple[str, int, str]]:
         """(what, how many tensors, which) for a table."""
@@ -40,10 +42,13 @@ class TransferReport:
             ("resized", len(resized), ", ".join(resized) or "-"),
             ("new", len(self.new), _summary(self.new)),
             ("dropped", len(self.dropped), _summary(self.dropped)),
+            *self.notes,
         ]
 
     def __str__(self) -> str:
-        return "\n".join(f"{what:8} {count:5}  {which}" for what, count, which in self.rows())
+        rows = self.rows()
+        wide = max(len(what) for what, _, _ in rows) + 1
+        return "\n".join(f"{what:{wide}} {count:5}  {which}" for what, count, which in rows)
 
 
 def transfer(
