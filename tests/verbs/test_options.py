@@ -8,7 +8,8 @@ import pytest
 
 from swath.data.spec import SceneSpec
 from swath.errors import ConfigError
-from swath.verbs.options import LabelledData, LayoutOptions, NormaliseOptions, PixelData, check_columns
+from swath.verbs.labelled_options import LabelledData
+from swath.verbs.options import LayoutOptions, NormaliseOptions, PixelData, check_columns
 
 SCENE = SceneSpec("a.tif", sensor="landsat7")
 

@@ -120,6 +120,13 @@ def cut_window(source: Array | BoolArray, row: int, col: int, out: npt.NDArray[n
         out[..., top - row : bottom - row, left - col : right - col] = source[..., top:bottom, left:right]
 
 
+def unknown_target(like: npt.NDArray[np.generic], shape: tuple[int, ...]) -> npt.NDArray[np.generic]:
+    """Unknown classes (IGNORE, int64) or unknown numbers (NaN, float32), whichever `like` holds."""
+    if like.dtype.kind == "f":
+        return np.full(shape, np.nan, np.float32)
+    return np.full(shape, IGNORE, np.int64)
+
+
 def window_size(size: int | tuple[int, int]) -> tuple[int, int]:
     """(H, W) from one number or two."""
     height, width = (size, size) if isinstance(size, int) else size
@@ -138,4 +145,4 @@ def check_raster(name: str, raster: npt.NDArray[np.generic] | None, cube: Cube) 
         )
 
 
-__all__ = ["IGNORE", "Feed", "Records", "check_raster", "cut_window", "window_size"]
+__all__ = ["IGNORE", "Feed", "Records", "check_raster", "cut_window", "unknown_target", "window_size"]

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import TypeVar
+from typing import Any, TypeVar
 
 import numpy as np
 import numpy.typing as npt
@@ -11,11 +11,11 @@ import numpy.typing as npt
 from swath.contract import InputContract
 from swath.cube import BoolArray, Cube, CubeBatch
 from swath.errors import InputError
-from swath.feed.base import IGNORE, Records, check_raster, cut_window, window_size
+from swath.feed.base import IGNORE, Records, check_raster, cut_window, unknown_target, window_size
 from swath.feed.dates import draw_dates, good_dates, valid_counts
 from swath.rng import derive, numpy_generator
 
-Labels = npt.NDArray[np.integer]
+Labels = npt.NDArray[np.number[Any]]
 R = TypeVar("R", bound=npt.NDArray[np.generic])
 
 
@@ -25,6 +25,12 @@ def window_sums(values: npt.NDArray[np.generic], size: tuple[int, int]) -> npt.N
     integral = np.zeros((values.shape[0] + 1, values.shape[1] + 1))
     integral[1:, 1:] = np.cumsum(np.cumsum(values, 0, dtype=np.float64), 1)
     return integral[h:, w:] - integral[:-h, w:] - integral[h:, :-w] + integral[:-h, :-w]
+
+
+def known(labels: npt.NDArray[np.generic]) -> BoolArray:
+    """Where there is a label: no class is IGNORE, no number NaN."""
+    found: BoolArray = np.isfinite(labels) if labels.dtype.kind == "f" else labels != IGNORE
+    return found
 
 
 class WindowFeed:
@@ -40,7 +46,7 @@ class WindowFeed:
         contract: gives the normalisation.
         size: (h, w) of a window, or one number for both.
         seed: of all draws.
-        labels: per cube, int [H,W] with IGNORE (-1) where unknown, or None.
+        labels: per cube, int [H,W] with IGNORE (-1) where unknown, or real numbers with NaN; or None.
         allowed: per cube, bool [H,W] or None; a window lies wholly inside.
         min_valid: least share of valid pixels in a window, over its dates and bands; with `dates`, in each
             date that is taken.
@@ -94,7 +100,7 @@ class WindowFeed:
         return int(self._ends[-1])
 
     def take(self, first: int, count: int) -> CubeBatch:
-        """Samples number first … first + count - 1. Target [B,h,w] int64, if there are labels."""
+        """Samples number first … first + count - 1. Target [B,h,w] int64 or float32, if there are labels."""
         index, rows, cols = [], [], []
         chosen: list[list[int]] = []
         for n in range(first, first + count):
@@ -114,8 +120,9 @@ class WindowFeed:
         if chosen:
             ids = tuple(f"{name}@{','.join(map(str, d))}" for name, d in zip(ids, chosen, strict=True))
         target = None
-        if any(x is not None for x in self.labels):
-            target = np.full((count, *self.size), IGNORE, np.int64)
+        like = next((x for x in self.labels if x is not None), None)
+        if like is not None:
+            target = unknown_target(like, (count, *self.size))
             for b, (i, row, col) in enumerate(zip(index, rows, cols, strict=True)):
                 label = self.labels[i]
                 if label is not None:
@@ -151,7 +158,7 @@ class WindowFeed:
             # A rounding error of the sums must not refuse windows that are valid throughout.
             legal &= window_sums(share, self.size) >= min_valid * h * w - 1e-6
         if need_label:
-            legal &= np.zeros_like(legal) if label is None else window_sums(label != IGNORE, self.size) > 0
+            legal &= np.zeros_like(legal) if label is None else window_sums(known(label), self.size) > 0
         # 4 bytes per position while they suffice: a Sentinel-2 tile has 120 million.
         kind = np.int32 if rows * cols < 2**31 else np.int64
         return np.flatnonzero(legal).astype(kind)
@@ -165,7 +172,9 @@ class RecordFeed:
         contract: gives the normalisation.
         size: random crop (h, w) or one number; None: whole records, which must then be of one size.
         seed: of all draws.
-        targets: per cube: a class number, a vector [K], or int [H,W] with IGNORE (-1), all alike; or None.
+        targets: per cube: a number, a vector [K], or [H,W] of classes with IGNORE (-1) or of real numbers with NaN
+            where unknown, all alike; or None.
+        pad: fill records below the size up with invalid pixels and unknown targets, at their lower and right edge.
 
     Sample n is a pure function of (seed, n): epoch n // len(cubes) has its own order.
     """
@@ -178,13 +187,15 @@ class RecordFeed:
         *,
         seed: int = 0,
         targets: Sequence[npt.ArrayLike] | None = None,
+        pad: bool = False,
     ) -> None:
         self.records = Records(cubes, contract)
         self.seed = seed
         self.size = self.records.cubes[0].shape[2:] if size is None else window_size(size)
         for cube in self.records.cubes:
             h, w = cube.shape[2:]
-            if h < self.size[0] or w < self.size[1] or (size is None and (h, w) != self.size):
+            small = not pad and (h < self.size[0] or w < self.size[1])
+            if small or (size is None and (h, w) != self.size):
                 raise InputError(
                     f"is {h}x{w} pixels, not {self.size[0]}x{self.size[1]}",
                     where=cube.source,
@@ -211,8 +222,8 @@ class RecordFeed:
             h, w = self.records.cubes[i].shape[2:]
             draw = numpy_generator(self.seed, "crop", n)
             index.append(i)
-            rows.append(int(draw.integers(h - self.size[0] + 1)))
-            cols.append(int(draw.integers(w - self.size[1] + 1)))
+            rows.append(int(draw.integers(max(h - self.size[0], 0) + 1)))
+            cols.append(int(draw.integers(max(w - self.size[1], 0) + 1)))
         ids = tuple(self.records.cubes[i].source for i in index)
         return self.records.batch(index, rows, cols, self.size, ids, self._target(index, rows, cols))
 
@@ -229,7 +240,7 @@ class RecordFeed:
         if self.targets is None:
             return None
         if self.targets[0].ndim == 2:
-            target = np.full((len(index), *self.size), IGNORE, np.int64)
+            target = unknown_target(self.targets[0], (len(index), *self.size))
             for b, (i, row, col) in enumerate(zip(index, rows, cols, strict=True)):
                 cut_window(self.targets[i], row, col, target[b])
             return target

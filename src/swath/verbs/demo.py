@@ -136,7 +136,7 @@ def run(config: DemoConfig) -> DemoResult:
         SwathError: in one line; an earlier demo is left alone unless told otherwise.
     """
     from swath.verbs.demo_page import write_page
-    from swath.verbs.options import LabelledData
+    from swath.verbs.labelled_options import LabelledData
     from swath.verbs.scene_data import read_labelled
 
     if config.series:

@@ -8,7 +8,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from swath.training.config import TrainConfig
-from swath.verbs.options import LabelledData, ModelOptions, RunOptions
+from swath.verbs.labelled_options import LabelledData
+from swath.verbs.options import ModelOptions, RunOptions
 from swath.verbs.run_start import check_start, started
 
 if TYPE_CHECKING:

@@ -5,7 +5,6 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import Any, Literal
 
-from swath.data.legend import LandClass
 from swath.data.spec import SceneSpec
 from swath.errors import ConfigError
 
@@ -140,55 +139,6 @@ class PixelData:
     def window_valid(self) -> float:
         """Least share of valid pixels in a window of a scene."""
         return 0.5 if self.min_valid is None else self.min_valid
-
-
-@dataclass(frozen=True)
-class LabelledData:
-    """A scene with labels per pixel.
-
-    Attributes:
-        scene: the raster.
-        labels: a raster of class values on the scene's grid; most pixels may be unlabelled. "demo:landclass" and
-            "demo:labelled-pixels" are embedded.
-        classes: value, name and colour of each class; may be left out for embedded labels.
-        ignore: values of the label raster that mean "no label", besides its no-data.
-        window: side of the training windows, pixels.
-        validation: width of the validation block, columns; 0: as wide as the window.
-        east_start: first column of the part that training never sees; 0: the middle of the scene. West of it lie
-            a buffer as wide as the window, the validation block, and the columns to learn from.
-        min_valid: least share of valid pixels in a training window.
-        need_label: draw only windows that hold a label (for sparse labels).
-        normalise: how values are scaled, if no pretrained weights say so; always by fixed statistics of the
-            columns to learn from, which go into the weights.
-    """
-
-    scene: SceneSpec
-    labels: str
-    classes: tuple[LandClass, ...] = ()
-    ignore: tuple[int, ...] = ()
-    window: int = 96
-    validation: int = 0
-    east_start: int = 0
-    min_valid: float = 0.25
-    need_label: bool = True
-    normalise: NormaliseOptions = field(default_factory=lambda: NormaliseOptions(scope="fixed"))
-
-    def __post_init__(self) -> None:
-        if self.window < 1:
-            raise ConfigError(f"is {self.window}", where="data.window", mend="give a number of pixels")
-        check_share(self.min_valid, "data.min_valid")
-        for name in ("validation", "east_start"):
-            if getattr(self, name) < 0:
-                raise ConfigError(
-                    f"is {getattr(self, name)}", where=f"data.{name}", mend="give a number of columns"
-                )
-        if self.normalise.scope != "fixed" or self.normalise.columns:
-            raise ConfigError(
-                "statistics are always those of the columns to learn from, since others would show the network "
-                "what it is scored on",
-                where="data.normalise",
-                mend="leave scope and columns out",
-            )
 
 
 @dataclass(frozen=True)

@@ -12,6 +12,7 @@ from swath.errors import ConfigError, InputError
 from swath.verbs.options import check_share
 
 if TYPE_CHECKING:
+    from swath.data.layouts.base import LayoutInfo
     from swath.verbs.packing import Progress
 
 POSITIONAL = ("layout", "root", "output")
@@ -145,12 +146,19 @@ def _pack(config: PackConfig, progress: Progress) -> None:
     import os
 
     from swath.data.collection import Collection
-    from swath.data.layouts.registry import open_layout
+    from swath.data.layouts.registry import layout_info, open_layout
     from swath.verbs.packing import pack, packing_report
 
     layout = open_layout(config.layout, config.root, config.split or None, **config.options)
     collection = Collection(layout, limit=config.bad_items, report=packing_report(config.output))
-    about = {"layout": config.layout, "split": config.split or None, "options": config.options}
+    about = {
+        "layout": config.layout,
+        "split": config.split or None,
+        "options": config.options,
+        **describe_targets(
+            layout.info if config.layout == "folder" else layout_info(config.layout, config.options)
+        ),
+    }
     pack(
         collection,
         config.output,
@@ -160,6 +168,15 @@ def _pack(config: PackConfig, progress: Progress) -> None:
         overwrite=config.overwrite,
         progress=progress,
     )
+
+
+def describe_targets(info: LayoutInfo) -> dict[str, Any]:
+    """What targets mean, in JSON types: it stands in `shards.json`, so that shards can be learned from alone."""
+    return {
+        "tasks": list(info.tasks),
+        "classes": [[c.value, c.name, list(c.color)] for c in info.classes],
+        "quantities": dict(info.quantities),
+    }
 
 
 @contextmanager

@@ -10,13 +10,13 @@ import numpy as np
 import numpy.typing as npt
 
 from swath.contract import BandSpec, InputContract, Normalisation
-from swath.cube import Cube
+from swath.cube import Cube, Sample
 from swath.data.collection import Collection
 from swath.data.layouts.registry import open_layout
 from swath.errors import ConfigError
 from swath.feed.shard_statistics import fixed_normalisation, measure
 from swath.feed.shards import Shards
-from swath.verbs.options import PixelData
+from swath.verbs.options import NormaliseOptions, PixelData
 from swath.verbs.scene_data import Pretraining, contract_of, from_records, too_few_valid
 
 
@@ -30,22 +30,27 @@ def from_layout(data: PixelData) -> Pretraining:
     cubes, shares = [], []
     for index in range(len(collection)):
         sample = collection.read(index)
-        name = data.cube or (next(iter(sample.cubes)) if len(sample.cubes) == 1 else "")
-        if name not in sample.cubes:
-            raise ConfigError(
-                f"its records hold {', '.join(sample.cubes)}", where="data.cube", mend="name one of them"
-            )
-        cube = sample.cubes[name]
+        _, cube = named_cube(sample, data.cube)
         if cube.statistics is None:
             cube = cube.with_statistics()
         shares.append(float(cube.valid.mean()))
         cubes.append(replace(cube, source=sample.id))
     if data.bands:
-        cubes = [_chosen(cube, data.bands) for cube in cubes]
+        cubes = [chosen_bands(cube, data.bands) for cube in cubes]
     return from_records(cubes, data, shares)
 
 
-def _chosen(cube: Cube, names: Sequence[str]) -> Cube:
+def named_cube(sample: Sample, name: str) -> tuple[str, Cube]:
+    """The cube of that name, or the only one. Raises ConfigError."""
+    name = name or (next(iter(sample.cubes)) if len(sample.cubes) == 1 else "")
+    if name not in sample.cubes:
+        raise ConfigError(
+            f"its records hold {', '.join(sample.cubes)}", where="data.cube", mend="name one of them"
+        )
+    return name, sample.cubes[name]
+
+
+def chosen_bands(cube: Cube, names: Sequence[str]) -> Cube:
     """Some of its bands, in the order of the names."""
     index = _places(cube, names)
     return replace(
@@ -97,7 +102,9 @@ def from_shards(data: PixelData) -> Pretraining:
         raise too_few_valid(data, most)
     if not sets:
         raise ConfigError("every record is held out", where="data.hold_out", mend="hold out fewer")
-    contract = _contract(sets, data)
+    contract = shard_contract(
+        sets, cube=data.cube, bands=data.bands, normalise=data.normalise, window=data.window
+    )
     cubes = [contract.convert(shards.cube(i, shards.only_cube(data.cube))) for shards, i in held]
     return Pretraining(contract, (), (), tuple(cubes), tuple(sets))
 
@@ -111,33 +118,47 @@ def _valid_shares(shards: Shards, index: npt.NDArray[np.int64], name: str) -> np
     return valid / sizes[shards.columns["shape_group"][index].astype(np.int64)]
 
 
-def _contract(sets: Sequence[tuple[Shards, npt.NDArray[np.int64]]], data: PixelData) -> InputContract:
-    """What the first good record fulfils as it is."""
+def shard_contract(
+    sets: Sequence[tuple[Shards, npt.NDArray[np.int64]]],
+    *,
+    cube: str,
+    bands: Sequence[str],
+    normalise: NormaliseOptions,
+    window: int,
+) -> InputContract:
+    """What the first good record fulfils as it is; fixed statistics are those of all these records.
+
+    Args:
+        sets: shards, and the numbers of their records.
+        cube: name of it; "": the only one.
+        bands: names of those to take; empty: all.
+        normalise: how values are scaled.
+        window: side of the training windows.
+    """
     shards, index = sets[0]
-    name = shards.only_cube(data.cube)
+    name = shards.only_cube(cube)
     good = index[np.greater(shards.columns["weight"][index], 0)]
     if not len(good):
         raise ConfigError("holds no good record", where=shards.where, mend="choose another split")
     first = shards.cube(int(good[0]), name)
-    if data.bands:
-        first = _chosen(first, data.bands)
+    if bands:
+        first = chosen_bands(first, bands)
     dates = {
         s.groups[g].cubes[name].pixels.shape[0]
         for s, _ in sets
         for g in range(len(s.groups))
         if name in s.groups[g].cubes
     }
-    by = data.normalise
     plain = contract_of(
         [first],
-        replace(by, kind="identity" if by.scope == "fixed" else by.kind),
-        data.window,
+        replace(normalise, kind="identity" if normalise.scope == "fixed" else normalise.kind),
+        window,
         dates=1 if dates == {1} else None,
     )
     plain = replace(plain, bands=tuple(BandSpec(band) for band in first.bands))
-    if by.scope != "fixed":
+    if normalise.scope != "fixed":
         return plain
-    if by.kind == "identity":
+    if normalise.kind == "identity":
         return replace(plain, normalisation=Normalisation())
     found = measure(sets)[name]
-    return replace(plain, normalisation=fixed_normalisation(plain, found, by.kind, shards.where))
+    return replace(plain, normalisation=fixed_normalisation(plain, found, normalise.kind, shards.where))

@@ -16,7 +16,8 @@ from swath.data.spec import DEMO_PREFIX, SceneSpec
 from swath.data.splits import ColumnSplit, column_split
 from swath.errors import ConfigError, InputError
 from swath.feed.shards import Shards
-from swath.verbs.options import LabelledData, NormaliseOptions, PixelData
+from swath.verbs.labelled_options import LabelledData
+from swath.verbs.options import NormaliseOptions, PixelData
 
 DEMO_PATCHES = "demo:bigearthnet"
 
@@ -281,6 +282,7 @@ def read_labelled(data: LabelledData) -> Labelled:
     """Reads a scene and its labels, and divides it by columns."""
     from swath.data.labels import read_labels
 
+    assert data.scene is not None
     cube = read_scene(data.scene)
     if cube.grid is None:
         raise InputError("has no grid to lay labels on", where=cube.source)

@@ -23,7 +23,7 @@ from swath.training.ranks import world
 from swath.verbs.watch_options import WatchOptions
 
 if TYPE_CHECKING:
-    from swath.verbs.options import LabelledData
+    from swath.verbs.labelled_options import LabelledData
 
 log = logging.getLogger(__name__)
 

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from swath.data.legend import LandClass
 from swath.data.spec import SceneSpec
 from swath.errors import ConfigError
-from swath.verbs.options import LabelledData
+from swath.verbs.labelled_options import LabelledData
 
 
 @dataclass(frozen=True)
@@ -35,7 +35,13 @@ class ProbeOptions:
     def data(self) -> LabelledData:
         """As fine-tuning would read it."""
         return LabelledData(
-            self.scene, self.labels, self.classes, self.ignore, self.window, self.validation, self.east_start
+            self.scene,
+            self.labels,
+            self.validation,
+            self.east_start,
+            classes=self.classes,
+            ignore=self.ignore,
+            window=self.window,
         )
 
 

@@ -35,6 +35,7 @@ class LayoutInfo:
         source: where it is to be had.
         files: the structure on the disk, one pattern a line.
         notes: traps, one sentence each.
+        quantities: name -> unit of real-valued targets, one for each output.
     """
 
     name: str
@@ -51,6 +52,7 @@ class LayoutInfo:
     source: str
     files: tuple[str, ...]
     notes: tuple[str, ...] = field(default=())
+    quantities: Mapping[str, str] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)

@@ -15,12 +15,13 @@ import datetime as dt
 import json
 import re
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import ClassVar, Literal
 
 from swath.cube import Cube, Sample
 from swath.data.layouts.base import Item, LayoutInfo
-from swath.data.layouts.corine import CLASSES_43, DROPPED, NAMES_19, NAMES_43, multi_hot
+from swath.data.layouts.corine import CLASSES_19, CLASSES_43, DROPPED, NAMES_19, NAMES_43, multi_hot
 from swath.data.layouts.disk import Listed, check_split, existing_folder, first_folder, read_lines, read_scene
 from swath.data.layouts.files import subfolders
 from swath.data.spec import Resampling, SceneSpec
@@ -106,6 +107,11 @@ class BigEarthNet(Listed):
             names, pairs = _listed(folder, split)
             self._pairs = pairs if len(pairs) == len(names) else None
         super().__init__(folder, (Item(n, str(self._s2 / n), split=split) for n in names), split)
+
+    @classmethod
+    def describe(cls, *, classes: int = 19, **others: object) -> LayoutInfo:
+        """With the classes that its targets are numbered by."""
+        return replace(cls.info, classes=CLASSES_19 if classes == len(NAMES_19) else CLASSES_43)
 
     def read(self, index: int) -> Sample:
         """Cubes "sentinel2" [1,12,120,120] and, if asked for, "sentinel1" [1,2,120,120]."""

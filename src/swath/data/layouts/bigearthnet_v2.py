@@ -13,6 +13,7 @@ group are unlabelled in the maps.
 from __future__ import annotations
 
 import re
+from dataclasses import replace
 from pathlib import Path
 from typing import Any, ClassVar, Literal
 
@@ -95,6 +96,11 @@ class BigEarthNetV2(Listed):
             items.append(Item(name, str(where), found[2], str(row["split"])))
             self._rows[name] = ([str(n) for n in row["labels"] or ()], str(row["s1_name"] or ""))
         super().__init__(folder, items, split)
+
+    @classmethod
+    def describe(cls, *, target: str = "labels", **others: object) -> LayoutInfo:
+        """With the task of its target."""
+        return replace(cls.info, tasks=("segmentation" if target == "map" else "multilabel",))
 
     def read(self, index: int) -> Sample:
         """Cubes "sentinel2" [1,12,120,120] and, if asked for, "sentinel1" [1,2,120,120]."""

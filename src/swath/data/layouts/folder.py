@@ -199,6 +199,7 @@ class Folder:
             tasks=("pretraining",) if labels is None else (_TASKS[labels.kind],),
             sensors={self.spec.sensor: bands},
             classes=() if labels is None else labels.classes,
+            quantities={"value": ""} if labels is not None and labels.kind == "numbers" else {},
             splits=tuple(sorted({i.split for i in self._items if i.split is not None})),
             size=f"{side} x {side}" if side else "whole images",
             dates=str(dates),

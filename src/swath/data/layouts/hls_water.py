@@ -13,6 +13,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import ClassVar
 
@@ -135,6 +136,11 @@ class HLSWater(Listed):
         # A chip of the table is an item though its image is missing: reading it says so.
         items = (Item(i, str(images / f"{i}.tif"), group=g) for i, g in groups.items())
         super().__init__(top, items, split)
+
+    @classmethod
+    def describe(cls, *, target: str = "water", **others: object) -> LayoutInfo:
+        """With the classes of its target."""
+        return replace(cls.info, classes=WORLDCOVER if target == "worldcover" else CLASSES)
 
     def read(self, index: int) -> Sample:
         """One chip; statistics are of its valid pixels."""

@@ -14,6 +14,7 @@ from __future__ import annotations
 import functools
 import re
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 from typing import Any, ClassVar
 
@@ -132,6 +133,14 @@ class PhilEO(Listed):
                 self._patches(top, shots, None if indices is None else Path(indices), published_typo)
             )
         super().__init__(top, items, split)
+
+    @classmethod
+    def describe(cls, *, task: str = "lc", **others: object) -> LayoutInfo:
+        """With the classes of land cover, or the quantity that is a density."""
+        if task == "lc":
+            return replace(cls.info, tasks=("segmentation",))
+        name = "building density" if task == "building" else "road density"
+        return replace(cls.info, tasks=("regression",), classes=(), quantities={name: "share of the pixel"})
 
     def _patches(self, top: Path, shots: int | None, indices: Path | None, typo: bool) -> Iterator[Item]:
         """Patches of all arrays, or those drawn, in the order of buckets, regions and files."""

@@ -49,6 +49,18 @@ def layout_class(name: str) -> type[Any]:
     return found
 
 
+def layout_info(name: str, options: Mapping[str, Any]) -> LayoutInfo:
+    """What a layout's records are under its options, such as another target; opens nothing.
+
+    Raises:
+        ConfigError: an unknown layout.
+    """
+    cls = layout_class(name)
+    describe = getattr(cls, "describe", None)
+    info: LayoutInfo = cls.info if describe is None else describe(**options)
+    return info
+
+
 def open_layout(name: str, root: Path | str, split: str | None = None, **options: Any) -> Layout:
     """A layout on a folder.
 

@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import contextlib
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import ClassVar
 
@@ -108,6 +109,11 @@ class WorldCereal(Listed):
         top = existing_folder(root)
         folders = sorted({p.parent for p in visible(top, "**/OUTPUT_*.nc")})
         super().__init__(top, [Item(p.name, str(p), group=p.name) for p in folders], split)
+
+    @classmethod
+    def describe(cls, *, target: str = "land_cover", **others: object) -> LayoutInfo:
+        """With the classes of its target."""
+        return replace(cls.info, classes=CROPS if target == "crops" else site.LAND_COVER)
 
     def read(self, index: int) -> Sample:
         """One site."""

@@ -1,0 +1,225 @@
+"""Which items of a labelled data set teach, select and score; no pixel is opened to find out.
+
+The three parts are `train`, `validation` and `test`. A data set's own parts are taken by name; whatever else divides
+it (`swath.data.split_parts`) keeps whole groups, blocks or regions together. Where there is no validation part, a
+share of whole groups of train becomes one: never neighbours at random, unless that is asked for, with a warning.
+"""
+
+from __future__ import annotations
+
+import datetime as dt
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Literal, cast
+
+from swath.data.folder_spec import SplitKind, SplitSpec
+from swath.data.folder_split import divide
+from swath.data.split_parts import Located, by_blocks, by_groups, by_random, check_shares
+from swath.errors import ConfigError
+from swath.rng import derive
+
+PartName = Literal["train", "validation", "test"]
+PARTS: tuple[PartName, ...] = ("train", "validation", "test")
+_OFFICIAL = {"train": ("train", "training"), "validation": ("validation", "val", "valid"), "test": ("test",)}
+_WHERE = "data.parts"
+
+
+@dataclass(frozen=True)
+class PartsSpec:
+    """How a labelled data set is divided.
+
+    Attributes:
+        by: "official": its own parts; "groups": whole scenes, tiles or sites; "blocks": squares of the ground, with a
+            buffer; "within": squares inside every record, of whose pixels each part sees its own alone; "regions":
+            polygons; "dates": by time; "list": as written down; "random": item by item, which flatters.
+        train: names of its official parts, or of groups; empty: the official part of that name, or `shares` of groups.
+        validation: the same; without any, `validation_share` of train.
+        test: the same; nothing but scoring ever opens it.
+        validation_share: share of the items of train, in whole groups, that validation takes of it; 0: none.
+        validation_by: "groups", "blocks" of the ground, or "random", which flatters.
+        shares: part -> share, for groups, blocks, within and random: {train: 0.7, validation: 0.15, test: 0.15}.
+        seed: of the draw.
+        block: side of a square, in units of the reference system (m for UTM); for "within", in pixels.
+        buffer: least distance between items of two parts; null: as wide as an item. For "within", pixels between
+            squares of two parts; null: none.
+        file: of regions (a vector file), or of a list (a csv with id and part).
+        attribute: of regions, that names the part; empty: split.
+        starts: part -> first date, for dates; "start" for everything before: {train: start, test: 2022-01-01}.
+    """
+
+    by: Literal["official", "groups", "blocks", "within", "regions", "dates", "list", "random"] = "official"
+    train: tuple[str, ...] = ()
+    validation: tuple[str, ...] = ()
+    test: tuple[str, ...] = ()
+    validation_share: float = 0.0
+    validation_by: Literal["groups", "blocks", "random"] = "groups"
+    shares: dict[str, float] = field(default_factory=dict)
+    seed: int = 0
+    block: float = 0.0
+    buffer: float | None = None
+    file: str = ""
+    attribute: str = ""
+    starts: dict[str, str] = field(default_factory=dict)
+
+    def __post_init__(self) -> None:
+        if not 0 <= self.validation_share < 1:
+            raise ConfigError(
+                f"is {self.validation_share}", where=f"{_WHERE}.validation_share", mend="give a share below 1"
+            )
+        if self.validation and self.validation_share:
+            raise ConfigError(
+                "validation is named, and a share of train is asked for too", where=_WHERE, mend="choose one"
+            )
+        named = self.train + self.validation + self.test
+        twice = next((n for n in named if named.count(n) > 1), None)
+        if twice is not None:
+            raise ConfigError(f"'{twice}' is in two parts", where=_WHERE, mend="name it in one")
+        if named and self.by not in ("official", "groups"):
+            raise ConfigError(
+                f"parts are named, but divided by {self.by}", where=_WHERE, mend="leave the names out"
+            )
+        if self.by == "groups" and bool(named) == bool(self.shares):
+            raise ConfigError("groups need names or shares", where=_WHERE, mend="give one of the two")
+        for name in (*self.shares, *self.starts):
+            if name not in PARTS:
+                raise ConfigError(f"'{name}' is no part", where=_WHERE, mend=f"use {', '.join(PARTS)}")
+        if self.by in ("blocks", "within", "random") or self.shares:
+            check_shares(self.shares, f"{_WHERE}.shares")
+        if (self.by in ("blocks", "within") or self.validation_by == "blocks") and not self.block > 0:
+            raise ConfigError("is missing", where=f"{_WHERE}.block", mend="say how wide a block is")
+
+    def official(self, part: PartName, splits: Sequence[str]) -> tuple[str, ...]:
+        """Names of the data set's own parts that make up `part`; none if train gives it a share.
+
+        Raises:
+            ConfigError: a name is unknown, or there is no such part.
+        """
+        if part == "validation" and self.validation_share:
+            return ()
+        asked: tuple[str, ...] = getattr(self, part)
+        for name in asked:
+            if name not in splits:
+                known = f"use {', '.join(splits)}" if splits else "it has no official parts: divide by groups"
+                raise ConfigError(f"there is no part '{name}'", where=f"{_WHERE}.{part}", mend=known)
+        if asked:
+            return asked
+        found = tuple(n for n in _OFFICIAL[part] if n in splits)[:1]
+        if not found:
+            mend = (
+                f"name some of {', '.join(splits)}" if splits else "divide in another way, such as by groups"
+            )
+            if part == "validation":
+                mend += ", or give data.parts.validation_share"
+            raise ConfigError(f"the data set has no {part} part", where=f"{_WHERE}.{part}", mend=mend)
+        others = {n for p in PARTS if p != part for n in getattr(self, p)}
+        if found[0] in others:
+            raise ConfigError(
+                f"the official part '{found[0]}' is used as another",
+                where=f"{_WHERE}.{part}",
+                mend="name one",
+            )
+        return found
+
+
+def members(items: Sequence[Located], spec: PartsSpec, part: PartName) -> list[int]:
+    """Indices of the items of a part, for all ways but "official" and "within".
+
+    Raises:
+        ConfigError: the part is named nowhere.
+        InputError: items lack what they are divided by, or a part is empty.
+    """
+    given = _named_groups(items, spec) if spec.by == "groups" and not spec.shares else _divided(items, spec)
+    if part == "test" or not spec.validation_share:
+        if not given.get(part):
+            raise ConfigError(
+                f"no item is of part {part}",
+                where=f"{_WHERE}.{part}",
+                mend="name its groups, or give it a share",
+            )
+        return given[part]
+    train = given["train"]
+    return [train[i] for i in share_of_train([items[i] for i in train], spec, part)]
+
+
+def share_of_train(items: Sequence[Located], spec: PartsSpec, part: PartName) -> list[int]:
+    """Which items of the whole train part are left to train, or become validation.
+
+    Raises:
+        InputError: items lack groups (or footprints) to be kept whole, or there is one group alone.
+    """
+    if not spec.validation_share:
+        return list(range(len(items)))
+    shares = {"train": 1 - spec.validation_share, "validation": spec.validation_share}
+    where = f"{_WHERE}.validation_share"
+    if spec.validation_by == "random":
+        parts = by_random(items, shares, seed=spec.seed, split=where)
+    elif spec.validation_by == "blocks":
+        parts = by_blocks(items, shares, block=spec.block, buffer=spec.buffer, seed=spec.seed, split=where)
+    else:
+        parts = by_groups(items, shares, seed=spec.seed, split=where)
+    if not parts.parts["validation"] or not parts.parts["train"]:
+        count = len({i.group for i in items})
+        raise ConfigError(
+            f"{count} group{'s' * (count != 1)} of train cannot give whole ones to validation",
+            where=where,
+            mend="give a larger share, or validation_by: blocks or random",
+        )
+    return list(parts.parts[part])
+
+
+def fraction(ids: Sequence[str], share: float, seed: int) -> list[int]:
+    """Indices of a share of the items, at least one, in their order: a smaller share lies within a larger one.
+
+    Which they are depends on the seed and each item's own id, on no method and on no other item.
+    """
+    if share >= 1:
+        return list(range(len(ids)))
+    # A share of 0.1 of 30 is 3.0000000000000004 in binary.
+    count = max(1, -int(-(share * len(ids) - 1e-9) // 1))
+    ranked = sorted(range(len(ids)), key=lambda i: (derive(seed, "labels", ids[i]), ids[i]))
+    return sorted(ranked[:count])
+
+
+def _named_groups(items: Sequence[Located], spec: PartsSpec) -> dict[str, list[int]]:
+    known = sorted({i.group for i in items if i.group is not None})
+    for part in PARTS:
+        for name in getattr(spec, part):
+            if name not in known:
+                few = ", ".join(known[:8]) + " …" * (len(known) > 8)
+                raise ConfigError(
+                    f"there is no group '{name}'",
+                    where=f"{_WHERE}.{part}",
+                    mend=f"use {few}" if known else "its items have no groups: divide in another way",
+                )
+    return {p: [i for i, item in enumerate(items) if item.group in getattr(spec, p)] for p in PARTS}
+
+
+def _divided(items: Sequence[Located], spec: PartsSpec) -> dict[str, list[int]]:
+    assert spec.by not in ("official", "within")
+    try:
+        starts = {
+            name: dt.date.min if text == "start" else dt.date.fromisoformat(text)
+            for name, text in spec.starts.items()
+        }
+    except ValueError as err:
+        raise ConfigError(
+            f"holds no date ({err})", where=f"{_WHERE}.starts", mend="write 2022-01-01, or start"
+        ) from None
+    if spec.by in ("regions", "list") and not spec.file:
+        raise ConfigError(
+            "is missing", where=f"{_WHERE}.file", mend="name the file of regions, or of the list"
+        )
+    file = Path(spec.file)
+    how = SplitSpec(
+        cast(SplitKind, spec.by),
+        spec.shares,
+        spec.seed,
+        spec.block,
+        spec.buffer,
+        file.name,
+        spec.attribute,
+        starts,
+    )
+    found = divide(items, how, file.parent if spec.file else Path(_WHERE))
+    return {part: list(found.parts.get(part, ())) for part in PARTS}
