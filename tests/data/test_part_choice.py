@@ -8,7 +8,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from swath.data.part_choice import PartsSpec, fraction, members, share_of_train
+from swath.data.part_choice import fraction, members, share_of_train
+from swath.data.part_spec import PartsSpec
 from swath.data.split_parts import Box, Located
 from swath.errors import ConfigError, InputError
 

@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 
 from swath.bands import sensor
 from swath.cube import Cube, Encoding, Sample
-from swath.data.part_choice import PARTS, PartsSpec
+from swath.data.part_spec import PARTS, PartsSpec
 from swath.data.part_within import own_pixels, restrict
 from swath.errors import ConfigError, InputError
 

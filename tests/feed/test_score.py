@@ -19,6 +19,8 @@ from swath.feed.windows import RecordFeed, WindowFeed
 Cubes = Callable[..., Any]
 
 
+# The fixtures are functions without a state.
+@settings(suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(st.lists(st.tuples(st.integers(3, 30), st.integers(3, 30), st.integers(1, 2)), min_size=1, max_size=4),
        st.integers(2, 12), st.integers(1, 7), st.integers(1, 3), st.booleans())  # fmt: skip
 def test_each_labelled_pixel_once(

@@ -13,7 +13,7 @@ import pytest
 
 from swath.data.layouts.base import Layout
 from swath.data.layouts.eurosat import EuroSAT
-from swath.data.part_choice import PARTS, PartsSpec
+from swath.data.part_spec import PARTS, PartsSpec
 from swath.errors import ConfigError, InputError
 from swath.verbs import labelled_sources, pack
 from swath.verbs.labelled_feeds import records_contract, score_feed, train_feed

@@ -12,7 +12,7 @@ import numpy as np
 
 from swath.cube import BoolArray, Sample
 from swath.data.labels import IGNORE
-from swath.data.part_choice import PartName, PartsSpec
+from swath.data.part_spec import PartName, PartsSpec
 from swath.data.split_parts import Located, by_groups
 from swath.errors import ConfigError, InputError
 from swath.rng import derive

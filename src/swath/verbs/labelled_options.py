@@ -6,7 +6,7 @@ from dataclasses import dataclass, field
 from typing import Literal
 
 from swath.data.legend import LandClass
-from swath.data.part_choice import PartsSpec
+from swath.data.part_spec import PartsSpec
 from swath.data.spec import SceneSpec
 from swath.errors import ConfigError
 from swath.verbs.options import LayoutOptions, NormaliseOptions

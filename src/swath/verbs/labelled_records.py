@@ -18,7 +18,8 @@ import numpy.typing as npt
 
 from swath.cube import Array, Cube, Sample
 from swath.data.legend import LandClass
-from swath.data.part_choice import PartName, fraction, members, share_of_train
+from swath.data.part_choice import fraction, members, share_of_train
+from swath.data.part_spec import PartName
 from swath.data.part_within import restrict
 from swath.data.split_parts import Box
 from swath.errors import InputError
