@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 import subprocess
 import sys
 import time
@@ -13,12 +14,15 @@ from typing import Any
 import numpy as np
 import pytest
 import rasterio
+import rasterio.shutil
 
 import swath
 from swath import cli
 from swath.data.legend import rgb
 from swath.errors import ConfigError, OutputError, WeightsError
-from swath.scenes.work import folder_of
+from swath.scenes.sources.opening import open_source
+from swath.scenes.sources.spec import SourceSpec
+from swath.scenes.work import WorkFolder, folder_of
 from swath.weights.file import load
 
 
@@ -177,6 +181,80 @@ def test_all_bands_and_a_quick_look(chain: Any, tmp_path: Path) -> None:
     assert 0 < bands[3, known].max() <= 10000
     assert (bands[4, known] <= bands[3, known]).all()
     assert made.km2_per_second is not None and made.workers == 1
+
+
+def test_a_plan_of_an_interrupted_map_says_what_is_finished(
+    chain: Any, tmp_path: Path, raster: Callable[..., str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    pixels = np.tile(read(chain.land.scene), (1, 13, 6))  # 520 x 672: nine blocks of 256
+    scene = raster(tmp_path / "big.tif", pixels, names=("B2", "B3", "B4"), unit="dn", nodata=0)
+    given = options(chain, tmp_path / "map.tif", input={"files": scene, "sensor": "landsat7"}, block=256)
+    put = WorkFolder.put
+
+    def stop(self: WorkFolder, piece: Any) -> None:
+        put(self, piece)
+        if len(self.finished) == 4:
+            raise KeyboardInterrupt
+
+    monkeypatch.setattr(WorkFolder, "put", stop)
+    with pytest.raises(KeyboardInterrupt):
+        swath.predict(**given)
+    before = {p: p.stat().st_mtime_ns for p in folder_of(tmp_path / "map.tif").rglob("*")}
+    plan = swath.predict(**given, plan=True)
+    assert (plan.finished_blocks, plan.blocks) == (4, 9)
+    assert "4 of 9 blocks are finished already" in plan.summary()
+    assert plan.seconds == pytest.approx(plan.window_seconds * plan.windows * 5 / 9)
+    # A block whose file was lost will be computed again; another plan has none, and says what stands in its way.
+    folder = folder_of(tmp_path / "map.tif")
+    next(iter((folder / "blocks").glob("*.tiles"))).write_bytes(b"")
+    assert swath.predict(**given, plan=True).finished_blocks == 3
+    with pytest.raises(OutputError, match="was begun before with another batch_size"):
+        swath.predict(**given, plan=True, batch_size=3)
+    anew = swath.predict(**given, plan=True, batch_size=3, overwrite=True)
+    assert anew.finished_blocks == 0
+    assert before.keys() == set(folder.rglob("*"))
+    assert not (tmp_path / "map.tif").exists()
+
+
+def test_what_a_virtual_raster_names_is_an_input_too(chain: Any, tmp_path: Path) -> None:
+    tile = tmp_path / "tile.tif"
+    shutil.copy(chain.land.scene, tile)
+    virtual = tmp_path / "scene.vrt"
+    rasterio.shutil.copy(tile, virtual, driver="VRT")
+    spec = {"files": str(virtual), "sensor": "landsat7"}
+    before = tile.read_bytes()
+    with pytest.raises(OutputError, match=r"tile\.tif: is one of the inputs"):
+        swath.predict(**options(chain, tile, input=spec, overwrite=True))
+    assert tile.read_bytes() == before
+    with open_source(SourceSpec(**spec)) as scene:
+        was = scene.identity()
+        assert str(tile) in scene.files
+    tile.write_bytes(before + b" ")
+    with open_source(SourceSpec(**spec)) as scene:
+        assert scene.identity() != was  # an unfinished map of the old tile is not gone on with
+
+
+def test_a_quick_look_is_never_written_over_an_input(chain: Any, tmp_path: Path) -> None:
+    picture = tmp_path / "x.png"
+    with rasterio.open(chain.land.scene) as file:
+        profile = {**file.profile, "driver": "PNG"}
+        for key in ("blockxsize", "blockysize", "tiled", "interleave"):
+            profile.pop(key, None)
+        with rasterio.open(picture, "w", **profile) as out:
+            out.write(file.read())
+    before = picture.read_bytes()
+    (tmp_path / "x.png.aux.xml").unlink(missing_ok=True)
+    spec = {
+        "files": str(picture),
+        "sensor": "landsat7",
+        "bands": ["B2", "B3", "B4"],
+        "unit": "dn",
+        "nodata": 0,
+    }
+    given = options(chain, tmp_path / "x.tif", input=spec, quicklook=True, overwrite=True)
+    with pytest.raises(OutputError, match=r"x\.png: is one of the inputs; give another name"):
+        swath.predict(**given)
+    assert picture.read_bytes() == before and {p.name for p in tmp_path.iterdir()} == {"x.png"}
 
 
 @pytest.mark.parametrize(

@@ -20,7 +20,7 @@ from rasterio.windows import Window
 
 from swath.bands import Band
 from swath.cube import Array, BoolArray, Encoding, Grid
-from swath.data.gdal import guard, require_blocks
+from swath.data.gdal import guard, is_remote, require_blocks
 from swath.data.planes import Opened, Plane, open_planes
 from swath.data.resample import enlarge, upsample
 from swath.data.spec import SceneSpec
@@ -65,6 +65,15 @@ class Scene(Windowed):
     @property
     def encodings(self) -> tuple[tuple[Encoding, ...], ...]:
         return self._opened.encodings
+
+    @property
+    def files(self) -> tuple[str, ...]:
+        """What it is read from: its files, with those that a virtual raster names and masks of their own."""
+        named = [s.files if not is_remote(s.name) else [] for s in self._opened.sources]
+        own = [path for row in self.spec.file_table for path in row] if self.spec.demo is None else []
+        return tuple(
+            dict.fromkeys([*own, *self.spec.mask_files, *(path for found in named for path in found)])
+        )
 
     @property
     def known(self) -> tuple[tuple[str, ...], ...]:

@@ -11,6 +11,8 @@ import numpy.typing as npt
 
 from swath.scenes.layers import Array, Bytes, Layers, palette
 
+# Tells a quick look from a picture of the same name that is somebody's own.
+_OURS = (b"tEXt", b"Software\0swath")
 # Dark blue to yellow, even steps of lightness: read in grey as well as in colour.
 _RAMP = np.array(
     [[68, 1, 84], [59, 82, 139], [33, 145, 140], [94, 201, 98], [253, 231, 37]], np.float64
@@ -40,12 +42,21 @@ def write_png(path: Path, rgba: Bytes) -> None:
     rows = np.zeros((height, 1 + 4 * width), np.uint8)  # filter 0 in front of each row
     rows[:, 1:] = rgba.reshape(height, -1)
     header = struct.pack(">IIBBBBB", width, height, 8, 6, 0, 0, 0)
-    chunks = ((b"IHDR", header), (b"IDAT", zlib.compress(rows.tobytes(), 6)), (b"IEND", b""))
+    chunks = ((b"IHDR", header), _OURS, (b"IDAT", zlib.compress(rows.tobytes(), 6)), (b"IEND", b""))
     with path.open("wb") as file:
         file.write(b"\x89PNG\r\n\x1a\n")
         for name, data in chunks:
             file.write(struct.pack(">I", len(data)) + name + data)
             file.write(struct.pack(">I", zlib.crc32(name + data)))
+
+
+def is_ours(path: Path) -> bool:
+    """Whether a file is a quick look that this module wrote."""
+    try:
+        with path.open("rb") as file:
+            return _OURS[0] + _OURS[1] in file.read(128)
+    except OSError:
+        return False
 
 
 def _ramp(share: npt.NDArray[np.float64]) -> Bytes:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import asdict
@@ -13,7 +12,6 @@ from typing import Any
 import numpy as np
 
 from swath.cube import Grid
-from swath.files import sync_folder
 from swath.scenes import cog, look, style
 from swath.scenes.layers import Array, Layers
 from swath.scenes.piece import Piece, Record, unpack
@@ -69,8 +67,8 @@ class CogSink(Target):
         path: of the file, ending in .tif or .tiff.
         grid: of the scene.
         layers: what the bands are.
-        overwrite: replace a file of that name; otherwise it is an error, found before any work is done. Also
-            throws away an unfinished map that was begun with other options.
+        overwrite: replace a file of that name and what lies beside it; otherwise each of them is an error, found
+            before any work is done. Also throws away an unfinished map that was begun with other options.
         tags: more text for the file's metadata, such as the weights' hash or the licence.
         quicklook: also write the PNG.
 
@@ -103,32 +101,55 @@ class CogSink(Target):
         small = cog.assemble(
             made, self.grid, self._crs, self.layers, plan, work.finished, work.path / "blocks", tags
         )
-        texts: dict[str, str | None] = {
-            f"{self.path.stem}.holes.json": json.dumps([asdict(b) for b in holes]) + "\n" if holes else None
-        }
-        if self.layers.classes:
-            texts[f"{self.path.name}.aux.xml"] = style.category_names(self.layers.classes)
-            texts[f"{self.path.stem}.qml"] = style.qgis(self.layers.classes)
-        # What an earlier map had beside it and this one has not would belie it.
-        texts.setdefault(f"{self.path.name}.aux.xml", None)
-        texts.setdefault(f"{self.path.stem}.qml", None)
-        if self.overwrite and not self.quicklook:
-            texts[f"{self.path.stem}.png"] = None
+        texts = self._legend()
+        if holes:
+            texts[self._holes] = json.dumps([asdict(b) for b in holes]) + "\n"
         parts = []
-        for name, text in texts.items():
-            if text is None:
-                if self.overwrite or name.endswith(".holes.json"):
-                    (self.path.parent / name).unlink(missing_ok=True)
-                continue
-            parts.append(work.path / name)
+        for path, text in texts.items():
+            parts.append(work.path / path.name)
             parts[-1].write_text(text, encoding="utf-8")
         if self.quicklook:
-            parts.append(work.path / f"{self.path.stem}.png")
+            parts.append(work.path / self._picture.name)
             look.write_png(parts[-1], look.picture(small, self.layers))
         self._refuse_existing()
-        # The map last: when it is there, all is there.
-        for part in (*parts, made):
-            with part.open("rb+") as file:
-                os.fsync(file.fileno())
-            part.replace(self.path.parent / part.name)
-        sync_folder(self.path.parent)
+        if self.overwrite:
+            # What an earlier map had beside it and this one has not would belie it.
+            for path in {*self.beside} - {self.path.parent / part.name for part in parts}:
+                path.unlink(missing_ok=True)
+        self._publish(work, made, parts)
+
+    @property
+    def beside(self) -> tuple[Path, ...]:
+        # A picture that is no quick look of ours is somebody's.
+        picture = self.quicklook or (self.overwrite and look.is_ours(self._picture))
+        return self._holes, self._names, self._style, *([self._picture] if picture else [])
+
+    def _own(self, path: Path) -> bool:
+        # What would be replaced by itself, and a picture of a map that is gone, are nobody's loss.
+        if path == self._picture and look.is_ours(path):
+            return True
+        text = self._legend().get(path)
+        return super()._own(path) or (text is not None and path.read_bytes() == text.encode())
+
+    def _legend(self) -> dict[Path, str]:
+        """The files of a map of classes that say what its numbers mean."""
+        classes = self.layers.classes
+        if not classes:
+            return {}
+        return {self._names: style.category_names(classes), self._style: style.qgis(classes)}
+
+    @property
+    def _holes(self) -> Path:
+        return self.path.with_name(f"{self.path.stem}.holes.json")
+
+    @property
+    def _names(self) -> Path:
+        return self.path.with_name(f"{self.path.name}.aux.xml")
+
+    @property
+    def _style(self) -> Path:
+        return self.path.with_name(f"{self.path.stem}.qml")
+
+    @property
+    def _picture(self) -> Path:
+        return self.path.with_name(f"{self.path.stem}.png")

@@ -4,8 +4,10 @@ it until it can be made of them, and it is moved under its name when it is whole
 
 from __future__ import annotations
 
+import json
+import os
 from abc import ABC, abstractmethod
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, contextmanager
 from pathlib import Path
 from typing import Any, ClassVar, Protocol
@@ -16,10 +18,14 @@ from rasterio.errors import CRSError, RasterioError
 
 from swath.cube import Grid
 from swath.errors import InputError, OutputError
+from swath.files import atomic, refuse_own_input, sync_folder
 from swath.scenes.layers import Layers
 from swath.scenes.piece import Piece, Record
 from swath.scenes.windows import Plan
-from swath.scenes.work import WorkFolder
+from swath.scenes.work import WorkFolder, digest, folder_of
+
+# In the work folder: the hashes of what is being moved beside the output.
+_PARTS = "parts.json"
 
 
 class Store(Protocol):
@@ -122,13 +128,56 @@ class Target(ABC):
     def _finish(self, plan: Plan, work: WorkFolder) -> None:
         """Make the output of all blocks, and move it under its name."""
 
+    @property
+    def beside(self) -> tuple[Path, ...]:
+        """Files that come with the output, or whose presence would belie it: with `overwrite` they are replaced or
+        removed, and without it they must not be there.
+        """
+        return ()
+
+    def refuse_inputs(self, inputs: Iterable[Path | str]) -> None:
+        """Raises OutputError if one of these would be written over, by the output or by what lies beside it."""
+        taken = list(inputs)
+        for path in (self.path, *self.beside):
+            refuse_own_input(path, taken)
+
+    def _publish(self, work: WorkFolder, made: Path, parts: Sequence[Path]) -> None:
+        """Bring what was made in the work folder to the disk and under its names.
+
+        The output last: when it is there, all is there. Killed before that, the next run must know that what lies
+        beside is its own and not another's.
+        """
+        for part in (*parts, made):
+            with part.open("rb+") as file:
+                os.fsync(file.fileno())
+        with atomic(work.path / _PARTS) as temporary:
+            temporary.write_text(json.dumps({part.name: digest(part) for part in parts}), encoding="utf-8")
+        for part in (*parts, made):
+            part.replace(self.path.parent / part.name)
+        sync_folder(self.path.parent)
+
     def _refuse_existing(self) -> None:
-        if self.path.is_dir():
-            raise OutputError("is a folder", where=self.path, mend="name a file")
-        if self.path.exists() and not self.overwrite:
-            raise OutputError(
-                "exists already", where=self.path, mend="choose another name, or set overwrite to true"
-            )
+        for path in (self.path, *self.beside):
+            if path.is_dir():
+                raise OutputError("is a folder", where=path, mend="name a file")
+        if self.overwrite:
+            return
+        mend = "choose another name, or set overwrite to true"
+        if self.path.exists():
+            raise OutputError("exists already", where=self.path, mend=mend)
+        for path in self.beside:
+            if path.exists() and not self._own(path):
+                raise OutputError(
+                    f"exists already, and {self.path.name} would bring its own", where=path, mend=mend
+                )
+
+    def _own(self, path: Path) -> bool:
+        """Whether an earlier run of this output was stopped after it had put the file there."""
+        try:
+            own = json.loads((folder_of(self.path) / _PARTS).read_text(encoding="utf-8"))
+            return bool(own.get(path.name) == digest(path))
+        except (OSError, ValueError, AttributeError):
+            return False
 
     @contextmanager
     def _writing(self) -> Iterator[None]:

@@ -76,7 +76,7 @@ class WorkFolder:
 
     def file(self, block: int) -> Path:
         """Where the tiles of a block lie."""
-        return self.path / "blocks" / f"{block:08d}.tiles"
+        return self.path / _block_file(block)
 
     def close(self, *, keep: bool, remove: bool = True) -> None:
         """Let go of the folder; without `keep`, or with nothing finished in it, it is removed (if `remove`)."""
@@ -103,11 +103,7 @@ class WorkFolder:
             self._take_up()
         else:
             if stated is not None and not overwrite:
-                raise OutputError(
-                    f"was begun before with {_difference(stated, self.about)}, and not finished",
-                    where=self.output,
-                    mend=f"run that again to go on, or set overwrite to true to start anew ({self.path.name})",
-                )
+                raise _begun_otherwise(self.output, stated, self.about)
             for old in self.path.iterdir():
                 if old.is_dir():
                     shutil.rmtree(old)
@@ -127,16 +123,10 @@ class WorkFolder:
 
     def _take_up(self) -> None:
         """Believe a finished block if its file has the hash that its line says."""
-        journal = self.path / "blocks.jsonl"
-        if not journal.exists():
-            return
-        for line in journal.read_text(encoding="utf-8", errors="replace").splitlines():
-            try:
-                record = Record.from_json(line)
+        for record in _records(self.path / "blocks.jsonl"):
+            with contextlib.suppress(OSError):  # it is computed again
                 if digest(self.file(record.block)) == record.sha256:
                     self.finished[record.block] = record
-            except (ValueError, KeyError, TypeError, OSError):
-                continue  # computed again
 
 
 def folder_of(output: Path) -> Path:
@@ -149,6 +139,28 @@ def begun_with(output: Path) -> Mapping[str, Any] | None:
     stated = _read_manifest(folder_of(output) / "manifest.json")
     about = None if stated is None else stated.get("about")
     return about if isinstance(about, dict) else None
+
+
+def finished_blocks(output: Path, about: Mapping[str, Any], *, overwrite: bool = False) -> int:
+    """How many blocks of an unfinished map with the same `about` need not be computed again; nothing is locked, hashed
+    or changed, so that it can be asked while the map is being made.
+
+    Raises:
+        OutputError: what lies there was begun with something else, and may not be thrown away (`overwrite`).
+    """
+    stated = _read_manifest(folder_of(output) / "manifest.json")
+    if stated is None:
+        return 0
+    if stated != _stated(about):
+        if overwrite:
+            return 0
+        raise _begun_otherwise(output, stated, about)
+    kept: dict[int, Record] = {}
+    for record in _records(folder_of(output) / "blocks.jsonl"):
+        with contextlib.suppress(OSError):
+            if (folder_of(output) / _block_file(record.block)).stat().st_size == sum(record.lengths):
+                kept[record.block] = record
+    return sum(not record.holes for record in kept.values())
 
 
 def lock(folder: Path, output: Path) -> BinaryIO:
@@ -222,6 +234,27 @@ def _read_manifest(path: Path) -> dict[str, Any] | None:
     except (OSError, ValueError):
         return None
     return stated if isinstance(stated, dict) else None
+
+
+def _block_file(block: int) -> str:
+    return f"blocks/{block:08d}.tiles"
+
+
+def _records(journal: Path) -> Iterator[Record]:
+    """What its whole lines say."""
+    if not journal.exists():
+        return
+    for line in journal.read_text(encoding="utf-8", errors="replace").splitlines():
+        with contextlib.suppress(ValueError, KeyError, TypeError):
+            yield Record.from_json(line)
+
+
+def _begun_otherwise(output: Path, stated: Mapping[str, Any], about: Mapping[str, Any] | None) -> OutputError:
+    return OutputError(
+        f"was begun before with {_difference(stated, about)}, and not finished",
+        where=output,
+        mend=f"run that again to go on, or set overwrite to true to start anew ({folder_of(output).name})",
+    )
 
 
 def _difference(stated: Mapping[str, Any], about: Mapping[str, Any] | None) -> str:

@@ -130,13 +130,15 @@ def run(config: PredictConfig) -> PredictResult | Estimate:
     from swath.scenes.progress import MapBar
     from swath.scenes.runners.choice import Runner
     from swath.scenes.sink import CogSink
+    from swath.scenes.sources.files import on_disk
     from swath.scenes.sources.opening import open_source
-    from swath.scenes.work import begun_with
+    from swath.scenes.work import begun_with, finished_blocks
     from swath.weights.build import build_loaded
     from swath.weights.file import load
 
     files = [name for row in config.input.file_table for name in row]
-    refuse_own_input(config.output, [config.weights, *files])
+    inputs = [config.weights, *files]
+    refuse_own_input(config.output, inputs)
     loaded = load(config.weights)
     if loaded.meta.contract is None or loaded.meta.contract.size is None:
         raise WeightsError(
@@ -147,8 +149,10 @@ def run(config: PredictConfig) -> PredictResult | Estimate:
     with bounded_cache(), open_source(config.input) as scene:
         begun = begun_with(Path(config.output)) or {}
         job = _job(config, loaded, scene, begun)
+        about = _about(job, loaded, scene)
         if config.plan:
-            return _estimate(config, job, scene, network)
+            done = finished_blocks(Path(config.output), about, overwrite=config.overwrite)
+            return _estimate(config, job, scene, network, done)
         sink = CogSink(
             config.output,
             scene.grid,
@@ -157,9 +161,9 @@ def run(config: PredictConfig) -> PredictResult | Estimate:
             tags=_tags(loaded, scene.source),
             quicklook=config.quicklook,
         )
+        sink.refuse_inputs([*inputs, *(on_disk(name) for name in scene.files)])
         # Whether the scene fits the model shows at its first pixel, before anything is written.
         job.engine(scene, network).check()
-        about = _about(job, loaded, scene)
         with MapBar() as bar, sink.begin(job.plan, about) as store:
             course = Course(
                 job.plan, store, pixel_km2(scene.grid), scene.source, config.max_holes, bar.update
@@ -230,7 +234,9 @@ def _job(config: PredictConfig, loaded: Loaded, scene: Any, begun: Any) -> Weigh
     )
 
 
-def _estimate(config: PredictConfig, job: WeightsJob, scene: Any, network: nn.Module) -> Estimate:
+def _estimate(
+    config: PredictConfig, job: WeightsJob, scene: Any, network: nn.Module, finished: int
+) -> Estimate:
     from swath.scenes.estimate import estimate
     from swath.scenes.worker import torch_threads
 
@@ -242,6 +248,7 @@ def _estimate(config: PredictConfig, job: WeightsJob, scene: Any, network: nn.Mo
             stored=scene.dtype.itemsize,
             workers=config.workers,
             threads=job.threads,
+            finished=finished,
         )
 
 

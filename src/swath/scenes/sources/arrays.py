@@ -85,6 +85,11 @@ class ArraySource(Windowed):
         files = sorted(path.rglob("*")) if path.is_dir() else [path]
         return identity_of(replace(self.spec, retry=RetryOptions()), map(str, files))
 
+    @property
+    def files(self) -> tuple[str, ...]:
+        """The store or file it is read from."""
+        return (self.spec.name,)
+
     def close(self) -> None:
         self._data.close()
 

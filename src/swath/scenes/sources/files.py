@@ -68,7 +68,13 @@ class FileSource(Windowed):
         """Text that is another when the spec is, or a file on this machine; how often it is retried is no part."""
         spec = self.spec
         plain = replace(spec, retry=RetryOptions()) if isinstance(spec, SourceSpec) else spec
-        return identity_of(plain, [*(path for row in spec.file_table for path in row), *spec.mask_files])
+        # Desktop programs write statistics and overviews beside a file: its pixels are the same.
+        return identity_of(plain, [path for path in self.files if not path.endswith((".aux.xml", ".ovr"))])
+
+    @property
+    def files(self) -> tuple[str, ...]:
+        """What it is read from."""
+        return self._scene.files
 
     def close(self) -> None:
         self._scene.close()
@@ -98,14 +104,18 @@ class FileSource(Windowed):
         yield from retrying(whole, self._retry, remote=self._remote, again=self._again)
 
 
+def on_disk(path: str) -> Path:
+    """The file itself, or the zip that it is packed into."""
+    if not path.startswith("/vsizip/"):
+        return Path(path)
+    return Path(path.removeprefix("/vsizip/").split(".zip/")[0] + ".zip")
+
+
 def identity_of(value: object, paths: Iterable[str]) -> str:
     """A digest of a plain value and of the sizes and times of the files of a scene that are on this machine."""
     rows = [repr(value)]
     for path in paths:
-        # Of what is packed into a zip, the zip.
-        file = Path(
-            path.removeprefix("/vsizip/").split(".zip/")[0] + ".zip" if path.startswith("/vsizip/") else path
-        )
+        file = on_disk(path)
         if not is_remote(path) and file.is_file():
             stat = file.stat()
             rows.append(f"{stat.st_size}@{stat.st_mtime_ns}")

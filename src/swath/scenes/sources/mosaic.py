@@ -102,10 +102,15 @@ class MosaicSource(Windowed):
 
     def identity(self) -> str:
         """Text that is another when the images are, or a file on this machine."""
+        return identity_of(replace(self.spec, retry=RetryOptions()), self.files)
+
+    @property
+    def files(self) -> tuple[str, ...]:
+        """What it is read from: each band of each image, and its mask."""
         images = [image for row in self.spec.images for image in row]
         layers = [layer for image in images for _, layer in image.layers]
         layers += [image.mask for image in images if image.mask is not None]
-        return identity_of(replace(self.spec, retry=RetryOptions()), [layer.path for layer in layers])
+        return tuple(layer.path for layer in layers)
 
     def close(self) -> None:
         for placed in self._open.values():
