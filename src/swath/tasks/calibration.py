@@ -1,0 +1,103 @@
+"""How far probabilities can be believed: one temperature for all logits, and what it mends.
+
+C. Guo et al., "On Calibration of Modern Neural Networks" (ICML 2017): probabilities are the softmax of logits divided
+by a number above 0, chosen so that places which training never saw are the least surprising. Where windows of a map
+are blended, the surprise is that of the blend, which is what a person reads.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+from swath.errors import InputError
+
+LOW, HIGH = 0.05, 20.0
+"""Temperatures that are looked at."""
+
+
+@dataclass(frozen=True)
+class Temperature:
+    """What was found.
+
+    Attributes:
+        value: divides logits.
+        before, after: surprise (mean negative log-likelihood, nats) at temperature 1 and at `value`.
+    """
+
+    value: float
+    before: float
+    after: float
+
+    @property
+    def note(self) -> str:
+        """A sentence if the best is the least or the most that was looked at."""
+        if LOW * 1.01 < self.value < HIGH / 1.01:
+            return ""
+        return f"the temperature is at the end of what was looked at ({LOW:g} to {HIGH:g}): the logits say little"
+
+
+def fit_temperature(surprise: Callable[[float], float], tolerance: float = 0.005) -> Temperature:
+    """The temperature with the least surprise, by golden sections of its logarithm.
+
+    Args:
+        surprise: of a temperature; it may run a network over a scene, and is asked about 20 times.
+        tolerance: relative, of the temperature.
+
+    Raises:
+        InputError: the surprise is no number.
+    """
+    ratio = (math.sqrt(5) - 1) / 2
+    low, high = math.log(LOW), math.log(HIGH)
+    known: dict[float, float] = {}
+
+    def at(x: float) -> float:
+        if x not in known:
+            known[x] = surprise(math.exp(x))
+            if not math.isfinite(known[x]):
+                raise InputError(
+                    "the surprise of the labels is no number", mend="check the weights and labels"
+                )
+        return known[x]
+
+    before = at(0.0)
+    left, right = high - ratio * (high - low), low + ratio * (high - low)
+    while high - low > tolerance:
+        if at(left) <= at(right):
+            high, right, left = right, left, right - ratio * (right - low)
+        else:
+            low, left, right = left, right, left + ratio * (high - left)
+    best = min(known, key=lambda x: (known[x], abs(x)))
+    return Temperature(math.exp(best), before, known[best])
+
+
+def surprise_of_classes(probabilities: Tensor, target: Tensor) -> Tensor:
+    """Negative log-likelihood [N] in nats of classes [N] under probabilities [N,K]."""
+    right = probabilities.double().gather(1, target[:, None])[:, 0]
+    return -right.clamp(min=1e-12).log()
+
+
+def surprise_of_labels(probabilities: Tensor, target: Tensor) -> Tensor:
+    """Negative log-likelihood [N], summed over labels, of zeros and ones [N,K] under probabilities [N,K]."""
+    p = probabilities.double().clamp(1e-12, 1 - 1e-12)
+    return -(torch.where(target == 1, p, 1 - p)).log().sum(1)
+
+
+def calibration_error(confidence: Tensor, right: Tensor, bins: int = 15) -> float:
+    """Expected calibration error: the mean gap between confidence and share of right answers, over bins of equal
+    width, each by its share of the entries (Guo et al., section 2).
+
+    Args:
+        confidence: [N] in 0 to 1.
+        right: [N] bool, whether the answer was right.
+        bins: how many.
+    """
+    place = (confidence.double() * bins).long().clamp(0, bins - 1)
+    count = torch.bincount(place, minlength=bins).double()
+    said = torch.bincount(place, confidence.double(), minlength=bins)
+    true = torch.bincount(place, right.double(), minlength=bins)
+    return float((said - true).abs().sum() / count.sum())

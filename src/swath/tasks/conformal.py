@@ -1,0 +1,120 @@
+"""Sets of classes and intervals of values that hold the truth as often as they say, in places like those they were
+fitted on.
+
+Split conformal prediction with blocks as units: pixels of a block are alike, blocks are drawn alike. Of n blocks, the
+scores of block i weigh 1 / ((n + 1) m_i) each, with m_i scores in it, and 1 / (n + 1) stands for the block that is
+asked about; the quantile of that is the threshold (Y. Lee, R. Barber and R. Willett, "Distribution-free inference with
+hierarchical data", 2023, arXiv:2306.06342). A random pixel of a new block is then covered with at least the level's
+probability. Few blocks make that cost much: with n below level / (1 - level), everything must be in the set.
+
+A class is in the set if its probability is at least 1 - threshold; a value's interval is the answer plus and minus
+the threshold.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+from swath.errors import ConfigError, InputError
+from swath.rng import generator
+
+PER_BLOCK = 4096
+"""Scores of a block that are kept; of more, so many are drawn, which is a random pixel of it all the same."""
+
+
+@dataclass(frozen=True)
+class Threshold:
+    """What a score may be for its answer to be in the set.
+
+    Attributes:
+        level: share of random pixels of new blocks whose truth is held.
+        value: of the score; infinite where the blocks are too few to say.
+        blocks: that it comes from.
+    """
+
+    level: float
+    value: float
+    blocks: int
+
+    @property
+    def note(self) -> str:
+        """A sentence if there are too few blocks."""
+        if math.isfinite(self.value):
+            return ""
+        need = math.ceil(self.level / (1 - self.level) - 1e-9)
+        return f"{self.blocks} blocks cannot promise {self.level:.0%}: every answer is in the set; give {need} or more"
+
+
+class BlockValues:
+    """Numbers of pixels, block by block, at most `PER_BLOCK` of each, drawn by seed.
+
+    Args:
+        seed: of the draw.
+    """
+
+    def __init__(self, seed: int = 0) -> None:
+        self.seed = seed
+        self._parts: dict[str, list[Tensor]] = {}
+
+    def add(self, block: str, values: Tensor) -> None:
+        """More rows of a block: [m] or [m,…]."""
+        if len(values):
+            self._parts.setdefault(block, []).append(values.detach().cpu())
+
+    @property
+    def blocks(self) -> tuple[str, ...]:
+        """Those that hold something, in order of their names."""
+        return tuple(sorted(self._parts))
+
+    def rows(self, block: str) -> Tensor:
+        """Rows of a block, or so many of them as are kept."""
+        rows = torch.cat(self._parts[block])
+        if len(rows) <= PER_BLOCK:
+            return rows
+        draw = torch.randperm(len(rows), generator=generator(self.seed, "rows of block", block))
+        return rows[draw[:PER_BLOCK].sort().values]
+
+
+def threshold(scores: Sequence[Tensor], level: float) -> Threshold:
+    """The threshold of scores [m_i] of n blocks.
+
+    Raises:
+        InputError: there is no score.
+        ConfigError: the level is not in (0, 1).
+    """
+    if not 0 < level < 1:
+        raise ConfigError(f"is {level}", where="level", mend="give a share such as 0.9")
+    held = [s for s in scores if len(s)]
+    if not held:
+        raise InputError("there is no label to fit on", mend="check the labels")
+    n = len(held)
+    values = torch.cat(held).double()
+    weights = torch.cat([torch.full((len(s),), 1 / ((n + 1) * len(s)), dtype=torch.float64) for s in held])
+    order = values.argsort(stable=True)
+    reached = weights[order].cumsum(0)
+    place = int(torch.searchsorted(reached, torch.tensor(level - 1e-12, dtype=torch.float64)))
+    value = float(values[order][place]) if place < len(values) else math.inf
+    return Threshold(level, value, n)
+
+
+def class_scores(probabilities: Tensor, target: Tensor) -> Tensor:
+    """1 minus the probability of the true class: [N,K] and [N] -> [N]."""
+    return 1 - probabilities.double().gather(1, target[:, None])[:, 0]
+
+
+def class_sets(probabilities: Tensor, found: Threshold) -> Tensor:
+    """Which classes are in the set of each pixel: bool [...,K] of probabilities [...,K]."""
+    if not math.isfinite(found.value):
+        return torch.ones_like(probabilities, dtype=torch.bool)
+    # A hair of slack: the pixel that set the threshold is in its own set whatever rounds.
+    return 1 - probabilities.double() <= found.value + 1e-9
+
+
+def value_scores(said: Tensor, target: Tensor) -> Tensor:
+    """How far off an answer is."""
+    return (said.double() - target.double()).abs()
