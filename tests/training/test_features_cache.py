@@ -44,9 +44,9 @@ class Counting:
 def test_features_are_computed_once_and_come_back_bit_for_bit(tmp_path):
     compute = Counting()
     first = FeatureCache(tmp_path, "w", CONTRACT, {"maps": True})
-    made = first.get(batch(), compute)
+    made, _ = first.get(batch(), compute)
     again = FeatureCache(tmp_path, "w", CONTRACT, {"maps": True})
-    found = again.get(batch(), compute)
+    found, _ = again.get(batch(), compute)
     assert compute.calls == 1 and (first.computed, again.kept, again.computed) == (1, 1, 0)
     assert torch.equal(found.pooled, made.pooled) and found.strides == made.strides
     assert all(torch.equal(a, b) for a, b in zip(found.maps, made.maps, strict=True))

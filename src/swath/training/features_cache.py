@@ -62,8 +62,10 @@ class FeatureCache:
             with atomic(stated) as temporary:
                 temporary.write_text(json.dumps(about, sort_keys=True, indent=1) + "\n", encoding="utf-8")
 
-    def get(self, batch: CubeBatch, compute: Callable[[CubeBatch], FrozenFeatures]) -> FrozenFeatures:
-        """Features of a batch, from the disk or computed and then kept.
+    def get(
+        self, batch: CubeBatch, compute: Callable[[CubeBatch], FrozenFeatures]
+    ) -> tuple[FrozenFeatures, Path]:
+        """Features of a batch, from the disk or computed and then kept; and the file.
 
         Raises:
             InputError: the file is damaged.
@@ -75,11 +77,11 @@ class FeatureCache:
             if len(found.pooled) != len(batch.ids):
                 raise _damaged(file)
             self.kept += 1
-            return found
+            return found, file
         made = compute(batch)
         write(file, made)
         self.computed += 1
-        return made
+        return made, file
 
 
 def digest(batch: CubeBatch) -> str:
