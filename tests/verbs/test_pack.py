@@ -14,6 +14,7 @@ import torch
 from toy_layout import Toy
 
 import swath
+from swath.cli import main
 from swath.cube import Sample
 from swath.data.layouts import registry
 from swath.data.layouts.base import LayoutInfo
@@ -25,6 +26,7 @@ from swath.verbs.inspect import run as inspect
 from swath.verbs.options import LayoutOptions, PixelData
 from swath.verbs.pack import PackConfig, run
 from swath.verbs.scene_data import read_pretraining
+from swath.verbs.split_options import SplitOptions
 from swath.weights.file import load, same_state
 
 
@@ -118,6 +120,11 @@ def test_options_that_do_not_go_together_are_refused(root: str, tmp_path: Path) 
     for given, words in [
         ({"layout": "toy", "root": "x"}, "no folder is named"),
         ({"output": "x"}, "no layout is named"),
+        (
+            {"output": "s3://bucket/x", "verify": True},
+            "^output: 's3://bucket/x' is an address; pack into a f",
+        ),
+        ({"output": "x", "verify": True, "split_by": SplitOptions("dates")}, "checks shards that are there"),
         ({"output": "x", "layout": "toy"}, "no folder is named"),
         ({"output": "x", "layout": "toy", "root": "x", "verify": True}, "checks shards that are there"),
         ({"output": "x", "layout": "toy", "root": "x", "shard_mb": 0}, "^shard_mb: is 0; give 1 or more$"),
@@ -213,7 +220,6 @@ def test_a_run_from_shards_that_was_stopped_goes_on_to_the_same_bits(
 def test_two_sets_of_shards_are_shuffled_together(root: str, shards: str, tmp_path: Path) -> None:
     from swath.verbs.config import load_config
     from swath.verbs.pretrain import PretrainConfig, make_feed
-    from swath.verbs.scene_data import read_pretraining
 
     other = str(tmp_path / "other")
     run(PackConfig("toy", root, other, split="test", workers=1, bad_items=0.5))
@@ -260,3 +266,20 @@ def test_records_with_too_few_valid_pixels_are_not_learned_from(root: str, shard
                 min_valid=0.99,
             )
         )
+
+
+def test_parts_by_the_command_line_are_learned_from(
+    root: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    output = str(tmp_path / "shards")
+    words = ["--split_by", "dates", "--split_by.starts", '{"early": "start", "late": "2020-01-21"}']
+    packing = ["pack", "toy", root, output, "--workers", "1", "--bad_items", "0.1"]
+    assert main([*packing, *words]) == 0
+    assert "parts early 19, late 4, none 1" in capsys.readouterr().out
+    late = read_pretraining(PixelData(shards=(output,), split="late", window=8))
+    assert [index.tolist() for _, index in late.records] == [[20, 21, 22, 23]]
+    assert main(["pack", "--output", output, "--split_by", "groups", "--split_by.shares.a", "1"]) == 0
+    assert "parts a 24" in capsys.readouterr().out
+    assert dict(inspect(InspectConfig(output)).rows)["divided"] == 'by groups, shares {"a": 1}'
+    assert main(["pack", "--output", output, "--split_by", "blocks", "--split_by.shares.a", "1"]) == 2
+    assert capsys.readouterr().err == "error: split_by: block is missing; say how wide a block is\n"

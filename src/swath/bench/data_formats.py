@@ -52,7 +52,7 @@ def write_all(folder: Path, count: int) -> None:
     """Every format, of the same records."""
     import rasterio
 
-    from swath.feed.shard_finish import finish
+    from swath.feed.shard_finish import Index, finish
     from swath.feed.shard_format import SHARD_BYTES
     from swath.feed.shard_write import BlockWriter
 
@@ -95,7 +95,7 @@ def write_all(folder: Path, count: int) -> None:
                         with rasterio.open(mask, "w", dtype="uint8", **profile, **holes) as file:
                             file.write(cube.valid[0].astype(np.uint8))
                 writer.finish()
-    finish(folder / "shards", blocks, SHARD_BYTES, {"layout": "bench"})
+    finish(folder / "shards", blocks, Index(blocks), SHARD_BYTES, {"layout": "bench"})
 
 
 def _npy(array: npt.NDArray[Any]) -> bytes:

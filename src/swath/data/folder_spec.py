@@ -149,7 +149,7 @@ def folder_spec(data: Mapping[str, Any], where: str = "folder") -> FolderSpec:
     if values.get("labels") is not None:
         values["labels"] = _labels(values["labels"], f"{where}: labels")
     if values.get("split") is not None:
-        values["split"] = _split(values["split"], f"{where}: split")
+        values["split"] = split_spec(values["split"], f"{where}: split")
     images = values["images"]
     if not isinstance(images, str):
         values["images"] = _texts(images)
@@ -220,7 +220,8 @@ def _class(row: Any, index: int, count: int, where: str) -> LandClass:
     return LandClass(value, str(row["name"]), tuple(colour))
 
 
-def _split(data: Any, where: str) -> SplitSpec:
+def split_spec(data: Any, where: str) -> SplitSpec:
+    """The split of plain values, checked. Raises ConfigError naming the key."""
     values = _known(SplitSpec, data, where)
     _one_of(values, "kind", get_args(SplitKind), where, needed=True)
     kind = values["kind"]

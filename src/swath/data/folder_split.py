@@ -22,7 +22,12 @@ from swath.errors import InputError
 
 
 def divide(
-    items: Sequence[Located], spec: SplitSpec, root: Path, listed: Mapping[str, str] | None = None
+    items: Sequence[Located],
+    spec: SplitSpec,
+    root: Path,
+    listed: Mapping[str, str] | None = None,
+    *,
+    where: str = "",
 ) -> Parts:
     """Parts of items.
 
@@ -31,11 +36,12 @@ def divide(
         spec: the way.
         root: files of the spec are relative to it.
         listed: group -> part, as a table of labels says it.
+        where: for messages; empty: the split of the root.
 
     Raises:
         InputError, ConfigError: as `swath.data.split_parts`.
     """
-    where = f"{root}: split"
+    where = where or f"{root}: split"
     if spec.kind == "blocks":
         return by_blocks(
             items, spec.shares, block=spec.block, buffer=spec.buffer, seed=spec.seed, split=where

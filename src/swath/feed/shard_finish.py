@@ -5,10 +5,11 @@ Everything is a function of the blocks in their order, so that shards are the sa
 
 from __future__ import annotations
 
+import hashlib
 import json
 import os
 import shutil
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -16,6 +17,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+from swath.errors import OutputError
 from swath.feed.shard_format import (
     FORMAT_VERSION,
     INDEX,
@@ -27,10 +29,14 @@ from swath.feed.shard_format import (
 from swath.feed.shard_write import ArrayWriter, WrittenFile, hash_file, read_block
 from swath.files import atomic, sync_folder
 
+Divide = Callable[[Mapping[str, npt.NDArray[np.generic]], Sequence[str], Sequence[GroupSpec]], Sequence[str]]
+"""The part of each record (empty: none) from the index's columns, its reference systems, and the shape groups."""
+
 
 def finish(
     folder: Path,
     blocks: Sequence[Path],
+    index: Index,
     shard_bytes: int,
     about: dict[str, Any],
     done: Callable[[int], None] = lambda blocks: None,
@@ -40,6 +46,7 @@ def finish(
     Args:
         folder: of the shards.
         blocks: folders that `BlockWriter` finished, in the order of their records.
+        index: of the same blocks.
         shard_bytes: most bytes of a file of pixels.
         about: what else `shards.json` shall say.
         done: called with the number of blocks joined so far.
@@ -47,35 +54,24 @@ def finish(
     Returns:
         What `shards.json` says. It is written last: shards without it are not finished.
     """
-    index = _Index()
-    groups: dict[str, _Group] = {}
+    for old in folder.glob("g[0-9][0-9][0-9]*"):  # of a set that is replaced, or of a killed attempt
+        shutil.rmtree(old, ignore_errors=True)
+    groups = [
+        _Group(folder, number, spec, spec.records_per_shard(shard_bytes))
+        for number, spec in enumerate(index.groups)
+    ]
     for number, path in enumerate(blocks):
-        block = read_block(path)
-        assert block is not None
-        here: list[_Group] = []
-        for part in block["groups"]:
-            spec = GroupSpec.from_dict(part["spec"])
-            group = groups.get(spec.key)
-            if group is None:
-                group = groups[spec.key] = _Group(
-                    folder, len(groups), spec, spec.records_per_shard(shard_bytes)
-                )
-            here.append(group)
-        for row in block["records"]:
-            group = here[row["shape_group"]]
-            index.add(row, group.number, group.rows)
-            group.rows += 1
-        for group, part in zip(here, block["groups"], strict=True):
+        for group, part in _parts_of(path, index, groups):
             group.take(path, {name: WrittenFile(**file) for name, file in part["files"].items()})
         done(number + 1)
     listed = []
-    for group in groups.values():
+    for group in groups:
         group.close()
         sync_folder(folder / f"g{group.number:03d}")
         listed.append(
             {
                 **group.spec.to_dict(),
-                "records": group.rows,
+                "records": index.rows[group.number],
                 "records_per_shard": group.per_shard,
                 "files": {name: [vars(file) for file in files] for name, files in group.files.items()},
             }
@@ -92,6 +88,17 @@ def finish(
     return manifest
 
 
+def _parts_of(block: Path, index: Index, groups: Sequence[_Group]) -> Iterator[tuple[_Group, dict[str, Any]]]:
+    for part in _read(block)["groups"]:
+        yield groups[index.number(GroupSpec.from_dict(part["spec"]))], part
+
+
+def _read(block: Path) -> dict[str, Any]:
+    found = read_block(block)
+    assert found is not None
+    return found
+
+
 @dataclass
 class _Group:
     """The files of one group while they are made."""
@@ -100,13 +107,10 @@ class _Group:
     number: int
     spec: GroupSpec
     per_shard: int
-    rows: int = 0
     files: dict[str, list[WrittenFile]] = field(default_factory=dict)
     _open: dict[str, ArrayWriter] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
-        # What a killed attempt left is made again.
-        shutil.rmtree(self.folder / f"g{self.number:03d}", ignore_errors=True)
         (self.folder / f"g{self.number:03d}").mkdir(parents=True)
         self.files = {name: [] for name in self.spec.arrays()}
 
@@ -154,64 +158,122 @@ def _link(source: Path, target: Path) -> None:
         os.fsync(file.fileno())
 
 
-class _Index:
-    """Columns of one row per record."""
+class Index:
+    """Columns of one row per record, and the shape groups, of finished blocks in their order.
 
-    def __init__(self) -> None:
+    Attributes:
+        groups: the shape groups, in the order in which records of them come.
+        rows: records of each.
+        columns: see docs/shards.md.
+    """
+
+    def __init__(self, blocks: Iterable[Path]) -> None:
         self.ids: list[str] = []
-        self.common: dict[str, list[Any]] = {
+        self.rows: list[int] = []
+        self._numbers: dict[str, int] = {}
+        self.groups: list[GroupSpec] = []
+        self._common: dict[str, list[Any]] = {
             name: [] for name in ("group", "split", "weight", "label", "sha256", "shape_group", "row")
         }
-        self.cubes: dict[str, list[dict[str, Any] | None]] = {}
+        self._cubes: dict[str, list[dict[str, Any] | None]] = {}
+        for path in blocks:
+            block = _read(path)
+            here = [self.number(GroupSpec.from_dict(part["spec"])) for part in block["groups"]]
+            for row in block["records"]:
+                self._add(row, here[row["shape_group"]])
+        self._encodings: dict[str, int] = {}
+        self._systems: dict[str, int] = {}
+        self.columns = self._columns()
 
-    def add(self, row: dict[str, Any], group: int, place: int) -> None:
-        """One record, which lies at row `place` of shape group `group`."""
-        for name, rows in self.cubes.items():
+    def number(self, spec: GroupSpec) -> int:
+        """Of a shape group, which is a new one if it was not there."""
+        if spec.key not in self._numbers:
+            self._numbers[spec.key] = len(self.groups)
+            self.groups.append(spec)
+            self.rows.append(0)
+        return self._numbers[spec.key]
+
+    def divide(self, divide: Divide) -> None:
+        """Gives the records parts in place of the official ones, which the column `official` then keeps."""
+        self.columns["official"] = self.columns["split"]
+        self.columns["split"] = _text(divide(self.columns, list(self._systems), self.groups))
+
+    def _add(self, row: dict[str, Any], group: int) -> None:
+        for name, rows in self._cubes.items():
             rows.append(row["cubes"].get(name))
         for name, cube in row["cubes"].items():
-            if name not in self.cubes:
-                self.cubes[name] = [*([None] * len(self.ids)), cube]
+            if name not in self._cubes:
+                self._cubes[name] = [*([None] * len(self.ids)), cube]
         self.ids.append(row["id"])
-        for name, values in self.common.items():
-            values.append({"shape_group": group, "row": place}.get(name, row.get(name)))
+        for name, values in self._common.items():
+            values.append({"shape_group": group, "row": self.rows[group]}.get(name, row.get(name)))
+        self.rows[group] += 1
+
+    def _columns(self) -> dict[str, npt.NDArray[np.generic]]:
+        common = self._common
+        columns: dict[str, npt.NDArray[np.generic]] = {
+            "id": _text(self.ids),
+            "group": _text(common["group"]),
+            "split": _text(common["split"]),
+            "weight": np.asarray(common["weight"], "<f8"),
+            "label": np.asarray([-1 if x is None else x for x in common["label"]], "<i8"),
+            "sha256": np.frombuffer(bytes.fromhex("".join(common["sha256"])), "|u1").reshape(-1, 32),
+            "shape_group": np.asarray(common["shape_group"], "<i4"),
+            "row": np.asarray(common["row"], "<i8"),
+        }
+        for name, rows in self._cubes.items():
+            made = _cube_columns(rows, self._encodings, self._systems)
+            columns |= {f"{name}.{key}": column for key, column in made.items()}
+        return columns
 
     def write(self, folder: Path) -> dict[str, Any]:
         """Writes the columns; returns their entries and tables for `shards.json`."""
         shutil.rmtree(folder / INDEX, ignore_errors=True)
-        columns: dict[str, npt.NDArray[np.generic]] = {
-            "id": _text(self.ids),
-            "group": _text(self.common["group"]),
-            "split": _text(self.common["split"]),
-            "weight": np.asarray(self.common["weight"], "<f8"),
-            "label": np.asarray([-1 if x is None else x for x in self.common["label"]], "<i8"),
-            "sha256": np.frombuffer(bytes.fromhex("".join(self.common["sha256"])), "|u1").reshape(-1, 32),
-            "shape_group": np.asarray(self.common["shape_group"], "<i4"),
-            "row": np.asarray(self.common["row"], "<i8"),
-        }
-        encodings: dict[str, int] = {}
-        systems: dict[str, int] = {}
-        for name, rows in self.cubes.items():
-            columns |= {f"{name}.{key}": x for key, x in _cube_columns(rows, encodings, systems).items()}
-        entries = {}
         (folder / INDEX).mkdir()
-        for name, column in columns.items():
-            path = folder / INDEX / f"{name}.npy"
-            with path.open("wb") as file:
-                np.save(file, column, allow_pickle=False)
-                file.flush()
-                os.fsync(file.fileno())
-            entries[name] = {
-                "name": f"{INDEX}/{name}.npy",
-                "bytes": path.stat().st_size,
-                "sha256": hash_file(path),
-            }
+        entries = {name: _write_column(folder, name, column) for name, column in self.columns.items()}
         sync_folder(folder / INDEX)
         return {
-            "cubes": list(self.cubes),
+            "cubes": list(self._cubes),
             "index": entries,
-            "encodings": [json.loads(key) for key in encodings],
-            "crs": list(systems),
+            "encodings": [json.loads(key) for key in self._encodings],
+            "crs": list(self._systems),
         }
+
+
+def replace_split(
+    folder: Path, manifest: Mapping[str, Any], parts: Sequence[str], about: dict[str, Any]
+) -> None:
+    """Gives finished shards other parts; the official ones stay in the column `official`.
+
+    The new column has a name of its own, so that shards.json, which is written last, never names what is not there.
+
+    Raises:
+        OutputError: the folder cannot be written.
+    """
+    entries = dict(manifest["index"])
+    old = entries["split"]
+    entries.setdefault("official", old)
+    digest = hashlib.sha256("\n".join(parts).encode()).hexdigest()[:8]
+    try:
+        entries["split"] = _write_column(folder, f"split-{digest}", _text(parts))
+        sync_folder(folder / INDEX)
+    except OSError as err:
+        raise OutputError(
+            f"cannot be written ({err.strerror or err})", where=folder, mend="check its rights and space"
+        ) from err
+    with atomic(folder / MANIFEST) as temporary:
+        temporary.write_text(json.dumps({**manifest, **about, "index": entries}, indent=1) + "\n", "utf-8")
+    if old["name"] not in {entry["name"] for entry in entries.values()}:
+        (folder / old["name"]).unlink(missing_ok=True)
+
+
+def _write_column(folder: Path, name: str, column: npt.NDArray[np.generic]) -> dict[str, Any]:
+    path = folder / INDEX / f"{name}.npy"
+    with path.open("wb") as file:
+        np.save(file, column, allow_pickle=False)
+        file.flush()
+        os.fsync(file.fileno())
+    return {"name": f"{INDEX}/{name}.npy", "bytes": path.stat().st_size, "sha256": hash_file(path)}
 
 
 def _cube_columns(

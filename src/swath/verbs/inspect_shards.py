@@ -40,6 +40,10 @@ def describe_shards(source: str) -> list[tuple[str, str]]:
         ("records", f"{len(shards)}{f', of which {bad} are bad (weight 0)' * bool(bad)}"),
         ("splits", _counts(shards.columns["split"])),
     ]
+    how = shards.manifest.get("split_by")
+    if how:
+        words = [f"{key} {json.dumps(value)}" for key, value in how.items() if key != "kind"]
+        rows.append(("divided", ", ".join([f"by {how.get('kind')}", *words])))
     files = [f for g in shards.manifest["groups"] for series in g["files"].values() for f in series]
     size = sum(int(f["bytes"]) for f in files)
     rows.append(("files", f"{len(files)} of records, {size / 2**20:.1f} MiB"))

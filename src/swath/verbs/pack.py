@@ -10,9 +10,11 @@ from typing import TYPE_CHECKING, Any
 
 from swath.errors import ConfigError, InputError
 from swath.verbs.options import check_share
+from swath.verbs.split_options import SplitOptions
 
 if TYPE_CHECKING:
     from swath.data.layouts.base import LayoutInfo
+    from swath.feed.shards import Shards
     from swath.verbs.packing import Progress
 
 POSITIONAL = ("layout", "root", "output")
@@ -33,6 +35,8 @@ class PackConfig:
         shard_mb: most mebibytes of one file of pixels.
         overwrite: replace shards that are in the output.
         verify: check the output instead: hash every file and every record.
+        split_by: how the records are divided into parts, in place of the official ones; without a layout, those of
+            the output are divided anew.
         statistics: take the statistics per band over all valid pixels too, of the output as it is if no layout
             is given; they are written to statistics.json.
     """
@@ -48,22 +52,29 @@ class PackConfig:
     overwrite: bool = False
     verify: bool = False
     statistics: bool = False
+    split_by: SplitOptions = field(default_factory=SplitOptions)
 
     def __post_init__(self) -> None:
         if not self.output:
             raise ConfigError("no folder is named", where="output", mend="write --output FOLDER")
+        if "://" in self.output:
+            raise ConfigError(
+                f"'{self.output}' is an address",
+                where="output",
+                mend="pack into a folder, and copy it to the store; training reads it there",
+            )
         if self.workers < 0:
             raise ConfigError(f"is {self.workers}", where="workers", mend="give 0 (one per core) or more")
         if self.shard_mb < 1:
             raise ConfigError(f"is {self.shard_mb}", where="shard_mb", mend="give 1 or more")
         check_share(self.bad_items, "bad_items")
-        if self.verify and self.layout:
+        if self.verify and (self.layout or self.split_by.kind):
             raise ConfigError(
                 "checks shards that are there",
                 where="verify",
-                mend="leave layout and root out, or verify after packing",
+                mend="leave layout, root and split_by out, or verify after packing",
             )
-        if not self.layout and not (self.verify or self.statistics):
+        if not self.layout and not (self.verify or self.statistics or self.split_by.kind):
             raise ConfigError(
                 "no layout is named", where="layout", mend="swath inspect --layouts true lists them"
             )
@@ -82,6 +93,7 @@ class PackResult:
         bad_items: records of weight 0.
         bytes: of all files of records.
         statistics: the file of statistics, or empty.
+        parts: name -> records, where they were divided; "none" are those of no part.
     """
 
     output: str
@@ -90,6 +102,7 @@ class PackResult:
     bad_items: int
     bytes: int
     statistics: str = ""
+    parts: dict[str, int] = field(default_factory=dict)
 
     def summary(self) -> str:
         """A few words for a terminal."""
@@ -98,6 +111,8 @@ class PackResult:
             f"{self.records} records of {self.groups} shape{'s' * (self.groups != 1)} in {self.output}{bad}, "
             f"{self.bytes / 2**20:.1f} MiB"
         ]
+        if self.parts:
+            lines.append("parts " + ", ".join(f"{name} {count}" for name, count in self.parts.items()))
         if self.statistics:
             lines.append(f"statistics {self.statistics}")
         return "\n".join(lines)
@@ -115,6 +130,10 @@ def run(config: PackConfig) -> PackResult:
     with progress_bar() as progress:
         if config.layout:
             _pack(config, progress)
+        elif config.split_by.kind:
+            from swath.verbs.dividing import Divider, redivide
+
+            redivide(config.output, Divider(config.split_by))
         if config.verify:
             from swath.feed.shard_check import damaged
 
@@ -139,7 +158,13 @@ def run(config: PackConfig) -> PackResult:
         int((shards.columns["weight"] == 0).sum()),
         sum(int(f["bytes"]) for f in files),
         statistics=statistics,
+        parts=_parts(shards) if config.split_by.kind else {},
     )
+
+
+def _parts(shards: Shards) -> dict[str, int]:
+    names = [bytes(name).decode() or "none" for name in shards.columns["split"].tolist()]
+    return {name: names.count(name) for name in sorted(set(names), key=lambda n: (n == "none", n))}
 
 
 def _pack(config: PackConfig, progress: Progress) -> None:
@@ -149,6 +174,11 @@ def _pack(config: PackConfig, progress: Progress) -> None:
     from swath.data.layouts.registry import layout_info, open_layout
     from swath.verbs.packing import pack, packing_report
 
+    divider = None
+    if config.split_by.kind:
+        from swath.verbs.dividing import Divider
+
+        divider = Divider(config.split_by)
     layout = open_layout(config.layout, config.root, config.split or None, **config.options)
     collection = Collection(layout, limit=config.bad_items, report=packing_report(config.output))
     about = {
@@ -167,6 +197,7 @@ def _pack(config: PackConfig, progress: Progress) -> None:
         shard_bytes=config.shard_mb * 2**20,
         overwrite=config.overwrite,
         progress=progress,
+        divider=divider,
     )
 
 

@@ -25,10 +25,12 @@ from typing import Any
 
 from swath.data.collection import Collection
 from swath.errors import ConfigError, InputError, OutputError, SwathError
-from swath.feed.shard_finish import finish
+from swath.feed.shard_finish import Index, finish
 from swath.feed.shard_format import INDEX, MANIFEST, SHARD_BYTES, GroupSpec
+from swath.feed.shard_statistics import STATISTICS_FILE
 from swath.feed.shard_write import BlockWriter, read_block
 from swath.files import atomic
+from swath.verbs.dividing import Divider
 from swath.verbs.packing_stop import clear_up, said
 
 log = logging.getLogger(__name__)
@@ -53,6 +55,7 @@ def pack(
     shard_bytes: int = SHARD_BYTES,
     overwrite: bool = False,
     progress: Progress = lambda what, done, total: None,
+    divider: Divider | None = None,
 ) -> dict[str, Any]:
     """Writes shards, or goes on where an earlier call was stopped.
 
@@ -64,6 +67,7 @@ def pack(
         shard_bytes: most bytes of a file of pixels.
         overwrite: replace shards that are there.
         progress: see `Progress`.
+        divider: gives the records parts in place of the official ones; what is packed already may get others.
 
     Returns:
         What `shards.json` says.
@@ -86,7 +90,7 @@ def pack(
         (folder / PACKING).mkdir(parents=True, exist_ok=True)
         with _locked(folder):
             try:
-                return _pack(collection, folder, about, workers, shard_bytes, progress)
+                return _pack(collection, folder, about, workers, shard_bytes, progress, divider)
             except (InputError, ConfigError) as err:
                 too_many = len(collection.bad) > collection.allowed
                 # An old set stays as it is, its list too.
@@ -105,7 +109,7 @@ def packing_report(output: Path | str) -> Path:
 
 
 def _ours(name: str) -> bool:
-    return name in (MANIFEST, INDEX, PACKING, BAD_ITEMS, REFUSED, "statistics.json") or (
+    return name in (MANIFEST, INDEX, PACKING, BAD_ITEMS, REFUSED, STATISTICS_FILE) or (
         name.startswith("g") and name[1:].isdigit()
     )
 
@@ -117,8 +121,11 @@ def _pack(
     workers: int,
     shard_bytes: int,
     progress: Progress,
+    divider: Divider | None,
 ) -> dict[str, Any]:
     packing = folder / PACKING
+    if divider is not None:
+        divider.check(collection)
     plan = _plan(collection, packing, about, shard_bytes)
     count, size = len(collection), int(plan["block"])
     blocks = [packing / f"{first // size:06d}" for first in range(0, count, size)]
@@ -136,15 +143,20 @@ def _pack(
     if kept:
         log.info("%s: going on with %d records that are packed", folder, kept)
     _write_blocks(collection, [blocks[n] for n in missing], todo, workers, kept, progress)
+    index = Index(blocks)
+    if divider is not None:
+        index.divide(divider)
     # From here on what is there is not a finished set any more.
     (folder / MANIFEST).unlink(missing_ok=True)
-    (folder / REFUSED).unlink(missing_ok=True)
+    for name in (REFUSED, STATISTICS_FILE):
+        (folder / name).unlink(missing_ok=True)
     _list_bad(collection, blocks, folder / BAD_ITEMS)
     manifest = finish(
         folder,
         blocks,
+        index,
         shard_bytes,
-        {**about, "shard_bytes": shard_bytes},
+        {**about, "shard_bytes": shard_bytes, **({"split_by": divider.about} if divider else {})},
         functools.partial(_joined, progress, len(blocks)),
     )
     shutil.rmtree(packing, ignore_errors=True)
