@@ -44,9 +44,12 @@ def atomic(path: Path | str) -> Iterator[Path]:
 
 
 def refuse_own_input(output: Path | str, inputs: Iterable[Path | str]) -> None:
-    """Raises OutputError if a file would be written over one that it is made from, overwriting allowed or not."""
+    """Raises OutputError if a file would be written over one that it is made from, overwriting allowed or not; or a
+    folder over one that holds it.
+    """
     taken = {Path(path).resolve() for path in inputs}
-    if Path(output).resolve() in taken:
+    given = Path(output).resolve()
+    if any(given == path or given in path.parents for path in taken):
         raise OutputError("is one of the inputs", where=output, mend="give another name")
 
 

@@ -15,23 +15,33 @@ from swath.cube import Grid
 from swath.errors import ConfigError
 from swath.scenes.box import Box
 from swath.scenes.reading import BlockInput
-from swath.scenes.windows import Block, Plan, make_plan
+from swath.scenes.windows import HALO_SHARE, TILE, Block, Plan, make_plan
 
-# Side of a block in pixels that is aimed at.
-_SIDE = 1024
+# A block's sides at most, in cells and in pixels, and the bytes of its features in float32: they bound memory.
+_CELLS, _PIXELS, _BYTES = 512, 4096, 64 << 20
 
 
 @dataclass(frozen=True)
 class CellPlan(Plan):
     """A plan whose numbers are cells; its blocks may be smaller than those of a map, since a cell is many pixels."""
 
-    LEAST: ClassVar[int] = 64
+    # TIFF's tiles are multiples of 16.
+    LEAST: ClassVar[int] = 16
+    UNIT: ClassVar[str] = "cells"
 
 
 def cell_plan(
-    height: int, width: int, window: tuple[int, int], cell: int, overlap: int | None = None
+    height: int,
+    width: int,
+    window: tuple[int, int],
+    cell: int,
+    overlap: int | None = None,
+    features: int = 1,
 ) -> CellPlan:
     """A plan in cells for a scene in pixels.
+
+    Its blocks are the smallest with at most 10 % of extra windows (`swath.scenes.windows.HALO_SHARE`), as far as
+    features and pixels leave memory for it.
 
     Args:
         height: of the scene, pixels.
@@ -39,6 +49,7 @@ def cell_plan(
         window: of the model, pixels.
         cell: pixels per cell.
         overlap: of windows, pixels; None: as `swath.scenes.windows.make_plan`.
+        features: numbers per cell.
 
     Raises:
         ConfigError: window or overlap are no whole cells.
@@ -53,8 +64,18 @@ def cell_plan(
         overlap = 0 if overlap is None else overlap
     h, w = -(-height // cell), -(-width // cell)
     given = make_plan(h, w, small, overlap=None if overlap is None else overlap // cell, block=512)
-    side = min(512, max(CellPlan.LEAST, 1 << (_SIDE // cell).bit_length() - 1 if cell <= _SIDE else 0))
-    return CellPlan(h, w, small, given.overlap, 0, side)
+    return CellPlan(h, w, small, given.overlap, 0, _side(small, given.overlap, cell, features))
+
+
+def _side(window: tuple[int, int], overlap: int, cell: int, features: int) -> int:
+    """Of the blocks; like that of maps it does not depend on the scene."""
+    side = CellPlan.LEAST
+    while 2 * side <= _CELLS and 2 * side * cell <= _PIXELS and (2 * side) ** 2 * 4 * features <= _BYTES:
+        many = CellPlan(8 * side, 8 * side, window, overlap, 0, side)
+        if side * cell >= TILE and many.extra <= HALO_SHARE:
+            break
+        side *= 2
+    return side
 
 
 def in_pixels(box: Box, cell: int) -> Box:

@@ -119,7 +119,8 @@ def _tags_by_gdal(grid: Grid, crs: CRS | None, layers: Layers, tags: Mapping[str
             height=1,
             width=1,
             count=len(layers.bands),
-            dtype=layers.dtype,
+            # Which GDAL makes half-precision files differs: the tags that are taken from here do not.
+            dtype="float32" if layers.dtype == "float16" else layers.dtype,
             nodata=layers.nodata,
             crs=crs,
             transform=rasterio.Affine(*grid.transform),
@@ -130,6 +131,7 @@ def _tags_by_gdal(grid: Grid, crs: CRS | None, layers: Layers, tags: Mapping[str
                 small.set_band_description(i, band.name)
             small.units = tuple(b.unit for b in layers.bands)
             small.scales = tuple(b.scale for b in layers.bands)
+            small.offsets = tuple(b.offset for b in layers.bands)
         memory.seek(0)
         return next(read_tags(memory))
 

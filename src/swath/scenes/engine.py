@@ -188,6 +188,19 @@ class Engine:
         """Reads and computes one block."""
         return self.compute(block, self.read(block), on_windows)
 
+    def look(self, block: Block) -> tuple[Tensor, BlockInput] | None:
+        """What the network makes of each window of a block, [n,V,h,w] before blending, and of what; None where no
+        window holds a valid pixel.
+        """
+        given = self.read(block)
+        if not given.seen:
+            return None
+        pixels, valid = given.pixels.to(self.device), given.valid.to(self.device)
+        with _evaluating(self.network), torch.inference_mode():
+            places = block.read, given.seen, self.cell
+            out = self._values(_stack(pixels, *places), _stack(valid, *places), self._days(given))
+        return out, given
+
     def blocks(self) -> Iterator[BlockMap]:
         """All blocks in the plan's order."""
         for block in self.plan.blocks():

@@ -41,6 +41,8 @@ class Estimate:
         window_seconds: of one window, measured; None where it was not.
         seconds: for the whole map, where reading keeps up and workers do not disturb each other.
         finished_blocks: of an earlier run, which will not be computed again.
+        values: numbers that are blended for each pixel, or for each cell of features.
+        cell: pixels per cell; 1 for maps.
     """
 
     plan: str
@@ -59,6 +61,8 @@ class Estimate:
     window_seconds: float | None = None
     seconds: float | None = None
     finished_blocks: int = 0
+    values: int = 0
+    cell: int = 1
 
     def to_dict(self) -> dict[str, Any]:
         """Plain values."""
@@ -74,6 +78,8 @@ class Estimate:
             f"{_size(self.block_bytes)} in each worker for its blocks",
             f"file: tiles of {self.tile}, {self.overviews} overviews",
         ]
+        if self.cell > 1:
+            lines[1] += f"; {self.values} features per cell of {self.cell} pixels"
         if self.seconds is not None and self.window_seconds is not None:
             lines.append(
                 f"time: about {duration(self.seconds)} ({self.window_seconds * 1000:.1f} ms a window, just measured)"
@@ -84,7 +90,15 @@ class Estimate:
 
 
 def block_bytes(
-    plan: Plan, layers: Layers, *, dates: int, bands: int, stored_bands: int, stored: int, values: int
+    plan: Plan,
+    layers: Layers,
+    *,
+    dates: int,
+    bands: int,
+    stored_bands: int,
+    stored: int,
+    values: int,
+    cell: int = 1,
 ) -> int:
     """What the blocks in flight in one worker need at most besides the network: one being computed, one being read,
     one being packed.
@@ -96,9 +110,10 @@ def block_bytes(
         bands: that the network eats.
         stored_bands: of the scene; all of them are read.
         stored: bytes of a stored number.
-        values: that are blended per pixel.
+        values: that are blended per pixel, or per cell.
+        cell: pixels per cell, if the plan counts in cells.
     """
-    read = plan.read_pixels
+    read = plan.read_pixels * cell * cell
     pair = 4 + 1  # normalised float32 and validity
     # Reading holds the stored numbers with validity and GDAL's copy; then the converted ones beside the normalised.
     raw = dates * stored_bands * (stored + 1) + stored_bands * (stored + 1)
@@ -110,10 +125,12 @@ def block_bytes(
     return read * (dates * bands * pair + reading) + block * blended
 
 
-def batch_bytes(plan: Plan, batch_size: int, dates: int, bands: int, values: int, turns: bool) -> int:
+def batch_bytes(
+    plan: Plan, batch_size: int, dates: int, bands: int, values: int, turns: bool, cell: int = 1
+) -> int:
     """Input and output of one call of the network, its inside not counted."""
     h, w = plan.window
-    return batch_size * h * w * (dates * bands * 5 * (2 if turns else 1) + values * 4 * 4)
+    return batch_size * h * w * (dates * bands * 5 * (2 if turns else 1) * cell * cell + values * 4 * 4)
 
 
 def estimate(
@@ -143,9 +160,10 @@ def estimate(
     dates, bands = engine.check()
     values, seconds, inside = _try(engine, dates, bands) if measure else (len(layers.bands) + 1, None, 0)
     block = block_bytes(
-        plan, layers, dates=dates, bands=bands, stored_bands=stored_bands, stored=stored, values=values
-    )
-    block += batch_bytes(plan, engine.batch_size, dates, bands, values, engine.turns)
+        plan, layers, dates=dates, bands=bands, stored_bands=stored_bands, stored=stored, values=values,
+        cell=engine.cell,
+    )  # fmt: skip
+    block += batch_bytes(plan, engine.batch_size, dates, bands, values, engine.turns, engine.cell)
     memory = workers * (PROGRAM_BYTES + cache_bytes() + block + inside)
     if workers > 1:
         memory += PROGRAM_BYTES  # the process that hands out the blocks
@@ -154,7 +172,7 @@ def estimate(
     return Estimate(
         str(plan), plan.run_count, plan.block_count, plan.extra, plan.side, tile_side(plan),
         overview_count(plan.height, plan.width), workers, threads, engine.batch_size, engine.precision, block,
-        memory, seconds, total, finished,
+        memory, seconds, total, finished, values, engine.cell,
     )  # fmt: skip
 
 
@@ -164,8 +182,9 @@ def _try(engine: Engine, dates: int, bands: int) -> tuple[int, float, int]:
     from swath.scenes.windows import Block, make_plan
 
     h, w = engine.plan.window
-    across = engine.batch_size
-    draw = np.random.default_rng(0).standard_normal((dates, bands, h, w * across), np.float32)
+    across, cell = engine.batch_size, engine.cell
+    shape = dates, bands, h * cell, w * across * cell
+    draw = np.random.default_rng(0).standard_normal(shape, np.float32)
     windows = tuple(Box(0, i * w, h, w) for i in range(across))
     box = Box(0, 0, h, w * across)
     block = Block(box, box, windows)
@@ -194,7 +213,7 @@ def _with_plan(engine: Engine, plan: Plan) -> Engine:
     from dataclasses import replace
 
     class _Shape:
-        height, width, source = plan.height, plan.width, engine.source
+        height, width, source = plan.height * engine.cell, plan.width * engine.cell, engine.source
 
     scene: Any = _Shape()
     return replace(engine, scene=scene, plan=plan, contract=engine.contract)

@@ -4,17 +4,19 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from contextlib import AbstractContextManager, contextmanager
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Literal, Protocol
+from typing import Any, Literal, Protocol
 
+import torch
 from torch import nn
 
 from swath.contract import InputContract
 from swath.cube import BandStatistics
 from swath.data.gdal import bounded_cache
 from swath.scenes.engine import Engine, WindowNetwork
-from swath.scenes.layers import Layers
+from swath.scenes.features import FeatureMap
+from swath.scenes.layers import FeatureLayers, Layers
 from swath.scenes.reading import SceneLike
 from swath.scenes.sources.opening import Reopenable, open_source
 from swath.scenes.windows import Plan
@@ -61,6 +63,7 @@ class WeightsJob:
         turns: average over the ways to turn a window.
         holes: go on where the scene cannot be read.
         statistics: of the scene, where the contract normalises by them: read once for all workers.
+        cell: pixels per cell, where the plan counts in cells.
     """
 
     weights: str
@@ -75,6 +78,7 @@ class WeightsJob:
     turns: bool
     holes: bool
     statistics: BandStatistics | None
+    cell: int = 1
 
     @contextmanager
     def open(self) -> Iterator[Worker]:
@@ -101,10 +105,49 @@ class WeightsJob:
         with bounded_cache(), torch_threads(self.threads), Worker(engine, self.layers) as worker:
             yield worker
 
+    def about(self, weights_sha256: str, scene_identity: str) -> dict[str, Any]:
+        """All that the output's bits depend on: two runs with the same may share finished blocks."""
+        return {
+            "weights": weights_sha256,
+            "scene": scene_identity,
+            "plan": asdict(self.plan),
+            "bands": {"kind": type(self.layers).__name__, **asdict(self.layers)},  # type: ignore[call-overload]  # all kinds are dataclasses
+            "batch_size": self.batch_size,
+            "threads": self.threads,
+            "device": self.device,
+            "precision": self.precision,
+            "turns": self.turns,
+            "torch": torch.__version__,
+        }
+
     def engine(self, scene: SceneLike, network: WindowNetwork) -> Engine:
         """What computes the blocks."""
         return Engine(
             scene, network, self.contract, self.plan, self.batch_size, self.device, self.precision,
             self.layers.activation, self.turns, self.layers.spread, self.holes, self.statistics,
             temperature=self.layers.temperature or 1.0,
+            cell=self.cell,
         )  # fmt: skip
+
+
+@dataclass(frozen=True)
+class FeatureJob(WeightsJob):
+    """Features from a file of weights.
+
+    Attributes:
+        level: of the encoder's maps.
+        pooled: one vector per window instead.
+    """
+
+    layers: FeatureLayers
+    level: int = -1
+    pooled: bool = False
+
+    def about(self, weights_sha256: str, scene_identity: str) -> dict[str, Any]:
+        """All that the output's bits depend on."""
+        about = super().about(weights_sha256, scene_identity)
+        return {**about, "level": self.level, "pooled": self.pooled, "cell": self.cell}
+
+    def network(self, built: nn.Module) -> nn.Module:
+        """The encoder of it."""
+        return FeatureMap(built, self.level, self.pooled)

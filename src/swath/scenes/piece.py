@@ -18,7 +18,7 @@ import numpy as np
 
 from swath.errors import OutputError
 from swath.scenes.box import Box
-from swath.scenes.layers import Array, BlockMap, Layers
+from swath.scenes.layers import Array, BlockMap, FeatureLayers, Layers
 from swath.scenes.windows import Plan
 
 # Higher levels take several times as long and save a few percent.
@@ -35,6 +35,7 @@ class Record:
         lengths: of its tiles in bytes, row by row.
         windows, empty_windows, nodata_pixels: see `swath.scenes.engine`.
         holes: what of it could not be read.
+        beyond: values that the file cannot tell from the ends of its range.
     """
 
     block: int
@@ -44,6 +45,7 @@ class Record:
     empty_windows: int
     nodata_pixels: int
     holes: tuple[Box, ...] = ()
+    beyond: int = 0
 
     def to_json(self) -> str:
         """One line."""
@@ -100,6 +102,7 @@ def pack(plan: Plan, index: int, result: BlockMap, layers: Layers, pool: Executo
         result.empty_windows,
         nodata,
         result.holes,
+        layers.beyond(result) if isinstance(layers, FeatureLayers) else 0,
     )
     return Piece(record, data)
 

@@ -15,14 +15,12 @@ from swath.cube import Grid
 from swath.scenes import cog, look, style
 from swath.scenes.layers import Array, Layers
 from swath.scenes.piece import Piece, Record, unpack
+from swath.scenes.target import HOLE_PIXELS as HOLE_PIXELS
 from swath.scenes.target import Sink as Sink
 from swath.scenes.target import Store as Store
-from swath.scenes.target import Target
+from swath.scenes.target import Target, told
 from swath.scenes.windows import Plan
 from swath.scenes.work import WorkFolder
-
-# Tag of a map: how many of its pixels could not be read.
-HOLE_PIXELS = "HOLE_PIXELS"
 
 
 class MemorySink:
@@ -94,9 +92,7 @@ class CogSink(Target):
 
     def _finish(self, plan: Plan, work: WorkFolder) -> None:
         holes = [box for i in sorted(work.finished) for box in work.finished[i].holes]
-        tags = dict(self.tags)
-        if holes:
-            tags[HOLE_PIXELS] = str(sum(b.height * b.width for b in holes))
+        tags = {**self.tags, **told(work.finished)}
         made = work.path / self.path.name
         small = cog.assemble(
             made, self.grid, self._crs, self.layers, plan, work.finished, work.path / "blocks", tags

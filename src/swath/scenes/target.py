@@ -27,6 +27,10 @@ from swath.scenes.work import WorkFolder, digest, folder_of
 # In the work folder: the hashes of what is being moved beside the output.
 _PARTS = "parts.json"
 
+# Tags of outputs: how many pixels or cells could not be read, and how many values lie beyond what the numbers can say.
+HOLE_PIXELS = "HOLE_PIXELS"
+BEYOND = "VALUES_BEYOND_RANGE"
+
 
 class Store(Protocol):
     """Takes finished blocks in any order."""
@@ -148,8 +152,9 @@ class Target(ABC):
         beside is its own and not another's.
         """
         for part in (*parts, made):
-            with part.open("rb+") as file:
-                os.fsync(file.fileno())
+            for path in [part] if part.is_file() else [p for p in part.rglob("*") if p.is_file()]:
+                with path.open("rb+") as file:
+                    os.fsync(file.fileno())
         with atomic(work.path / _PARTS) as temporary:
             temporary.write_text(json.dumps({part.name: digest(part) for part in parts}), encoding="utf-8")
         for part in (*parts, made):
@@ -191,3 +196,12 @@ class Target(ABC):
                 where=self.path,
                 mend="check the folder's permissions and free space",
             ) from err
+
+
+def told(records: Mapping[int, Record]) -> dict[str, str]:
+    """Tags of what is amiss in finished blocks; none where nothing is."""
+    counts = {
+        HOLE_PIXELS: sum(box.height * box.width for r in records.values() for box in r.holes),
+        BEYOND: sum(r.beyond for r in records.values()),
+    }
+    return {key: str(count) for key, count in counts.items() if count}

@@ -159,6 +159,8 @@ class Plan:
     side: int
 
     LEAST: ClassVar[int] = TILE
+    # What is counted, in words.
+    UNIT: ClassVar[str] = "pixels"
 
     def __post_init__(self) -> None:
         if min(self.height, self.width) < 1:
@@ -254,7 +256,7 @@ class Plan:
         halo = max(b.halo for b in self._sample())
         h, w = self.window
         return (
-            f"{self.height}x{self.width} pixels: {self.window_count} windows of {h}x{w} overlapping by "
+            f"{self.height}x{self.width} {self.UNIT}: {self.window_count} windows of {h}x{w} overlapping by "
             f"{self.overlap} (trimmed by {self.trim}), in {self.block_count} blocks of {self.side} with a "
             f"halo of up to {halo}: {self.run_count} windows run, {self.extra:.1%} more than there are"
         )

@@ -1,15 +1,20 @@
-"""`swath embed`: what an encoder sees, as a georeferenced raster of features."""
+"""`swath embed`: what an encoder sees of a scene, as georeferenced features."""
 
 from __future__ import annotations
 
-from dataclasses import asdict, dataclass
+import logging
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Literal
+from typing import TYPE_CHECKING, Literal
 
 from swath.errors import ConfigError
 from swath.scenes.sources.spec import SourceSpec
 from swath.verbs.registry import RECIPE
 
+if TYPE_CHECKING:
+    from swath.scenes.estimate import Estimate
+
+log = logging.getLogger(__name__)
 POSITIONAL = (RECIPE,)
 
 
@@ -20,14 +25,26 @@ class EmbedConfig:
     Attributes:
         weights: of a network with an encoder: pretrained, or fine-tuned.
         input: the scene; as for `swath predict`.
-        output: a Cloud-Optimized GeoTIFF of float32 features and coverage, one pixel per cell of the level.
+        output: features.tif, a Cloud-Optimized GeoTIFF with a band for each; features.parquet, GeoParquet with a row
+            for each cell; or features.zarr, a Zarr store.
+        plan: only say what would be done, with memory and time, and write nothing.
+        overwrite: replace an earlier output, and throw away an unfinished one that was begun with other options.
         level: of the encoder's maps, 0 is the finest; -1 the coarsest.
+        pooled: instead of a level's cells, one vector per window, the encoder's own; windows lie side by side then.
+        dtype: of the file. "uint8" are 8 bits with a scale and an offset for each feature, which GDAL, QGIS and
+            xarray apply; a number is then within half a scale.
+        range: of all features in 8 bits, such as [-4, 4]; null: each feature has its own, of a sample.
+        sample: windows of the sample, spread evenly over the scene; its range is widened by an eighth on either
+            side. What lies beyond is stored as the end, and counted.
         overlap: pixels that neighbouring windows share; null: a quarter of the window or more.
-        overwrite: replace an earlier file, and throw away an unfinished one that was begun with other options.
         batch_size: windows per call of the network.
         min_coverage: percent of valid input below which a cell is no-data.
         max_holes: share of the cells, 0 to 1, that may be unreadable.
-        threads: of torch; 0: as many as it takes by itself.
+        workers: processes that share the work.
+        threads: of each worker; 0: the cores shared evenly, or those an interrupted output was begun with. The bits
+            depend on it, and not on the number of workers.
+        engine: "local", or "ray" for workers on a Ray cluster.
+        ray_address: of the cluster; empty: the one this machine belongs to, else one is started here.
         precision: "auto" is bf16 on a GPU and on CPUs with AMX, else fp32.
         device: "auto" is the GPU if there is one.
     """
@@ -35,62 +52,108 @@ class EmbedConfig:
     weights: str
     input: SourceSpec
     output: str
-    level: int = -1
-    overlap: int | None = None
+    plan: bool = False
     overwrite: bool = False
+    level: int = -1
+    pooled: bool = False
+    dtype: Literal["float32", "float16", "uint8"] = "float32"
+    range: tuple[float, float] | None = None
+    sample: int = 64
+    overlap: int | None = None
     batch_size: int = 16
     min_coverage: int = 1
     max_holes: float = 0.0
+    workers: int = 1
     threads: int = 0
+    engine: Literal["local", "ray"] = "local"
+    ray_address: str = ""
     precision: Literal["auto", "bf16", "fp32"] = "auto"
     device: Literal["auto", "cpu", "cuda"] = "auto"
 
     def __post_init__(self) -> None:
-        if self.threads < 0:
-            raise ConfigError(f"{self.threads} is less than 0", where="threads")
+        for name, least in (("workers", 1), ("threads", 0), ("batch_size", 1), ("sample", 1)):
+            if getattr(self, name) < least:
+                raise ConfigError(f"{getattr(self, name)} is less than {least}", where=name)
         if not 0 <= self.max_holes < 1:
             raise ConfigError(f"{self.max_holes} is no share from 0 to 1", where="max_holes")
+        if self.range is not None and self.dtype != "uint8":
+            raise ConfigError(
+                f"{self.dtype} needs none", where="range", mend="leave it out, or use dtype uint8"
+            )
+        if self.range is not None and not float("-inf") < self.range[0] < self.range[1] < float("inf"):
+            raise ConfigError(
+                f"{list(self.range)} is no range", where="range", mend="give two ascending numbers"
+            )
+        if self.pooled and self.overlap:
+            raise ConfigError(
+                "windows of which each gives one vector lie side by side",
+                where="overlap",
+                mend="leave it out",
+            )
+        if self.pooled and self.level != -1:
+            raise ConfigError("is of a level's cells, not of windows", where="level", mend="leave it out")
 
 
 @dataclass(frozen=True)
 class EmbedResult:
-    """What was written: `features` numbers for each cell of `stride` pixels."""
+    """What was written: `features` numbers for each cell of `stride` pixels.
+
+    Attributes:
+        beyond: values beyond the range of 8 bits, stored as its ends.
+        holes: what could not be read: first row and column, height and width, in cells.
+    """
 
     output: str
     features: int
     stride: int
+    dtype: str
     cells: int
     nodata_cells: int
+    windows: int
+    empty_windows: int
+    blocks: int
     kept_blocks: int
+    hole_cells: int
+    holes: tuple[tuple[int, int, int, int], ...]
+    beyond: int
     seconds: float
+    km2: float | None
+    workers: int
+    threads: int
+    precision: str
 
     def summary(self) -> str:
         """A few words for a terminal."""
-        what = f"{self.features} features of {self.cells} cells of {self.stride} pixels"
-        return f"{what} in {self.seconds:.1f} s\n{self.output}"
+        words = [f"{self.features} features of {self.cells} cells of {self.stride} pixels in {self.dtype}"]
+        words[0] += f", {self.nodata_cells / self.cells:.1%} no-data"
+        if self.hole_cells:
+            words.append(f"{self.hole_cells / self.cells:.2%} could not be read")
+        if self.beyond:
+            share = self.beyond / max(1, self.features * (self.cells - self.nodata_cells))
+            words.append(f"{share:.2%} of the values lie beyond the range and are stored as its ends")
+        if self.kept_blocks:
+            words.append(f"{self.kept_blocks} of {self.blocks} blocks of an earlier run")
+        return f"{'; '.join(words)}; {self.seconds:.1f} s in {self.precision}\n{self.output}"
 
 
-def run(config: EmbedConfig) -> EmbedResult:
+def run(config: EmbedConfig) -> EmbedResult | Estimate:
     """Features of a scene of any size in constant memory; interrupted, it is gone on with.
 
     Raises:
         SwathError: in one line, if the weights, the scene or the output do not fit; nothing is left then.
     """
-    import torch
-
+    from swath.data.gdal import bounded_cache
     from swath.errors import InputError, WeightsError
     from swath.files import refuse_own_input
-    from swath.scenes.cells import cell_grid, cell_plan
-    from swath.scenes.engine import Engine
+    from swath.scenes.area import pixel_km2
+    from swath.scenes.cells import cell_grid
     from swath.scenes.features import FeatureMap
-    from swath.scenes.layers import ValueLayers
     from swath.scenes.mapping import Course
     from swath.scenes.progress import MapBar
-    from swath.scenes.runners.local import run_local
-    from swath.scenes.sink import CogSink
+    from swath.scenes.runners.choice import Runner
     from swath.scenes.sources.opening import open_source
-    from swath.scenes.worker import Worker, torch_threads
-    from swath.training.precision import choose_device, choose_precision
+    from swath.scenes.work import begun_with
+    from swath.verbs.embed_work import estimate_features, feature_job, feature_target, with_range
     from swath.weights.build import build_loaded
     from swath.weights.file import load
 
@@ -99,51 +162,33 @@ def run(config: EmbedConfig) -> EmbedResult:
     contract = loaded.meta.contract
     if contract is None or contract.size is None:
         raise WeightsError("do not say what they eat", where=loaded.path, mend="use weights that swath wrote")
-    network = FeatureMap(build_loaded(loaded).eval(), config.level)
-    device = choose_device(config.device)
-    precision: Literal["bf16", "fp32"]
-    precision = "bf16" if choose_precision(config.precision, device).name == "bf16" else "fp32"
-    threads = config.threads or torch.get_num_threads()
-    with open_source(config.input) as scene, torch_threads(threads):
+    network = FeatureMap(build_loaded(loaded), config.level, config.pooled).eval()
+    with bounded_cache(), open_source(config.input) as scene:
         if scene.grid is None:
             raise InputError(
                 "has no place on the ground", where=scene.source, mend="give a georeferenced scene"
             )
-        dates = scene.read(-1, -1, 1, 1).shape[0]
-        width, stride = network.shape(dates, contract)
-        plan = cell_plan(scene.height, scene.width, contract.size, stride, config.overlap)
-        layers = ValueLayers(tuple(f"feature {i}" for i in range(width)), config.min_coverage)
-        engine = Engine(
-            scene, network.to(device), contract, plan, config.batch_size, device, precision, "identity",
-            holes=config.max_holes > 0, cell=stride,
-        )  # fmt: skip
-        tags = {
-            "MODEL": loaded.meta.architecture,
-            "WEIGHTS_SHA256": loaded.sha256,
-            "LICENCE": loaded.meta.licence,
-        }
-        sink = CogSink(
-            config.output, cell_grid(scene.grid, stride), layers, overwrite=config.overwrite,
-            tags={**tags, "LEVEL": str(config.level), "STRIDE": str(stride)},
-        )  # fmt: skip
-        engine.check()
-        about = {
-            "weights": loaded.sha256, "scene": scene.identity(), "plan": asdict(plan), "level": config.level,
-            "stride": stride, "min_coverage": config.min_coverage, "batch_size": config.batch_size,
-            "threads": threads, "device": device, "precision": precision, "torch": torch.__version__,
-        }  # fmt: skip
-        with MapBar() as bar, sink.begin(plan, about) as store:
-            course = Course(plan, store, None, scene.source, config.max_holes, bar.update)
-            with Worker(engine, layers) as worker:
-                run_local(worker, course.todo, course.put, course.advance)
+        begun = begun_with(Path(config.output)) or {}
+        job = feature_job(config, loaded, scene, network, begun)
+        if config.plan:
+            return estimate_features(config, job, scene, network)
+        # Twice: a name that does not fit is said before ranges are looked for.
+        feature_target(config, job, loaded, scene)
+        job.engine(scene, network).check()
+        job, about = with_range(config, job, loaded, scene, network, begun)
+        area = pixel_km2(cell_grid(scene.grid, job.cell))
+        with MapBar() as bar, feature_target(config, job, loaded, scene).begin(job.plan, about) as store:
+            course = Course(job.plan, store, area, scene.source, config.max_holes, bar.update)
+            if course.kept:
+                log.info("%d of %d blocks are finished already", course.kept, job.plan.block_count)
+            runner = Runner(config.engine, config.workers, config.ray_address)
+            runner.run(job, course, lambda: job.worker(scene, network.to(job.device)))
             course.check()
+            beyond = sum(r.beyond for r in store.finished.values())
         made = course.summary(store.finished)
+    holes = tuple((b.row, b.col, b.height, b.width) for b in made.holes)
     return EmbedResult(
-        str(Path(config.output)),
-        width,
-        stride,
-        made.pixels,
-        made.nodata_pixels,
-        made.kept_blocks,
-        made.seconds,
-    )
+        str(Path(config.output)), job.layers.features, job.cell, config.dtype, made.pixels, made.nodata_pixels,
+        made.windows, made.empty_windows, made.blocks, made.kept_blocks, made.hole_pixels, holes, beyond,
+        made.seconds, made.km2, config.workers, job.threads, job.precision,
+    )  # fmt: skip

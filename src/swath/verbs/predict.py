@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import logging
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
@@ -149,7 +149,7 @@ def run(config: PredictConfig) -> PredictResult | Estimate:
     with bounded_cache(), open_source(config.input) as scene:
         begun = begun_with(Path(config.output)) or {}
         job = _job(config, loaded, scene, begun)
-        about = _about(job, loaded, scene)
+        about = job.about(loaded.sha256, scene.identity())
         if config.plan:
             done = finished_blocks(Path(config.output), about, overwrite=config.overwrite)
             return _estimate(config, job, scene, network, done)
@@ -250,24 +250,6 @@ def _estimate(
             threads=job.threads,
             finished=finished,
         )
-
-
-def _about(job: WeightsJob, loaded: Loaded, scene: Any) -> dict[str, Any]:
-    """All that the map's bits depend on: two runs with the same may share finished blocks."""
-    import torch
-
-    return {
-        "weights": loaded.sha256,
-        "scene": scene.identity(),
-        "plan": asdict(job.plan),
-        "bands": {"kind": type(job.layers).__name__, **asdict(job.layers)},  # type: ignore[call-overload]  # all kinds are dataclasses
-        "batch_size": job.batch_size,
-        "threads": job.threads,
-        "device": job.device,
-        "precision": job.precision,
-        "turns": job.turns,
-        "torch": torch.__version__,
-    }
 
 
 def _tags(loaded: Loaded, source: str) -> dict[str, str]:

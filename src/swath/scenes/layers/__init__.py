@@ -13,5 +13,6 @@ from swath.scenes.layers.classes import COVERAGE as COVERAGE
 from swath.scenes.layers.classes import ClassLayers as ClassLayers
 from swath.scenes.layers.classes import legend_of as legend_of
 from swath.scenes.layers.classes import palette as palette
+from swath.scenes.layers.features import FeatureLayers as FeatureLayers
 from swath.scenes.layers.labels import LabelLayers as LabelLayers
 from swath.scenes.layers.values import ValueLayers as ValueLayers

@@ -55,7 +55,7 @@ class Layer:
         meaning: in a few words.
         overview: how overviews are made of it.
         unit: of its values.
-        scale: stored numbers times this are in the unit.
+        scale, offset: stored numbers times the scale, plus the offset, are in the unit.
     """
 
     name: str
@@ -63,6 +63,7 @@ class Layer:
     overview: Literal["mode", "average"]
     unit: str = ""
     scale: float = 1.0
+    offset: float = 0.0
 
 
 class Layers(Protocol):

@@ -1,0 +1,158 @@
+"""Features as a Zarr store with coordinates and coordinate system, as xarray and GDAL read them."""
+
+from __future__ import annotations
+
+import datetime as dt
+import importlib
+import json
+import warnings
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from swath.cube import Grid
+from swath.errors import ConfigError, OutputError
+from swath.scenes.layers import FeatureLayers
+from swath.scenes.piece import Piece, tile_side, unpack
+from swath.scenes.target import Target, told
+from swath.scenes.windows import Plan
+from swath.scenes.work import WorkFolder
+
+# A chunk holds whole vectors, of as many cells as keep it below this.
+_CHUNK_BYTES = 4 << 20
+
+
+class ZarrSink(Target):
+    """Writes a Zarr store (version 3): `features` [feature, y, x], `coverage` [y, x] in percent, `x` and `y` of the
+    cells' centres, and `spatial_ref` with the coordinate system and GDAL's transform (CF conventions).
+
+    No-data is NaN, in 8 bits 255; there `scale` and `offset` [feature] bring `features * scale + offset` back.
+
+    Args:
+        path: of a folder, ending in .zarr.
+        grid: of the cells.
+        layers: the features.
+        dates: of the scene.
+        overwrite, tags: as `swath.scenes.target.Target`.
+
+    Raises:
+        ConfigError: zarr is not installed.
+        OutputError: the store exists, the folder is no store, or it cannot be written.
+    """
+
+    SUFFIXES = (".zarr",)
+    KIND = "Zarr stores"
+    layers: FeatureLayers
+
+    def __init__(
+        self,
+        path: str | Path,
+        grid: Grid,
+        layers: FeatureLayers,
+        dates: Sequence[dt.date | None],
+        *,
+        overwrite: bool = False,
+        tags: Mapping[str, str] | None = None,
+    ) -> None:
+        try:
+            self._zarr: Any = importlib.import_module("zarr")
+        except ImportError as err:
+            raise ConfigError(
+                "zarr is not installed", where="output", mend='pip install "swath[zarr]"'
+            ) from err
+        super().__init__(path, grid, layers, overwrite=overwrite, tags=tags)
+        self.dates = tuple(dates)
+
+    def _finish(self, plan: Plan, work: WorkFolder) -> None:
+        made = work.path / self.path.name
+        group = self._zarr.open_group(made, mode="w", zarr_format=3)
+        group.attrs.update(
+            {
+                "Conventions": "CF-1.10",
+                "dates": [None if d is None else d.isoformat() for d in self.dates],
+                **self.tags,
+                **told(work.finished),
+            }
+        )
+        features, coverage = self._arrays(group, plan)
+        for block in range(plan.block_count):
+            piece = Piece(work.finished[block], work.file(block).read_bytes())
+            bands = unpack(plan, piece, len(self.layers.bands), self.layers.dtype)
+            box = plan.block(block).box
+            ys, xs = slice(box.row, box.row + box.height), slice(box.col, box.col + box.width)
+            features[:, ys, xs] = bands[:-1]
+            coverage[ys, xs] = bands[-1].astype(np.uint8)
+        with warnings.catch_warnings():
+            # Zarr's remark that version 3 does not speak of it yet: xarray writes and looks for it all the same.
+            warnings.simplefilter("ignore")
+            self._zarr.consolidate_metadata(made)
+        self._refuse_existing()
+        if self.path.exists():
+            self.path.replace(work.path / "earlier")
+        self._publish(work, made, ())
+
+    def _arrays(self, group: Any, plan: Plan) -> tuple[Any, Any]:
+        """The arrays of features and coverage, made; the small ones are filled."""
+        layers, n = self.layers, self.layers.features
+        side = tile_side(plan)
+        while side > 1 and n * side * side * np.dtype(layers.dtype).itemsize > _CHUNK_BYTES:
+            side //= 2
+        features = group.create_array(
+            "features",
+            shape=(n, plan.height, plan.width),
+            chunks=(n, side, side),
+            dtype=layers.dtype,
+            fill_value=layers.nodata,
+            dimension_names=("feature", "y", "x"),
+        )
+        features.attrs["grid_mapping"] = "spatial_ref"
+        coverage = group.create_array(
+            "coverage",
+            shape=(plan.height, plan.width),
+            chunks=(tile_side(plan),) * 2,
+            dtype="uint8",
+            fill_value=0,
+            dimension_names=("y", "x"),
+        )
+        coverage.attrs.update({"grid_mapping": "spatial_ref", "units": "percent"})
+        if layers.dtype == "uint8":
+            features.attrs["_FillValue"] = int(layers.nodata)
+            for name, values in (("scale", layers.scales), ("offset", layers.low)):
+                self._line(group, name, "feature", np.array(values))
+        a, b, c, d, e, f = self.grid.transform
+        place = group.create_array("spatial_ref", shape=(), dtype="int64", fill_value=0)
+        place.attrs["GeoTransform"] = " ".join(repr(float(v)) for v in (c, a, b, f, d, e))
+        if self._crs is not None:
+            place.attrs.update({"crs_wkt": self._crs.to_wkt(), "spatial_ref": self._crs.to_wkt()})
+        if b == 0 and d == 0:  # of a rotated grid, x and y are no lines
+            standard = "projection_{}_coordinate" if self._crs is None or self._crs.is_projected else ""
+            for name, first, step, count in (("x", c, a, plan.width), ("y", f, e, plan.height)):
+                line = self._line(group, name, name, first + step * (np.arange(count) + 0.5))
+                line.attrs["standard_name"] = (
+                    standard.format(name) or {"x": "longitude", "y": "latitude"}[name]
+                )
+        return features, coverage
+
+    def _line(self, group: Any, name: str, dimension: str, values: Any) -> Any:
+        line = group.create_array(
+            name, shape=values.shape, dtype="float64", chunks=values.shape, dimension_names=(dimension,)
+        )
+        line[:] = values
+        return line
+
+    def _refuse_existing(self) -> None:
+        if not self.path.exists():
+            return
+        if not self.overwrite:
+            raise OutputError(
+                "exists already", where=self.path, mend="choose another name, or set overwrite to true"
+            )
+        try:
+            told = json.loads((self.path / "zarr.json").read_text(encoding="utf-8"))
+        except (OSError, ValueError):
+            told = None
+        if not isinstance(told, dict) or told.get("node_type") != "group":
+            # A folder of something else is never thrown away.
+            raise OutputError("is no Zarr store", where=self.path, mend="choose another name")

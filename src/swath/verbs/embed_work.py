@@ -1,0 +1,160 @@
+"""What `swath embed` has to do, as values: its job, the range of 8 bits, and where features go."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from swath.errors import OutputError
+from swath.scenes.cells import cell_grid, cell_plan
+from swath.scenes.estimate import Estimate, estimate
+from swath.scenes.features import FeatureMap
+from swath.scenes.job import FeatureJob
+from swath.scenes.layers import FeatureLayers
+from swath.scenes.ranges import sample_range
+from swath.scenes.sink import CogSink
+from swath.scenes.sources.opening import Source
+from swath.scenes.target import Target
+from swath.scenes.worker import torch_threads
+from swath.training.precision import choose_device, choose_precision
+from swath.verbs.embed import EmbedConfig
+from swath.weights.file import Loaded
+
+
+def feature_job(
+    config: EmbedConfig, loaded: Loaded, scene: Source, network: FeatureMap, begun: Mapping[str, Any]
+) -> FeatureJob:
+    """All choices made, the same for every worker; the range of 8 bits, where it is to be found, is 0 to 1 yet.
+
+    Args:
+        config: of the verb.
+        loaded: the weights, which say what they eat.
+        scene: open.
+        network: of the weights, on the CPU.
+        begun: what an interrupted output was begun with, or nothing.
+
+    Raises:
+        ConfigError: options do not fit the encoder.
+        ContractError: the scene does not.
+    """
+    contract = loaded.meta.contract
+    assert contract is not None
+    assert contract.size is not None
+    features, cell = network.shape(scene.read(-1, -1, 1, 1).shape[0], contract)
+    device = choose_device(config.device)
+    norm = contract.normalisation
+    whole = norm.kind != "identity" and norm.scope != "fixed"
+    low, high = config.range or (0.0, 1.0)
+    ranged = features if config.dtype == "uint8" else 0
+    overlap = 0 if config.pooled else config.overlap
+    return FeatureJob(
+        weights=str(Path(config.weights).resolve()),
+        input=scene.spec,
+        contract=contract,
+        plan=cell_plan(scene.height, scene.width, contract.size, cell, overlap, features),
+        layers=FeatureLayers(features, config.dtype, config.min_coverage, (low,) * ranged, (high,) * ranged),
+        batch_size=config.batch_size,
+        threads=config.threads or begun.get("threads") or max(1, torch.get_num_threads() // config.workers),
+        device=device,
+        precision="bf16" if choose_precision(config.precision, device).name == "bf16" else "fp32",
+        turns=False,
+        holes=config.max_holes > 0,
+        statistics=scene.statistics() if whole else None,
+        cell=cell,
+        level=config.level,
+        pooled=config.pooled,
+    )
+
+
+def with_range(
+    config: EmbedConfig,
+    job: FeatureJob,
+    loaded: Loaded,
+    scene: Source,
+    network: FeatureMap,
+    begun: Mapping[str, Any],
+) -> tuple[FeatureJob, dict[str, Any]]:
+    """The job with its range of 8 bits, and all that the bits depend on.
+
+    An interrupted output that differs in nothing else keeps its range: on a GPU a sample need not come out the same
+    to the last bit.
+    """
+    rule = None if config.dtype != "uint8" else "stated" if config.range is not None else config.sample
+
+    def about(of: FeatureJob) -> dict[str, Any]:
+        return {**of.about(loaded.sha256, scene.identity()), "range": rule}
+
+    if config.dtype != "uint8" or config.range is not None:
+        return job, about(job)
+    kept = begun.get("bands")
+    if isinstance(kept, dict) and begun.get("range") == rule:
+        low, high = (tuple(kept.get(name, ())) for name in ("low", "high"))
+        if len(low) == len(high) == job.layers.features:
+            again = replace(job, layers=replace(job.layers, low=low, high=high))
+            if _plain(about(again)) == begun:
+                return again, about(again)
+    with torch_threads(job.threads):
+        low, high = sample_range(job.engine(scene, network.to(job.device)), config.sample)
+    found = replace(job, layers=replace(job.layers, low=low, high=high))
+    return found, about(found)
+
+
+def feature_target(config: EmbedConfig, job: FeatureJob, loaded: Loaded, scene: Source) -> Target:
+    """What the output's name asks for.
+
+    Raises:
+        OutputError: it exists, or its name says nothing that is known.
+        ConfigError: a library is missing.
+    """
+    assert scene.grid is not None
+    grid = cell_grid(scene.grid, job.cell)
+    tags = {
+        "MODEL": loaded.meta.architecture,
+        "WEIGHTS_SHA256": loaded.sha256,
+        "LICENCE": loaded.meta.licence,
+        "LEVEL": "pooled" if job.pooled else str(job.level),
+        "STRIDE": str(job.cell),
+    }
+    path, layers, overwrite = Path(config.output), job.layers, config.overwrite
+    if path.suffix.lower() == ".zarr":
+        from swath.scenes.zarr_store import ZarrSink
+
+        return ZarrSink(path, grid, layers, scene.dates, overwrite=overwrite, tags=tags)
+    if path.suffix.lower() in (".parquet", ".geoparquet"):
+        from swath.scenes.geoparquet import ParquetSink
+
+        edge = scene.height / job.cell, scene.width / job.cell
+        return ParquetSink(path, grid, layers, edge, scene.dates, overwrite=overwrite, tags=tags)
+    if path.suffix.lower() not in CogSink.SUFFIXES:
+        raise OutputError(
+            "features are GeoTIFF, GeoParquet or Zarr",
+            where=path,
+            mend="let the name end in .tif, .parquet or .zarr",
+        )
+    return CogSink(path, grid, layers, overwrite=overwrite, tags=tags)
+
+
+def estimate_features(config: EmbedConfig, job: FeatureJob, scene: Source, network: FeatureMap) -> Estimate:
+    """What it will take; writes nothing."""
+    with torch_threads(job.threads):
+        found = estimate(
+            job.engine(scene, network.to(job.device)),
+            job.layers,
+            stored_bands=len(scene.bands),
+            stored=scene.dtype.itemsize,
+            workers=config.workers,
+            threads=job.threads,
+        )
+    tiff = Path(config.output).suffix.lower() in CogSink.SUFFIXES
+    return found if tiff else replace(found, overviews=0)
+
+
+def _plain(about: Mapping[str, Any]) -> dict[str, Any]:
+    """As it comes back from JSON."""
+    plain: dict[str, Any] = json.loads(json.dumps(about))
+    return plain
