@@ -5,7 +5,6 @@ from __future__ import annotations
 import datetime as dt
 import importlib
 import json
-import warnings
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -25,8 +24,9 @@ _CHUNK_BYTES = 4 << 20
 
 
 class ZarrSink(Target):
-    """Writes a Zarr store (version 3): `features` [feature, y, x], `coverage` [y, x] in percent, `x` and `y` of the
-    cells' centres, and `spatial_ref` with the coordinate system and GDAL's transform (CF conventions).
+    """Writes a Zarr store, version 2, which GDAL reads too: `features` [feature, y, x], `coverage` [y, x] in percent,
+    `x` and `y` of the cells' centres, and `spatial_ref` with the coordinate system and GDAL's transform (CF
+    conventions).
 
     No-data is NaN, in 8 bits 255; there `scale` and `offset` [feature] bring `features * scale + offset` back.
 
@@ -67,7 +67,7 @@ class ZarrSink(Target):
 
     def _finish(self, plan: Plan, work: WorkFolder) -> None:
         made = work.path / self.path.name
-        group = self._zarr.open_group(made, mode="w", zarr_format=3)
+        group = self._zarr.open_group(made, mode="w", zarr_format=2)
         group.attrs.update(
             {
                 "Conventions": "CF-1.10",
@@ -84,10 +84,7 @@ class ZarrSink(Target):
             ys, xs = slice(box.row, box.row + box.height), slice(box.col, box.col + box.width)
             features[:, ys, xs] = bands[:-1]
             coverage[ys, xs] = bands[-1].astype(np.uint8)
-        with warnings.catch_warnings():
-            # Zarr's remark that version 3 does not speak of it yet: xarray writes and looks for it all the same.
-            warnings.simplefilter("ignore")
-            self._zarr.consolidate_metadata(made)
+        self._zarr.consolidate_metadata(made)
         self._refuse_existing()
         if self.path.exists():
             self.path.replace(work.path / "earlier")
@@ -99,30 +96,21 @@ class ZarrSink(Target):
         side = tile_side(plan)
         while side > 1 and n * side * side * np.dtype(layers.dtype).itemsize > _CHUNK_BYTES:
             side //= 2
-        features = group.create_array(
-            "features",
-            shape=(n, plan.height, plan.width),
-            chunks=(n, side, side),
-            dtype=layers.dtype,
-            fill_value=layers.nodata,
-            dimension_names=("feature", "y", "x"),
-        )
+        features = self._array(
+            group, "features", ("feature", "y", "x"), (n, plan.height, plan.width), (n, side, side), layers.dtype,
+            layers.nodata,
+        )  # fmt: skip
         features.attrs["grid_mapping"] = "spatial_ref"
-        coverage = group.create_array(
-            "coverage",
-            shape=(plan.height, plan.width),
-            chunks=(tile_side(plan),) * 2,
-            dtype="uint8",
-            fill_value=0,
-            dimension_names=("y", "x"),
+        whole = tile_side(plan)
+        coverage = self._array(
+            group, "coverage", ("y", "x"), (plan.height, plan.width), (whole, whole), "uint8"
         )
         coverage.attrs.update({"grid_mapping": "spatial_ref", "units": "percent"})
         if layers.dtype == "uint8":
-            features.attrs["_FillValue"] = int(layers.nodata)
             for name, values in (("scale", layers.scales), ("offset", layers.low)):
                 self._line(group, name, "feature", np.array(values))
         a, b, c, d, e, f = self.grid.transform
-        place = group.create_array("spatial_ref", shape=(), dtype="int64", fill_value=0)
+        place = self._array(group, "spatial_ref", (), (), (), "int64")
         place.attrs["GeoTransform"] = " ".join(repr(float(v)) for v in (c, a, b, f, d, e))
         if self._crs is not None:
             place.attrs.update({"crs_wkt": self._crs.to_wkt(), "spatial_ref": self._crs.to_wkt()})
@@ -136,11 +124,31 @@ class ZarrSink(Target):
         return features, coverage
 
     def _line(self, group: Any, name: str, dimension: str, values: Any) -> Any:
-        line = group.create_array(
-            name, shape=values.shape, dtype="float64", chunks=values.shape, dimension_names=(dimension,)
-        )
+        line = self._array(group, name, (dimension,), values.shape, values.shape, "float64")
         line[:] = values
         return line
+
+    def _array(
+        self,
+        group: Any,
+        name: str,
+        dimensions: tuple[str, ...],
+        shape: tuple[int, ...],
+        chunks: tuple[int, ...],
+        dtype: str,
+        fill: float | None = None,
+    ) -> Any:
+        # Without a fill value nothing is masked: no coverage is a measurement.
+        array = group.create_array(
+            name,
+            shape=shape,
+            chunks=chunks,
+            dtype=dtype,
+            fill_value=fill,
+            config={"write_empty_chunks": fill is None},
+        )
+        array.attrs["_ARRAY_DIMENSIONS"] = list(dimensions)  # where xarray and GDAL look for names
+        return array
 
     def _refuse_existing(self) -> None:
         if not self.path.exists():
@@ -150,9 +158,9 @@ class ZarrSink(Target):
                 "exists already", where=self.path, mend="choose another name, or set overwrite to true"
             )
         try:
-            told = json.loads((self.path / "zarr.json").read_text(encoding="utf-8"))
+            found = json.loads((self.path / ".zgroup").read_text(encoding="utf-8"))
         except (OSError, ValueError):
-            told = None
-        if not isinstance(told, dict) or told.get("node_type") != "group":
+            found = None
+        if not isinstance(found, dict) or "zarr_format" not in found:
             # A folder of something else is never thrown away.
             raise OutputError("is no Zarr store", where=self.path, mend="choose another name")

@@ -127,8 +127,9 @@ class FeatureLayers:
 
     def _stored(self, index: int, values: npt.NDArray[np.float32]) -> Array:
         if self.dtype == "uint8":
-            steps = (values - np.float32(self.low[index])) / np.float32(self.scales[index])
-            stored: Array = np.rint(np.clip(steps, 0, STEPS)).astype(np.uint8)
+            low, high = np.float32(self.low[index]), np.float32(self.high[index])
+            steps = (np.clip(values, low, high) - low) / np.float32(self.scales[index])
+            stored: Array = np.rint(steps).astype(np.uint8)
             return stored
         if self.dtype == "float16" and np.abs(values).max(initial=0) > _LARGEST_HALF:
             raise ContractError(
