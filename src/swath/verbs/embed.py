@@ -153,10 +153,11 @@ def run(config: EmbedConfig) -> EmbedResult | Estimate:
     from swath.scenes.runners.choice import Runner
     from swath.scenes.sources.opening import open_source
     from swath.scenes.work import begun_with
-    from swath.verbs.embed_work import estimate_features, feature_job, feature_target, with_range
+    from swath.verbs.embed_work import check_name, estimate_features, feature_job, feature_target, with_range
     from swath.weights.build import build_loaded
     from swath.weights.file import load
 
+    check_name(config.output)
     refuse_own_input(config.output, [config.weights, *(n for row in config.input.file_table for n in row)])
     loaded = load(config.weights)
     contract = loaded.meta.contract

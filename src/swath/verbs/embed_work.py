@@ -25,6 +25,8 @@ from swath.training.precision import choose_device, choose_precision
 from swath.verbs.embed import EmbedConfig
 from swath.weights.file import Loaded
 
+_PARQUET, _ZARR = (".parquet", ".geoparquet"), ".zarr"
+
 
 def feature_job(
     config: EmbedConfig, loaded: Loaded, scene: Source, network: FeatureMap, begun: Mapping[str, Any]
@@ -104,11 +106,21 @@ def with_range(
     return found, about(found)
 
 
+def check_name(output: str) -> None:
+    """Raises OutputError if the output's name says nothing that is known."""
+    if Path(output).suffix.lower() not in (*CogSink.SUFFIXES, *_PARQUET, _ZARR):
+        raise OutputError(
+            "features are GeoTIFF, GeoParquet or Zarr",
+            where=output,
+            mend="let the name end in .tif, .parquet or .zarr",
+        )
+
+
 def feature_target(config: EmbedConfig, job: FeatureJob, loaded: Loaded, scene: Source) -> Target:
     """What the output's name asks for.
 
     Raises:
-        OutputError: it exists, or its name says nothing that is known.
+        OutputError: it exists.
         ConfigError: a library is missing.
     """
     assert scene.grid is not None
@@ -121,21 +133,15 @@ def feature_target(config: EmbedConfig, job: FeatureJob, loaded: Loaded, scene: 
         "STRIDE": str(job.cell),
     }
     path, layers, overwrite = Path(config.output), job.layers, config.overwrite
-    if path.suffix.lower() == ".zarr":
+    if path.suffix.lower() == _ZARR:
         from swath.scenes.zarr_store import ZarrSink
 
         return ZarrSink(path, grid, layers, scene.dates, overwrite=overwrite, tags=tags)
-    if path.suffix.lower() in (".parquet", ".geoparquet"):
+    if path.suffix.lower() in _PARQUET:
         from swath.scenes.geoparquet import ParquetSink
 
         edge = scene.height / job.cell, scene.width / job.cell
         return ParquetSink(path, grid, layers, edge, scene.dates, overwrite=overwrite, tags=tags)
-    if path.suffix.lower() not in CogSink.SUFFIXES:
-        raise OutputError(
-            "features are GeoTIFF, GeoParquet or Zarr",
-            where=path,
-            mend="let the name end in .tif, .parquet or .zarr",
-        )
     return CogSink(path, grid, layers, overwrite=overwrite, tags=tags)
 
 
