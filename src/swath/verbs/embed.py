@@ -151,14 +151,24 @@ def run(config: EmbedConfig) -> EmbedResult | Estimate:
     from swath.scenes.mapping import Course
     from swath.scenes.progress import MapBar
     from swath.scenes.runners.choice import Runner
+    from swath.scenes.sources.files import on_disk
     from swath.scenes.sources.opening import open_source
-    from swath.scenes.work import begun_with
-    from swath.verbs.embed_work import check_name, estimate_features, feature_job, feature_target, with_range
+    from swath.scenes.work import begun_with, finished_blocks
+    from swath.verbs.embed_work import (
+        about_of,
+        check_name,
+        estimate_features,
+        feature_job,
+        feature_target,
+        with_kept_range,
+        with_sampled_range,
+    )
     from swath.weights.build import build_loaded
     from swath.weights.file import load
 
+    inputs = [config.weights, *(name for row in config.input.file_table for name in row)]
+    refuse_own_input(config.output, inputs)
     check_name(config.output)
-    refuse_own_input(config.output, [config.weights, *(n for row in config.input.file_table for n in row)])
     loaded = load(config.weights)
     contract = loaded.meta.contract
     if contract is None or contract.size is None:
@@ -171,12 +181,19 @@ def run(config: EmbedConfig) -> EmbedResult | Estimate:
             )
         begun = begun_with(Path(config.output)) or {}
         job = feature_job(config, loaded, scene, network, begun)
-        if config.plan:
-            return estimate_features(config, job, scene, network)
-        # Twice: a name that does not fit is said before ranges are looked for.
-        feature_target(config, job, loaded, scene)
+        kept = with_kept_range(config, job, loaded, scene, begun)
+        if config.plan or kept is None:
+            # An output that was begun otherwise is refused before anything is computed.
+            about = about_of(config, kept or job, loaded, scene)
+            done = finished_blocks(Path(config.output), about, overwrite=config.overwrite)
+            if config.plan:
+                return estimate_features(config, kept or job, scene, network, done)
+        # Made twice, since the range is not known yet: a name that does not fit is said before one is looked for.
+        inputs += [str(on_disk(name)) for name in scene.files]
+        feature_target(config, job, loaded, scene).refuse_inputs(inputs)
         job.engine(scene, network).check()
-        job, about = with_range(config, job, loaded, scene, network, begun)
+        job = kept or with_sampled_range(config, job, scene, network)
+        about = about_of(config, job, loaded, scene)
         area = pixel_km2(cell_grid(scene.grid, job.cell))
         with MapBar() as bar, feature_target(config, job, loaded, scene).begin(job.plan, about) as store:
             course = Course(job.plan, store, area, scene.source, config.max_holes, bar.update)

@@ -73,37 +73,39 @@ def feature_job(
     )
 
 
-def with_range(
-    config: EmbedConfig,
-    job: FeatureJob,
-    loaded: Loaded,
-    scene: Source,
-    network: FeatureMap,
-    begun: Mapping[str, Any],
-) -> tuple[FeatureJob, dict[str, Any]]:
-    """The job with its range of 8 bits, and all that the bits depend on.
-
-    An interrupted output that differs in nothing else keeps its range: on a GPU a sample need not come out the same
-    to the last bit.
-    """
+def about_of(config: EmbedConfig, job: FeatureJob, loaded: Loaded, scene: Source) -> dict[str, Any]:
+    """All that the output's bits depend on, and how the range of 8 bits is found."""
     rule = None if config.dtype != "uint8" else "stated" if config.range is not None else config.sample
+    return {**job.about(loaded.sha256, scene.identity()), "range": rule}
 
-    def about(of: FeatureJob) -> dict[str, Any]:
-        return {**of.about(loaded.sha256, scene.identity()), "range": rule}
 
+def with_kept_range(
+    config: EmbedConfig, job: FeatureJob, loaded: Loaded, scene: Source, begun: Mapping[str, Any]
+) -> FeatureJob | None:
+    """The job with the range of an interrupted output that differs in nothing else; None where there is none.
+
+    On a GPU a sample need not come out the same to the last bit, so it is not taken again.
+    """
     if config.dtype != "uint8" or config.range is not None:
-        return job, about(job)
+        return job
     kept = begun.get("bands")
-    if isinstance(kept, dict) and begun.get("range") == rule:
-        low, high = (tuple(kept.get(name, ())) for name in ("low", "high"))
-        if len(low) == len(high) == job.layers.features:
-            again = replace(job, layers=replace(job.layers, low=low, high=high))
-            if _plain(about(again)) == begun:
-                return again, about(again)
+    if not isinstance(kept, dict):
+        return None
+    low, high = (tuple(kept.get(name) or ()) for name in ("low", "high"))
+    if not len(low) == len(high) == job.layers.features:
+        return None
+    again = replace(job, layers=replace(job.layers, low=low, high=high))
+    # As it comes back from JSON.
+    return again if json.loads(json.dumps(about_of(config, again, loaded, scene))) == begun else None
+
+
+def with_sampled_range(
+    config: EmbedConfig, job: FeatureJob, scene: Source, network: FeatureMap
+) -> FeatureJob:
+    """The job with the range of a sample."""
     with torch_threads(job.threads):
         low, high = sample_range(job.engine(scene, network.to(job.device)), config.sample)
-    found = replace(job, layers=replace(job.layers, low=low, high=high))
-    return found, about(found)
+    return replace(job, layers=replace(job.layers, low=low, high=high))
 
 
 def check_name(output: str) -> None:
@@ -145,8 +147,10 @@ def feature_target(config: EmbedConfig, job: FeatureJob, loaded: Loaded, scene: 
     return CogSink(path, grid, layers, overwrite=overwrite, tags=tags)
 
 
-def estimate_features(config: EmbedConfig, job: FeatureJob, scene: Source, network: FeatureMap) -> Estimate:
-    """What it will take; writes nothing."""
+def estimate_features(
+    config: EmbedConfig, job: FeatureJob, scene: Source, network: FeatureMap, finished: int
+) -> Estimate:
+    """What it will take, where so many blocks are finished already; writes nothing."""
     with torch_threads(job.threads):
         found = estimate(
             job.engine(scene, network.to(job.device)),
@@ -155,12 +159,7 @@ def estimate_features(config: EmbedConfig, job: FeatureJob, scene: Source, netwo
             stored=scene.dtype.itemsize,
             workers=config.workers,
             threads=job.threads,
+            finished=finished,
         )
     tiff = Path(config.output).suffix.lower() in CogSink.SUFFIXES
     return found if tiff else replace(found, overviews=0)
-
-
-def _plain(about: Mapping[str, Any]) -> dict[str, Any]:
-    """As it comes back from JSON."""
-    plain: dict[str, Any] = json.loads(json.dumps(about))
-    return plain
