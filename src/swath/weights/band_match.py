@@ -55,12 +55,12 @@ def match(have: Sequence[Band], want: Sequence[Band]) -> BandMatch:
         named = (i for i, b in enumerate(have) if (b.sensor, b.name) == (band.sensor, band.name))
         index.append(next(named, None))
     pairs = sorted(
-        (abs(a.center_nm - b.center_nm), w, h)
+        (abs(a.center_nm - b.center_nm), a.name, b.name, w, h)  # names: order must not decide between equals
         for w, a in enumerate(want)
         for h, b in enumerate(have)
         if index[w] is None and h not in index and _alike(a, b)
     )
-    for _, w, h in pairs:
+    for *_, w, h in pairs:
         if index[w] is None and h not in index:
             index[w] = h
     return BandMatch(tuple(have), tuple(want), tuple(index))
@@ -69,9 +69,14 @@ def match(have: Sequence[Band], want: Sequence[Band]) -> BandMatch:
 def _alike(a: Band, b: Band) -> bool:
     if a.sensor == b.sensor and not isinstance(SENSORS.get(a.sensor), Spectrometer):
         return False  # its own names tell its bands apart
-    if "pan" in (a.common, b.common) or max(a.center_nm, b.center_nm) > _RADAR_NM:
+    if "pan" in (a.common, b.common) or is_radar(a) or is_radar(b):
         return False
     return abs(a.center_nm - b.center_nm) <= max(a.width_nm, b.width_nm) / 2
+
+
+def is_radar(band: Band) -> bool:
+    """Whether its wavelength is that of a radar."""
+    return band.center_nm > _RADAR_NM
 
 
 def _told(band: Band) -> str:

@@ -21,7 +21,7 @@ from swath.models.spectralgpt import EncoderConfig
 from swath.models.swin_config import Size, Swin3DConfig
 from swath.models.tokens import match_bands, sorted_groups
 from swath.models.vit_encoder import ViTConfig
-from swath.weights.band_match import BandMatch, match
+from swath.weights.band_match import BandMatch, is_radar, match
 from swath.weights.file import Loaded
 from swath.weights.fitting import fit_spectralgpt, fit_swin, fit_vit, regroup
 from swath.weights.origins import Encoder, encoder_in
@@ -76,6 +76,13 @@ def plan(
     several = together and contract.max_dates != 1
     new: ModelConfig
     if isinstance(old, EncoderConfig):
+        radar = [b.name for b, i in zip(bands.want, bands.index, strict=True) if i is None and is_radar(b)]
+        if radar:
+            raise WeightsError(
+                f"know light, and {', '.join(radar)} are radar",
+                where=source.path,
+                mend="leave those bands out",
+            )
         new, notes = _spectralgpt(old, contract, bands, several)
     else:
         _check_known(source, bands)
