@@ -41,6 +41,12 @@ class TrainConfig:
         betas: of AdamW.
         decay_rule: "pretrain": all but biases and one-dimensional parameters decay, positions and mask tokens
             too (MAE, SpectralGPT); "finetune": positions do not.
+        layer_decay: the learning rate falls by this factor from each layer to the one below it, counted from the head;
+            1: it is the same for all.
+        freeze: "encoder": it stays as it is (bands that its weights do not know are then never learned); "none".
+        unfreeze_start: with a frozen encoder, the step at which its last block begins to train.
+        unfreeze_every: steps after which the block below follows, and so on down to the pixels; 0: nothing follows
+            and nothing begins.
         clip_norm: gradients are scaled down to this norm; None: not at all.
         skip_above: a step whose gradient norm is more than this many times the median of the last hundred is
             skipped, as one with NaN is; None: only NaN and infinity.
@@ -75,6 +81,10 @@ class TrainConfig:
     weight_decay: float = 0.05
     betas: tuple[float, float] = (0.9, 0.95)
     decay_rule: Literal["pretrain", "finetune"] = "pretrain"
+    layer_decay: float = 1.0
+    freeze: Literal["none", "encoder"] = "none"
+    unfreeze_start: int = 0
+    unfreeze_every: int = 0
     clip_norm: float | None = None
     skip_above: float | None = 50.0
     max_bad_steps: int = 5
@@ -116,6 +126,18 @@ class TrainConfig:
         )
         betas_fit = len(self.betas) == 2 and all(0 <= b < 1 for b in self.betas)
         _require(betas_fit, "betas", f"{self.betas} are not two numbers in [0, 1)", "try 0.9 and 0.95")
+        decay = self.layer_decay
+        _require(0 < decay <= 1, "layer_decay", f"{decay} is not above 0 and up to 1", "try 0.75, or 1")
+        for name in ("unfreeze_start", "unfreeze_every"):
+            _require(getattr(self, name) >= 0, name, f"{getattr(self, name)} is negative", "give 0 or more")
+        if self.freeze == "none":
+            later = self.unfreeze_start or self.unfreeze_every
+            _require(
+                not later, "unfreeze_every", "nothing is frozen", "set freeze to encoder, or leave it out"
+            )
+        elif self.unfreeze_start:
+            begins = self.unfreeze_every > 0
+            _require(begins, "unfreeze_start", "nothing is unfrozen", "give unfreeze_every, or leave it out")
         if self.clip_norm is not None:
             _require(self.clip_norm > 0, "clip_norm", f"{self.clip_norm} is not above 0", "give null or 1.0")
         if self.skip_above is not None:

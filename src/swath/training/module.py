@@ -26,6 +26,7 @@ from swath.rng import derive, generator
 from swath.tasks.base import Task
 from swath.training.config import TrainConfig
 from swath.training.environment import StopRequest
+from swath.training.freezing import Freezing
 from swath.training.guard import Guard, keep_bad_step, too_many
 from swath.training.loader import Micro, Step
 from swath.training.optim import adamw, learning_rate
@@ -158,6 +159,7 @@ class TrainingModule(pl.LightningModule):
         # Since the last line of the log: name -> [numerator, count, weight], on the device.
         self.sums: dict[str, Tensor] = {}
         self.guard = Guard(config)
+        self.freezing = Freezing(objective, config)
         self._sharded = False
         self.norm = 0.0
         self.stop = stop or StopRequest()
@@ -185,7 +187,8 @@ class TrainingModule(pl.LightningModule):
         assert isinstance(optimizer, pl.core.optimizer.LightningOptimizer)
         rate = learning_rate(batch.number, self.config)
         for group in optimizer.param_groups:
-            group["lr"] = rate
+            group["lr"] = rate * group.get("lr_scale", 1.0)
+        self.freezing.apply(self.objective, batch.number)
         ready = [self._prepare(micro) for micro in batch.micros]
         shared = self._shared_counts(ready)
         outputs, loss = [], torch.zeros((), device=self.device)
@@ -197,6 +200,7 @@ class TrainingModule(pl.LightningModule):
                 self.manual_backward(share)
             loss = loss + share.detach()
             outputs.append(_counted(out))
+        self.freezing.drop(self.objective.named_parameters(), batch.number)
         if self._judge(batch, loss):
             for out_parts in outputs:
                 self._remember(out_parts)

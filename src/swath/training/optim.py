@@ -10,6 +10,7 @@ import torch
 from torch import nn
 
 from swath.errors import ConfigError
+from swath.models.depth import depths
 from swath.training.config import TrainConfig
 
 # Position embeddings and relative-position tables, by any part of the parameter's name.
@@ -26,22 +27,27 @@ def decays(name: str, parameter: nn.Parameter, rule: str) -> bool:
 
 
 def parameter_groups(module: nn.Module, config: TrainConfig) -> list[dict[str, Any]]:
-    """The parameters that train, in two groups: with decay and without.
+    """The parameters that train, in groups: with decay and without, and by depth where learning rates fall with it.
+
+    With `layer_decay` below 1 the learning rate of a group is the schedule's times `lr_scale`, which is layer_decay to
+    the number of layers between it and the head (BEiT, MAE).
 
     Raises:
-        ConfigError: nothing trains.
+        ConfigError: nothing trains, or the network has no layers to tell apart.
     """
-    split: dict[bool, list[nn.Parameter]] = {True: [], False: []}
+    deep = depths(module) if config.layer_decay < 1 else None
+    split: dict[tuple[int, bool], list[nn.Parameter]] = {}
     for name, parameter in module.named_parameters():
         if parameter.requires_grad:
-            split[decays(name, parameter, config.decay_rule)].append(parameter)
-    groups = [
-        {"params": params, "weight_decay": config.weight_decay if decay else 0.0}
-        for decay, params in split.items()
-        if params
-    ]
-    if not groups:
+            below = 0 if deep is None else deep.top - deep.of[name]
+            # Decaying ones first, and from the head down: the order of the groups is that of every run.
+            split.setdefault((below, not decays(name, parameter, config.decay_rule)), []).append(parameter)
+    if not split:
         raise ConfigError("no parameter trains", mend="unfreeze a part of the network")
+    groups: list[dict[str, Any]] = []
+    for (below, still), params in sorted(split.items(), key=lambda item: item[0]):
+        group = {"params": params, "weight_decay": 0.0 if still else config.weight_decay}
+        groups.append(group if deep is None else {**group, "lr_scale": config.layer_decay**below})
     return groups
 
 
