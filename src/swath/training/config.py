@@ -65,6 +65,8 @@ class TrainConfig:
         validate_every: steps between calls of the validation, and at the end; 0: only at the end.
         monitor: the number of the validation that chooses the weights to end with; None: the last weights.
         monitor_mode: whether more or less of it is better.
+        patience: the run ends after so many validations one after another in which that number was not the best so
+            far; 0: it goes on to its last step. The schedule of the learning rate stays that of all steps.
         checkpoint_every: steps between checkpoints; the end of a run writes one too.
         keep: how many checkpoints stay on the disk.
         log_every: steps between lines of metrics.jsonl.
@@ -100,6 +102,7 @@ class TrainConfig:
     validate_every: int = 0
     monitor: str | None = None
     monitor_mode: Literal["max", "min"] = "max"
+    patience: int = 0
     checkpoint_every: int = 500
     keep: int = 2
     log_every: int = 10
@@ -110,7 +113,14 @@ class TrainConfig:
         counts = ("steps", "batch_size", "accumulate", "devices", "max_bad_steps")
         for name in (*counts, "checkpoint_every", "keep", "log_every"):
             _require(getattr(self, name) >= 1, name, f"{getattr(self, name)} is below 1", "give 1 or more")
-        for name in ("learning_rate", "min_learning_rate", "weight_decay", "warmup_steps", "validate_every"):
+        for name in (
+            "learning_rate",
+            "min_learning_rate",
+            "weight_decay",
+            "warmup_steps",
+            "validate_every",
+            "patience",
+        ):
             _require(getattr(self, name) >= 0, name, f"{getattr(self, name)} is negative", "give 0 or more")
         _require(
             self.warmup_steps <= self.steps,
@@ -123,6 +133,12 @@ class TrainConfig:
             "min_learning_rate",
             f"{self.min_learning_rate} is above the learning rate of {self.learning_rate}",
             "give less",
+        )
+        _require(
+            self.patience == 0 or (self.monitor is not None and self.validate_every > 0),
+            "patience",
+            "it waits for a number of the validation to improve",
+            "set monitor and validate_every, or patience to 0",
         )
         betas_fit = len(self.betas) == 2 and all(0 <= b < 1 for b in self.betas)
         _require(betas_fit, "betas", f"{self.betas} are not two numbers in [0, 1)", "try 0.9 and 0.95")

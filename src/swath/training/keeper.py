@@ -72,6 +72,11 @@ class Work:
         return samples_per_second * self.flops / self.peak
 
 
+def out_of_patience(best: Mapping[str, Any], patience: int) -> bool:
+    """Whether a run has waited long enough for a better validation."""
+    return patience > 0 and best.get("waited", 0) >= patience
+
+
 class Keeper(pl.Callback):
     """Sees to all that is no training.
 
@@ -101,6 +106,7 @@ class Keeper(pl.Callback):
         self.loader: StepLoader | None = None
         self._find_work, self._work = work, Work()
         self._saved = start if start else -1
+        self.finished = False  # all steps are done, or patience is over
         self._began = time.perf_counter()
         self._waited, self._since = 0.0, self._began
 
@@ -133,9 +139,10 @@ class Keeper(pl.Callback):
                 self._look(look, step)
         # Several processes stop after the same step, one as soon as it is asked.
         stopping = self.module.stopping if several() else self.stop.asked
-        if step % self.config.checkpoint_every == 0 or last or stopping:
+        self.finished = last or out_of_patience(self.module.best, self.config.patience)
+        if step % self.config.checkpoint_every == 0 or self.finished or stopping:
             self._save(trainer, step)
-        if stopping:
+        if stopping or self.finished:
             trainer.should_stop = True
 
     def _log_step(self, step: int) -> None:
@@ -217,6 +224,8 @@ class Keeper(pl.Callback):
         if value != value or (
             best is not None and (value <= best if self.config.monitor_mode == "max" else value >= best)
         ):
+            # Kept with the best: a resumed run must not wait anew.
+            self.module.best = {**self.module.best, "waited": self.module.best.get("waited", 0) + 1}
             return
         self.module.best = {"step": step, "value": value}
         state = {"state_dict": self.module.whole_state(), **self.module.best}
@@ -245,9 +254,9 @@ class Keeper(pl.Callback):
     def restore_best(self) -> int:
         """Puts the weights to end with into the objective; returns their step."""
         objective, best = self.module.objective, self.module.best
-        if self.step < self.config.steps:
+        if not self.finished:
             return self.step  # interrupted: the weights stay as they are
-        if best:
+        if "step" in best:
             path = self._best_path(best["step"])
             load_whole(objective, load_checkpoint(path)["state_dict"])
             return int(best["step"])

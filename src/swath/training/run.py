@@ -24,7 +24,7 @@ from swath.training.config import TrainConfig
 from swath.training.copies import Copies
 from swath.training.environment import StopRequest, deterministic, quiet_lightning
 from swath.training.folder import RunFolder, open_run
-from swath.training.keeper import Keeper, Periodic, Record, Validate, Work
+from swath.training.keeper import Keeper, Periodic, Record, Validate, Work, out_of_patience
 from swath.training.loader import StepLoader
 from swath.training.metrics_log import MetricsLog, read_metrics
 from swath.training.module import TrainingModule
@@ -182,7 +182,8 @@ def _fit(
             return Work(step_flops(objective, feed.take(0, 1), config.seed), peak_of(precision))
 
         keeper = Keeper(folder, module, metrics_log, bar, stop, validate, callbacks, start, periodic, work)
-        if start < config.steps:
+        over = start >= config.steps or _waited_enough(checkpoint, config)
+        if not over:
             trained.train()
             keeper.loader = StepLoader(
                 feed,
@@ -201,6 +202,7 @@ def _fit(
             state = load_checkpoint(checkpoint)
             module.load_state_dict(state["state_dict"])
             module.on_load_checkpoint(state)
+            keeper.finished = True
         step = keeper.restore_best()
         if divided:
             objective.load_state_dict(module.whole_state())
@@ -216,9 +218,16 @@ def _fit(
         samples_per_second=keeper.meter.rate,
         seconds=time.perf_counter() - began,
         precision=precision,
-        interrupted=steps < config.steps,
+        interrupted=not keeper.finished,
         records=records,
     )
+
+
+def _waited_enough(checkpoint: str, config: TrainConfig) -> bool:
+    """Whether the run to go on with had ended before its last step."""
+    if not checkpoint or config.patience == 0:
+        return False
+    return out_of_patience(load_checkpoint(checkpoint)["swath"]["best"], config.patience)
 
 
 def _check(config: TrainConfig, validate: Validate | None, place: World) -> None:
