@@ -1,72 +1,40 @@
-"""`swath finetune`: learn a map's classes from labels, from pretrained weights or from scratch."""
+"""`swath finetune`: learn from labels, from pretrained weights or from scratch: classes, values or change."""
 
 from __future__ import annotations
 
-import logging
 from dataclasses import dataclass, field
-from pathlib import Path
-from typing import TYPE_CHECKING, Any
 
 from swath.training.config import TrainConfig
+from swath.verbs.head_options import HeadOptions
 from swath.verbs.labelled_options import LabelledData
 from swath.verbs.options import ModelOptions, RunOptions
-from swath.verbs.run_start import check_start, started
-
-if TYPE_CHECKING:
-    import numpy as np
-    import numpy.typing as npt
-    from torch import nn
-
-    from swath.contract import InputContract
-    from swath.cube import Cube
-    from swath.training.run import FitResult
-    from swath.verbs.scene_data import Labelled
-    from swath.weights.file import Loaded
-    from swath.weights.transfer import TransferReport
-
-log = logging.getLogger(__name__)
-SCORES = ("overall_accuracy", "macro_f1", "miou")
-"""What the validation block is scored by."""
-
-
-@dataclass(frozen=True)
-class LossOptions:
-    """What a wrong pixel costs.
-
-    Attributes:
-        class_weight_power: classes weigh in the cross-entropy by their count to minus this power; 0: alike.
-        label_smoothing: share of the target that is spread over all classes.
-        dice: weight of a dice term beside the cross-entropy.
-    """
-
-    class_weight_power: float = 0.0
-    label_smoothing: float = 0.0
-    dice: float = 0.0
+from swath.verbs.task_options import LossOptions
 
 
 @dataclass(frozen=True)
 class FinetuneConfig:
-    """Learn a map's classes from labels.
+    """Learn from labels: classes of images or pixels, several labels, real numbers, or change.
 
     Attributes:
         run: where the run goes.
-        data: a scene with labels; the columns from `data.east_start` on are never seen.
+        data: a scene with labels, of which the columns from `data.east_start` on are never seen; or records of a
+            layout or shards, of which the test part is never opened.
         weights: pretrained weights to start from; empty: from scratch.
-        model: which network.
-        loss: what a wrong pixel costs.
-        training: how it is trained.
+        model: the family of the network; `system` "auto": that of the weights, or st_swin_unet.
+        head: what answers on top of its encoder.
+        loss: what a wrong answer costs.
+        training: how it is trained; monitor "auto": what the task is known by, on the validation part.
         licence: of the weights, which stands inside them and the maps; that of the data may ask for one.
     """
 
     run: RunOptions
     data: LabelledData
     weights: str = ""
-    model: ModelOptions = field(default_factory=lambda: ModelOptions("st_swin_unet"))
+    model: ModelOptions = field(default_factory=lambda: ModelOptions("auto"))
+    head: HeadOptions = field(default_factory=HeadOptions)
     loss: LossOptions = field(default_factory=LossOptions)
     training: TrainConfig = field(
-        default_factory=lambda: TrainConfig(
-            decay_rule="finetune", monitor="overall_accuracy", validate_every=100
-        )
+        default_factory=lambda: TrainConfig(decay_rule="finetune", monitor="auto", validate_every=100)
     )
     licence: str = "unknown"
 
@@ -81,12 +49,14 @@ class FinetuneResult:
         report: the page about the run.
         step: whose weights were kept.
         steps: done.
-        validation: scores on the validation block at `step`.
+        validation: scores on the validation block or part at `step`.
         transfer: what became of the pretrained tensors, in words; empty from scratch.
         samples_per_second: while training.
         seconds: of this call.
         precision: what was computed in.
         parameters: of the network.
+        task: what it was trained for.
+        selected_on: "block" of a scene or "part" of a data set.
     """
 
     folder: str
@@ -100,219 +70,39 @@ class FinetuneResult:
     seconds: float
     precision: str
     parameters: int
+    task: str = "segmentation"
+    selected_on: str = "block"
 
     def summary(self) -> str:
         """A few words for a terminal."""
         scores = ", ".join(f"{name.replace('_', ' ')} {value:.3f}" for name, value in self.validation.items())
         lines = [self.transfer] if self.transfer else []
-        lines.append(f"step {self.step} of {self.steps}, on the validation block: {scores}")
+        lines.append(f"step {self.step} of {self.steps}, on the validation {self.selected_on}: {scores}")
         lines.append(f"{self.samples_per_second:.0f} samples/s in {self.precision}")
         return "\n".join([*lines, f"weights {self.weights}", f"report  {self.report}"])
 
 
-def run(config: FinetuneConfig) -> FinetuneResult:
+def run(config: FinetuneConfig) -> FinetuneResult | None:
     """Runs a fine-tuning to its end, or on from where it was stopped.
+
+    Returns:
+        What it came to; None in the processes of a run that do not lead it.
 
     Raises:
         SwathError: in one line, if the data, the options, the weights or the folder do not fit.
     """
-    import numpy as np
-    import torch
+    if config.data.scene is not None:
+        from swath.verbs.finetune_scene import run_scene
 
-    from swath.errors import SwathError
-    from swath.feed.grid import GridFeed
-    from swath.feed.windows import WindowFeed
-    from swath.rng import derive
-    from swath.tasks.config import TaskConfig, balanced_weights
-    from swath.tasks.segmentation import SegmentationTask
-    from swath.training.evaluate import evaluate
-    from swath.training.run import fit
-    from swath.verbs import run_report
-    from swath.verbs.networks import map_network
-    from swath.verbs.scene_data import read_labelled
-    from swath.weights.build import meta_for
-    from swath.weights.file import load, save
-    from swath.weights.meta import MapClass
+        return run_scene(config)
+    from swath.training.precision import choose_device
+    from swath.training.ranks import joined, world
 
-    check_start(config.run, config.training, SCORES)
-    source = load(config.weights) if config.weights else None
-    if source is not None:
-        check_continues(source, config.model.system)
-    data = read_labelled(config.data)
-    contract = training_contract(config.data, data, source)
-    cube = contract.convert(data.cube)
-    torch.manual_seed(derive(config.training.seed, "initialise"))
-    network = map_network(
-        config.model, contract, len(data.classes), None if source is None else source.meta.config
-    )
-    transferred = None if source is None else transfer_pretrained(source, network)
-    train = training_labels(data)
-    counts = tuple(int(n) for n in np.bincount(train[train >= 0], minlength=len(data.classes)))
-    power = config.loss.class_weight_power
-    task = SegmentationTask(
-        network,
-        TaskConfig(
-            tuple(c.name for c in data.classes),
-            balanced_weights(counts, power) if power else None,
-            config.loss.label_smoothing,
-            config.loss.dice,
-        ),
-    )
-    window = config.data.window
-    feed = WindowFeed(
-        [cube],
-        contract,
-        window,
-        seed=config.training.seed,
-        labels=[train],
-        allowed=[data.split.west],
-        min_valid=config.data.min_valid,
-        need_label=config.data.need_label,
-    )
-    block, block_labels = validation_part(cube, data, window)
-    scored = GridFeed([block], contract, window, labels=[block_labels], stride=window // 2)
+    if config.training.devices > 1 and world().size == 1:
+        from swath.verbs.processes import in_processes
 
-    def validate(current: nn.Module) -> dict[str, float]:
-        assert isinstance(current, SegmentationTask)
-        return dict(evaluate(current, scored).summary())
+        return FinetuneResult(**in_processes("finetune", config, config.training.devices))
+    from swath.verbs.finetune_records import run_records
 
-    with started(config, "finetune") as folder:
-        title = f"fine-tune {config.model.system}"
-        result = fit(task, feed, config.training, folder, validate=validate, title=title)
-    if result.interrupted:
-        raise SwathError(
-            f"stopped at step {result.steps} of {config.training.steps}",
-            where=folder.path,
-            mend="go on with --run.resume true",
-        )
-    meta = meta_for(
-        network,
-        contract=contract,
-        classes=tuple(MapClass(c.name, c.hex, c.value) for c in data.classes),
-        provenance=provenance(config, data, result, source),
-        licence=config.licence,
-    )
-    save(folder.weights, network, meta)
-    parameters = sum(p.numel() for p in network.parameters())
-    report = run_report.finetuning_page(folder.path, config, data, result, parameters, transferred)
-    return FinetuneResult(
-        str(folder.path),
-        str(folder.weights),
-        str(report),
-        result.step,
-        result.steps,
-        dict(result.metrics),
-        "" if transferred is None else str(transferred),
-        result.samples_per_second,
-        result.seconds,
-        result.precision.name,
-        parameters,
-    )
-
-
-def training_contract(options: LabelledData, data: Labelled, source: Loaded | None) -> InputContract:
-    """What the network will eat, with statistics of nothing but the columns to learn from.
-
-    The contract of pretrained weights is kept. If it normalises by whole scenes, which would let the scored part
-    scale the pixels learned from, its statistics are fixed to those of the columns to learn from.
-    """
-    from dataclasses import replace
-
-    from swath.verbs.scene_data import contract_of, fixed_normalisation
-
-    west = data.split.columns["west"]
-    if source is None:
-        only = 1 if data.cube.shape[0] == 1 else None
-        normalise = replace(options.normalise, columns=west)
-        return contract_of([data.cube], normalise, options.window, dates=only)
-    contract = contract_of_weights(source, options.window)
-    normalisation = contract.normalisation
-    if normalisation.kind == "identity" or normalisation.scope == "fixed":
-        return contract
-    log.info("normalising by the columns to learn from, not by the whole %s", normalisation.scope)
-    return replace(
-        contract, normalisation=fixed_normalisation(contract, [data.cube], normalisation.kind, west)
-    )
-
-
-def contract_of_weights(source: Loaded, window: int) -> InputContract:
-    """What the pretrained weights eat, at the window size of this training."""
-    from dataclasses import replace
-
-    from swath.errors import WeightsError
-
-    if source.meta.contract is None:
-        raise WeightsError(
-            "say nothing of their input", where=source.path, mend="use weights with a contract"
-        )
-    return replace(source.meta.contract, size=(window, window))
-
-
-def check_continues(source: Loaded, system: str) -> None:
-    """Raises WeightsError if a network of that family cannot start from these weights."""
-    from swath.errors import WeightsError
-
-    if source.meta.architecture != "st_swin_mae" or system != "st_swin_unet":
-        raise WeightsError(
-            f"hold a {source.meta.architecture}; a {system} cannot continue it",
-            where=source.path,
-            mend="use weights of an st_swin_mae with model.system st_swin_unet, or train without weights",
-        )
-
-
-def transfer_pretrained(source: Loaded, network: nn.Module) -> TransferReport:
-    """Encoder and decoder of a pretrained ST-SwinMAE into an ST-SwinUNet; anything unexpected is an error."""
-    from swath.models.st_swin import MAE_TO_UNET_DROPPED, MAE_TO_UNET_NEW
-    from swath.weights.transfer import transfer
-
-    return transfer(source.state, network, allow_new=MAE_TO_UNET_NEW, allow_dropped=MAE_TO_UNET_DROPPED)
-
-
-def training_labels(data: Labelled) -> npt.NDArray[np.int64]:
-    """Labels of the west only: what lies elsewhere is not even in memory of the training."""
-    import numpy as np
-
-    from swath.feed.config import IGNORE
-
-    return np.where(data.split.west, data.labels, IGNORE)
-
-
-def validation_part(cube: Cube, data: Labelled, window: int) -> tuple[Cube, npt.NDArray[np.int64]]:
-    """The validation block with its surroundings as context, and labels of the block alone.
-
-    A block narrower than a window would otherwise be judged on windows that are mostly empty. The context is that of
-    its western side: the buffer belongs to no part.
-    """
-    import numpy as np
-
-    from swath.feed.config import IGNORE
-
-    first, last = data.split.columns["validation"]
-    left = max(0, first - window)
-    labels = np.where(data.split.validation, data.labels, IGNORE)
-    return cube.window(0, left, cube.shape[2], last - left), labels[:, left:last]
-
-
-def provenance(
-    config: FinetuneConfig, data: Labelled, result: FitResult, source: Loaded | None
-) -> dict[str, Any]:
-    """Where the weights come from."""
-    import torch
-
-    import swath
-
-    return {
-        "made_by": f"swath {swath.__version__}, torch {torch.__version__}",
-        "recipe": "finetune",
-        "data": Path(data.cube.source).name,
-        "labels": config.data.labels
-        if config.data.labels.startswith("demo:")
-        else Path(config.data.labels).name,
-        "never_seen": f"columns from {data.split.columns['east'][0]} on",
-        "east_start": data.split.columns["east"][0],
-        "step": result.step,
-        "batch_size": config.training.batch_size * config.training.accumulate,
-        "seed": config.training.seed,
-        "precision": result.precision.name,
-        "pretrained": None if source is None else {"sha256": source.sha256, **source.meta.provenance},
-    }
+    with joined(choose_device(config.training.device)):
+        return run_records(config)

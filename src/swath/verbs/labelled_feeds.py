@@ -30,11 +30,19 @@ if TYPE_CHECKING:
 log = logging.getLogger(__name__)
 
 
-def records_contract(data: RecordData, train: Part, source: Loaded | None) -> InputContract:
+def records_contract(
+    data: RecordData, train: Part, source: Loaded | None, *, fixed_dates: bool = False
+) -> InputContract:
     """What a network will eat: as the weights say or, without any, as the train part is; statistics are its own.
 
     Weights that normalise by whole scenes are fixed to the statistics of the train part, since a scene may hold other
     parts. Bands that the options name, if they are not those of the weights, make a contract of their own.
+
+    Args:
+        data: the options.
+        train: the part that teaches.
+        source: pretrained weights, or None.
+        fixed_dates: no other number of dates than that of the records, as what joins them date by date needs it.
 
     Raises:
         ConfigError, ContractError: the data do not fit the weights.
@@ -43,26 +51,40 @@ def records_contract(data: RecordData, train: Part, source: Loaded | None) -> In
         raise ConfigError(f"statistics are those of train, not of {train.name}", where="data.parts")
     contract = None if source is None else _weights_contract(source, data, train)
     if contract is None:
-        return _own_contract(data, train)
-    dates = {cube.shape[0] for cube in train.cubes}
-    if data.dates:
-        dates = {data.dates}
-    low, high = min(dates), max(dates)
-    if low < contract.min_dates or (contract.max_dates is not None and high > contract.max_dates):
-        most = contract.max_dates or contract.min_dates
-        log.info(
-            "the weights learned from %d to %d dates, the data have %d to %d",
-            contract.min_dates,
-            most,
-            low,
-            high,
-        )
-        contract = replace(contract, min_dates=1, max_dates=1 if high == 1 else None)
+        contract = _own_contract(data, train)
+    contract = _with_dates(contract, data, train, fixed_dates or train.task == "change")
+    if source is None:
+        return contract
     norm = contract.normalisation
     if norm.kind == "identity" or norm.scope != "scene":
         return contract
     log.info("normalising by the statistics of the train part, not by those of whole scenes")
     return replace(contract, normalisation=fixed_normalisation(contract, train.cubes, norm.kind))
+
+
+def _with_dates(contract: InputContract, data: RecordData, train: Part, fixed: bool) -> InputContract:
+    """For as many dates as the records have; unless `fixed`, other numbers stay allowed if they were."""
+    counts = {data.dates} if data.dates else _date_counts(train)
+    low, high = min(counts), max(counts)
+    if fixed and low == high:
+        return replace(contract, min_dates=low, max_dates=high)
+    most = contract.max_dates
+    if low >= contract.min_dates and (most is None or high <= most):
+        return contract
+    had = "any number of" if most is None else f"{contract.min_dates} to {most}"
+    log.info("the weights learned from %s dates, the records have %d to %d", had, low, high)
+    return replace(contract, min_dates=1, max_dates=1 if high == 1 else None)
+
+
+def _date_counts(part: Part) -> set[int]:
+    if not part.packed:
+        return {cube.shape[0] for cube in part.cubes}
+    return {
+        shards.groups[g].cubes[name].pixels.shape[0]
+        for shards, index in part.packed
+        for name in [next(iter(part.records[0].cubes))]
+        for g in {shards.group_of(int(i)) for i in index}
+    }
 
 
 def _weights_contract(source: Loaded, data: RecordData, train: Part) -> InputContract | None:

@@ -1,0 +1,157 @@
+"""`swath finetune` on records of a layout or shards: learned on train, selected on validation, test never opened."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import torch
+from torch import nn
+
+from swath.errors import SwathError
+from swath.rng import derive
+from swath.tasks.base import Task
+from swath.training.evaluate import evaluate
+from swath.training.ranks import decided, world
+from swath.training.run import FitResult, fit
+from swath.verbs.answers import answers
+from swath.verbs.finetune import FinetuneConfig, FinetuneResult
+from swath.verbs.labelled_feeds import records_contract, score_feed, train_feed
+from swath.verbs.labelled_options import RecordData
+from swath.verbs.labelled_page import records_page
+from swath.verbs.labelled_records import Part, open_part
+from swath.verbs.labelled_task import make_task
+from swath.verbs.options import ModelOptions
+from swath.verbs.run_start import check_start, started
+from swath.verbs.task_network import MAP_TASKS, task_network
+from swath.verbs.task_options import ANY_SCORE, settled
+from swath.weights.build import meta_for
+from swath.weights.file import Loaded, load, save
+from swath.weights.meta import MapClass, Quantity
+
+if TYPE_CHECKING:
+    pass
+
+
+def run_records(config: FinetuneConfig) -> FinetuneResult | None:
+    """Runs a fine-tuning to its end, or on from where it was stopped; None in processes that do not lead it.
+
+    Raises:
+        SwathError: in one line, if the data, the options, the weights or the folder do not fit.
+    """
+    decided(lambda: check_start(config.run, config.training, ("auto", *ANY_SCORE)))
+    source = load(config.weights) if config.weights else None
+    train, validation = open_part(config.data, "train"), open_part(config.data, "validation")
+    training = settled(config.training, train.task)
+    contract = records_contract(config.data, train, source, fixed_dates=config.head.dates == "concat")
+    per_pixel = answers_per_pixel(train)
+    torch.manual_seed(derive(training.seed, "initialise"))
+    network, transferred = task_network(
+        source,
+        settled_model(config.model, source, per_pixel),
+        config.head,
+        contract,
+        train.task,
+        train.meaning.outputs,
+        per_pixel,
+    )
+    task = make_task(network, train, config.loss)
+    feed = train_feed(config.data, train, contract, training.seed)
+    place = world()
+    scored = score_feed(
+        config.data, validation, contract, batch_size=training.batch_size, rank=place.rank, world=place.size
+    )
+
+    def validate(current: nn.Module) -> dict[str, float]:
+        assert isinstance(current, Task)
+        return dict(evaluate(current, scored).summary())
+
+    with started(config, "finetune") as folder:
+        title = f"fine-tune for {train.task}"
+        result = fit(task, feed, training, folder, validate=validate, title=title)
+    if result.interrupted:
+        raise SwathError(
+            f"stopped at step {result.steps} of {training.steps}",
+            where=folder.path,
+            mend="go on with --run.resume true",
+        )
+    scores = evaluate(task, scored, result.precision)
+    if not place.leads:
+        return None
+    meta = meta_for(
+        network,
+        contract=contract,
+        classes=tuple(MapClass(c.name, c.hex, c.value) for c in train.classes),
+        provenance=provenance(config, train, validation, result, source),
+        licence=config.licence,
+        task=train.task,
+        quantities=tuple(Quantity(name, unit) for name, unit in train.meaning.quantities.items()),
+    )
+    save(folder.weights, network, meta)
+    parameters = sum(p.numel() for p in network.parameters())
+    shown = answers(task, config.data, validation, contract)
+    report = records_page(
+        folder.path, config, (train, validation), result, scores.to_dict(), shown, parameters, transferred
+    )
+    return FinetuneResult(
+        str(folder.path),
+        str(folder.weights),
+        str(report),
+        result.step,
+        result.steps,
+        dict(result.metrics),
+        "" if transferred is None else str(transferred),
+        result.samples_per_second,
+        result.seconds,
+        result.precision.name,
+        parameters,
+        train.task,
+        "part",
+    )
+
+
+def answers_per_pixel(part: Part) -> bool:
+    """Whether the targets are maps: always for some tasks, and for real numbers if the first one is."""
+    if part.task != "regression":
+        return part.task in MAP_TASKS
+    return np.ndim(part.records[0].target) >= 2  # type: ignore[arg-type]  # a part's records have targets
+
+
+def settled_model(model: ModelOptions, source: Loaded | None, per_pixel: bool) -> ModelOptions:
+    """An ST-SwinUNet, where a map is to be drawn from scratch and nothing else is named."""
+    if model.system == "auto" and source is None and per_pixel:
+        return replace(model, system="st_swin_unet")
+    return model
+
+
+def provenance(
+    config: FinetuneConfig, train: Part, validation: Part, result: FitResult, source: Loaded | None
+) -> dict[str, Any]:
+    """Where the weights come from."""
+    import swath
+
+    data = config.data
+    return {
+        "made_by": f"swath {swath.__version__}, torch {torch.__version__}",
+        "recipe": "finetune",
+        "data": data_name(data),
+        "train_records": len(train),
+        "validation_records": len(validation),
+        "parts": data.parts.by,
+        "label_fraction": data.label_fraction,
+        "label_seed": data.label_seed,
+        "step": result.step,
+        "batch_size": config.training.batch_size * config.training.accumulate,
+        "seed": config.training.seed,
+        "precision": result.precision.name,
+        "pretrained": None if source is None else {"sha256": source.sha256, **source.meta.provenance},
+    }
+
+
+def data_name(data: RecordData) -> str:
+    """The layout, or the folders of the shards."""
+    if data.layout is not None:
+        return data.layout.name
+    return ", ".join(Path(source).name for source in data.shards)
