@@ -284,7 +284,7 @@ def test_several_dates(tmp_path: Path) -> None:
         ("segmentation", {"loss": {"mixup": 0.5}}, "loss.mixup: is for classification, not for segmentation"),
         ("classification", {"loss": {"error": "mae"}}, "loss.error: is for regression"),
         ("segmentation", {"loss": {"class_weights": [1.0]}}, "loss.class_weights: 1 weights for 3 classes"),
-        ("segmentation", {"training": {"monitor": "r2"}}, "training.monitor: the validation of segmentation gives"),
+        ("segmentation", {"training": {"monitor": "r2"}}, "training.monitor: the validation gives no 'r2'; use"),
         ("density", {"training": {"monitor": "mae"}}, "training.monitor_mode: less mae is better; set it to min"),
         ("segmentation", {"training": {"monitor": "f1"}}, "training.monitor: the validation gives no 'f1'"),
         ("segmentation", {"data": {"parts": {"train": ["tarin"]}}}, "data.parts.train: there is no part 'tarin'"),
@@ -302,9 +302,7 @@ def test_what_does_not_fit_is_said_before_a_folder_is_made(
     assert not (tmp_path / "new").exists()
 
 
-def test_published_files_from_the_command_line(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    from swath import cli
-
+def test_published_files_from_a_yaml(tmp_path: Path) -> None:
     root = tmp_path / "oscd"
     root.mkdir()
     options = BUILD["oscd"](root)
@@ -328,8 +326,8 @@ def test_published_files_from_the_command_line(tmp_path: Path, capsys: pytest.Ca
             }
         )
     )
-    assert cli.main(["finetune", str(tmp_path / "oscd.yaml"), "--json"]) == 0
-    told = json.loads(capsys.readouterr().out)
-    assert told["task"] == "change" and "miou" in told["validation"]
+    result = swath.finetune(str(tmp_path / "oscd.yaml"))
+    assert result.task == "change" and "miou" in result.validation
+    assert "on the validation part: " in result.summary()
     with pytest.raises(ConfigError, match=r"a scene and records"):
         swath.finetune(str(tmp_path / "oscd.yaml"), **{"data.scene.files": "a.tif", "data.labels": "b.tif"})

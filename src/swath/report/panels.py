@@ -14,22 +14,21 @@ from swath.report.figures import INK, RGBA, STYLE, WIDTH, Array, _png, _thin
 
 
 def panels(pictures: Sequence[tuple[str, RGBA]]) -> bytes:
-    """Pictures [H,W,4] of one size in a row, with a word above each."""
+    """Pictures [H,W,4] of one size in a row of three or more, with a word above each."""
     height, width = pictures[0][1].shape[:2]
-    side = WIDTH / len(pictures)
+    columns = max(3, len(pictures))
+    side = WIDTH / columns
     head = 0.26
     figure = Figure(figsize=(WIDTH, side * height / width + head))
     FigureCanvasAgg(figure)
     tall = side * height / width + head
     with rc_context(STYLE):
         for i, (word, picture) in enumerate(pictures):
-            left = i / len(pictures)
-            axes = figure.add_axes((left + 0.01, 0.0, 1 / len(pictures) - 0.02, 1 - head / tall))
+            left = i / columns
+            axes = figure.add_axes((left + 0.01, 0.0, 1 / columns - 0.02, 1 - head / tall))
             axes.set_axis_off()
             axes.imshow(_thin(picture), interpolation="nearest", aspect="auto")
-            figure.text(
-                left + 0.5 / len(pictures), 1 - 0.12 / tall, word, ha="center", va="center", color=INK
-            )
+            figure.text(left + 0.5 / columns, 1 - 0.12 / tall, word, ha="center", va="center", color=INK)
     return _png(figure)
 
 

@@ -59,7 +59,7 @@ def answers(task: Task, data: RecordData, part: Part, contract: InputContract, m
 def _answer(
     task: Task, data: RecordData, part: Part, contract: InputContract, device: torch.device
 ) -> Answer:
-    batch = next(iter(score_feed(data, part, contract, batch_size=1)))
+    batch = next(iter(score_feed(data, part, contract, batch_size=1, stride=data.window)))
     on = batch.to(device)
     days = on.days if bool(torch.isfinite(batch.days).all()) else None
     with torch.no_grad():

@@ -163,10 +163,11 @@ def score_feed(
     contract: InputContract,
     *,
     batch_size: int = 16,
+    stride: int | None = None,
     rank: int = 0,
     world: int = 1,
 ) -> ScoreFeed:
-    """The whole part, each labelled pixel or record once; ids are those of the records.
+    """The whole part, each labelled pixel or record once; ids are those of the records. See `ScoreFeed`.
 
     Records in memory are converted once, those of shards each time.
     """
@@ -185,4 +186,6 @@ def score_feed(
             kept[i] = found
         return found
 
-    return ScoreFeed(len(part), read, contract, data.window, batch_size=batch_size, rank=rank, world=world)
+    return ScoreFeed(
+        len(part), read, contract, data.window, batch_size=batch_size, stride=stride, rank=rank, world=world
+    )

@@ -111,9 +111,9 @@ def settled(training: TrainConfig, task: str, auto: str = "") -> TrainConfig:
         return training
     if name not in SCORES[task]:
         raise ConfigError(
-            f"the validation of {task} gives no '{name}'",
+            f"the validation gives no '{name}'",
             where="training.monitor",
-            mend=f"use auto, {', '.join(SCORES[task])}, or null",
+            mend=f"use {', '.join(SCORES[task])}, auto, or null",
         )
     if (name in ERRORS) != (training.monitor_mode == "min"):
         better = "less" if name in ERRORS else "more"
