@@ -93,17 +93,30 @@ class VectorTargets:
         )
         self._moved: dict[str, Vectors] = {}
 
+    def check(self, grids: Sequence[Grid]) -> None:
+        """Raises InputError if no feature lies near any of the images: that is never meant."""
+        placed = [grid for grid in grids if grid.crs]
+        if placed and not any(self._in(grid.crs).touches(grid) for grid in placed):
+            raise InputError(
+                "no feature lies on an image",
+                where=self.vectors.path,
+                mend="check its reference system, and that x comes before y (longitude before latitude)",
+            )
+
+    def _in(self, crs: str) -> Vectors:
+        if crs not in self._moved:
+            self._moved[crs] = self.vectors.to_crs(crs)
+        return self._moved[crs]
+
     def read(self, place: str, whole: Grid, window: Window, scene: str) -> Array:
-        if whole.crs not in self._moved:
-            if not whole.crs:
-                raise InputError(
-                    "has no reference system to lay vectors on", where=scene, mend="give the image one"
-                )
-            self._moved[whole.crs] = self.vectors.to_crs(whole.crs)
+        if not whole.crs:
+            raise InputError(
+                "has no reference system to lay vectors on", where=scene, mend="give the image one"
+            )
         row, col, height, width = window
         target: npt.NDArray[np.int64] = np.full((height, width), IGNORE, np.int64)
         h, w = min(height, whole.height - row), min(width, whole.width - col)
-        target[:h, :w] = self._moved[whole.crs].rasterise(
+        target[:h, :w] = self._in(whole.crs).rasterise(
             whole.window(row, col, h, w), touch=self.spec.touch, overlap=self.spec.overlap
         )
         return target

@@ -129,6 +129,8 @@ def footprint(lon: npt.NDArray[np.float64], lat: npt.NDArray[np.float64]) -> lis
     """A map of counts in characters, north up: '.' few, ':' some, '#' many."""
     west, east, south, north = lon.min(), lon.max(), lat.min(), lat.max()
     width, height = max(east - west, 1e-6), max(north - south, 1e-6)
+    if max(east - west, north - south) < 1e-6:
+        return ["|#|"]
     rows = max(1, min(_ROWS, round(_COLUMNS / 2 * height / width)))
     columns = _COLUMNS if rows < _ROWS else max(1, min(_COLUMNS, round(2 * _ROWS * width / height)))
     x = np.minimum((lon - west) / width * columns, columns - 1).astype(int)

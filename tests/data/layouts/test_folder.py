@@ -246,3 +246,26 @@ def test_only_labelled_windows(tmp_path: Path) -> None:
         },
     }
     assert [i.id for i in Folder(tmp_path, spec=spec).items] == ["@10,0"]
+
+
+def test_labels_that_lie_on_no_image_are_an_error(fields: Path) -> None:
+    x, y = ORIGIN["north"]
+    crs = {"type": "name", "properties": {"name": "urn:ogc:def:crs:EPSG::32633"}}
+    swapped = {"type": "FeatureCollection", "crs": crs, "features": [polygon("wheat", y, x, 200, 500)]}
+    (fields / "labels.geojson").write_text(json.dumps(swapped))
+    with pytest.raises(
+        InputError, match="no feature lies on an image; check its reference system, and that x"
+    ):
+        open_layout("folder", fields)
+
+
+def test_an_image_without_a_place_has_a_name(tmp_path: Path) -> None:
+    stack(tmp_path)
+    assert [i.id for i in Folder(tmp_path, spec={**SPEC, "images": "a.tif"}).items] == ["image"]
+
+
+def test_what_is_in_no_part_is_said(fields: Path, caplog: pytest.LogCaptureFixture) -> None:
+    with caplog.at_level(logging.INFO):
+        layout = open_layout("folder", fields, "train")
+    assert isinstance(layout, Folder) and layout.left_out > 0
+    assert f"{layout.left_out} of 72 items are in no part" in caplog.text

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import datetime as dt
 import itertools
+import logging
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -24,6 +25,9 @@ from swath.data.split_parts import Box, Located
 from swath.data.vectors import bounds_of
 from swath.errors import ConfigError, InputError
 
+log = logging.getLogger(__name__)
+WHOLE = "image"
+"""The id of the only image, where the pattern names no places."""
 _TASKS: Mapping[str, Task] = {
     "raster": "segmentation",
     "vector": "segmentation",
@@ -127,7 +131,9 @@ class Folder:
         if spec is None:
             return None
         if spec.kind == "vector":
-            return VectorTargets(spec, self.root)
+            vectors = VectorTargets(spec, self.root)
+            vectors.check([grid for grid, _ in self._frames.values()])
+            return vectors
         if spec.kind == "csv":
             files = {file: p.name for p in self.places.values() for file in p.files}
             files |= {p.name: p.name for p in self.places.values() if p.name}
@@ -156,7 +162,7 @@ class Folder:
     def _divide(self, split: str | None) -> None:
         self._items = [
             Item(
-                place if not self.spec.size else f"{place}@{window[0]},{window[1]}",
+                f"{place}@{window[0]},{window[1]}" if self.spec.size else place or WHOLE,
                 self.places[place].scene.name,
                 place,
             )
@@ -184,6 +190,8 @@ class Folder:
         self._items = [replace(self._items[i], split=names[i]) for i in kept]
         self._windows = [self._windows[i] for i in kept]
         self.left_out = len(parts.left_out)
+        if self.left_out:
+            log.info("%s: %d of %d items are in no part", self.root, self.left_out, len(located))
 
     def _describe(self) -> LayoutInfo:
         first = self.places[sorted(self.places)[0]]
