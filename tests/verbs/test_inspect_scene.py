@@ -9,6 +9,8 @@ from typing import Any
 
 import numpy as np
 import pytest
+import xarray as xr
+from rasterio.crs import CRS
 
 import swath
 from swath.contract import contract_for
@@ -16,6 +18,8 @@ from swath.cube import Encoding
 from swath.data.raster import open_scene
 from swath.data.spec import SceneSpec
 from swath.errors import ConfigError, InputError
+from swath.scenes.sources.opening import open_source
+from swath.scenes.sources.spec import SourceSpec
 from swath.verbs.inspect_scene import _conversions
 
 XML = """<?xml version="1.0"?><n1:Level-2A_User_Product xmlns:n1="x"><n1:General_Info><Product_Info>
@@ -86,3 +90,44 @@ def test_what_would_be_converted(safe: Path) -> None:
             ),
             ("not used", "B02"),
         ]
+
+
+@pytest.mark.parametrize("kind", ["zarr", "nc"])
+def test_a_store_and_whether_weights_fit_it(tmp_path: Path, kind: str) -> None:
+    pixels = np.arange(1, 2 * 2 * 6 * 5 + 1, dtype=np.uint16).reshape(2, 2, 6, 5)
+    array = xr.DataArray(
+        pixels,
+        dims=("time", "band", "y", "x"),
+        coords={
+            "time": np.array(["2022-06-01", "2022-06-11"], "M8[ns]"),
+            "band": ["B02", "B04"],
+            "y": 5e6 - 10 * np.arange(6) - 5,
+            "x": 6e5 + 10 * np.arange(5) + 5,
+        },
+        name="reflectance",
+        attrs={
+            "units": "reflectance",
+            "scale_factor": 1e-4,
+            "add_offset": -0.1,
+            "grid_mapping": "spatial_ref",
+        },
+    )
+    data = array.to_dataset().assign_coords(spatial_ref=((), 0, {"crs_wkt": CRS.from_epsg(32633).to_wkt()}))
+    path = tmp_path / f"a.{kind}"
+    if kind == "zarr":
+        data.to_zarr(path, zarr_format=2, consolidated=False)
+    else:
+        data.to_netcdf(path, engine="h5netcdf")
+    rows = dict(swath.inspect(path, sensor="sentinel2").rows)
+    assert rows["size"] == "2 dates, 2 bands, 6 x 5 pixels of 10 m" and rows["coordinates"] == "EPSG:32633"
+    assert rows["dates"] == "2022-06-01, 2022-06-11"
+    assert "reflectance = stored x 0.0001 - 0.1 (from its attributes); 100.0% valid" in rows["band B04"]
+    assert "stored 31 to 120" in rows["band B04"]
+    contract = contract_for("sentinel2", ("B04",), Encoding("reflectance", 1e-4, 0.0))
+    with open_source(SourceSpec(str(path), sensor="sentinel2")) as scene:
+        assert _conversions(contract, scene) == [
+            ("converts B04", "reflectance = stored x 0.0001 - 0.1 -> reflectance = fed x 0.0001 + 0"),
+            ("not used", "B02"),
+        ]
+    with pytest.raises(ConfigError, match="unknown unit 'x'"):
+        swath.inspect(path, sensor="sentinel2", unit="x")

@@ -251,7 +251,7 @@ def test_a_refusal_leaves_the_list_and_what_is_whole_and_a_mended_item_is_read_a
         f"{folder / 'bad_items.jsonl'}: 2 of 70 items cannot be read, more than the share of"
     )
     assert (
-        "mend the items on the list, or allow a larger share with --bad_items; what is packed already"
+        "mend the items on the list, or allow a larger share with --bad_items; the good records packed"
         in words
     )
     # What the error says is not said before it as well.
@@ -261,7 +261,7 @@ def test_a_refusal_leaves_the_list_and_what_is_whole_and_a_mended_item_is_read_a
     kept = [json.loads(p.read_text()) for p in (folder / PACKING).glob("*/block.json")]
     rows = [row for block in kept for row in block["records"]]
     assert len(rows) >= 20 and all(row["weight"] == 1 for row in rows)
-    assert f"already ({len(rows)} good records) stays" in words
+    assert f"so far ({len(rows)}) stay" in words
     packed(Toy(70, bad=(40,)), folder, limit=0.02)
     packed(Toy(70, bad=(40,)), tmp_path / "whole", limit=0.02)
     assert fingerprint(folder) == fingerprint(tmp_path / "whole")

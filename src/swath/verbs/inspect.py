@@ -19,8 +19,8 @@ class InspectConfig:
     """Say what a file is.
 
     Attributes:
-        file: weights (.safetensors), the folder of a run, whose weights are meant, shards, a raster, a Sentinel-2 SAFE
-            folder or zip, the JSON of a STAC item, or "demo:landsat".
+        file: weights (.safetensors), the folder of a run, whose weights are meant, shards, a raster, a Zarr store,
+            netCDF, a Sentinel-2 SAFE folder or zip, the JSON of a STAC item, or "demo:landsat".
         weights: also say whether the raster fits these weights, and what would be converted.
         sensor: of the raster, to name its bands by.
         bands: names of the raster's bands, if the file does not say them.
@@ -74,8 +74,10 @@ def run(config: InspectConfig) -> InspectResult | LayoutsResult:
 
     if is_shards(config.file):
         return InspectResult(tuple(describe_shards(config.file)))
+    from swath.verbs.inspect_scene import describe_scene, is_array
+
     path = Path(config.file)
-    if path.is_dir() and path.suffix.upper() != ".SAFE":
+    if path.is_dir() and path.suffix.upper() != ".SAFE" and not is_array(config.file):
         path /= "weights.safetensors"
         if not path.is_file():
             raise InputError(
@@ -95,8 +97,6 @@ def run(config: InspectConfig) -> InspectResult | LayoutsResult:
             where=config.file,
             mend=f"run 'swath convert {config.file} OUT.safetensors --from KIND', then inspect that",
         )
-    from swath.verbs.inspect_scene import describe_scene
-
     rows = tuple(describe_scene(config))
     return InspectResult(rows, exit_code=int(any(k == "fits" and v.startswith("no") for k, v in rows)))
 

@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
 from swath.errors import ConfigError, InputError
 
 if TYPE_CHECKING:
     from swath.contract import InputContract
-    from swath.cube import BandStatistics, Encoding
-    from swath.data.raster import Scene
+    from swath.cube import BandStatistics, Encoding, Unit
     from swath.data.spec import SceneSpec
+    from swath.data.windowed import Windowed
     from swath.verbs.inspect import InspectConfig
 
 Rows = list[tuple[str, str]]
@@ -20,15 +22,12 @@ MIDDLE = 1024
 
 
 def describe_scene(config: InspectConfig) -> Rows:
-    """Rows on a raster, a SAFE product or a STAC item.
+    """Rows on a raster, a Zarr store, netCDF, a SAFE product or a STAC item.
 
     Raises:
         SwathError: it cannot be read, or nothing says its unit and it is not stated.
     """
-    from swath.data.raster import open_scene
-
-    spec, rows, known = _spec(config)
-    with open_scene(spec) as scene:
+    with _opened(config) as (scene, rows, known):
         t, c, h, w = scene.shape
         statistics, part, seen = _statistics(scene)
         gsd = "unknown" if scene.gsd is None else f"{scene.gsd:g} m"
@@ -44,7 +43,7 @@ def describe_scene(config: InspectConfig) -> Rows:
         for i, band in enumerate(scene.bands):
             encodings = {row[i]: None for row in scene.encodings}
             share = statistics.count[i] / (t * seen)
-            says = known or ", ".join(dict.fromkeys(row[i] for row in scene.known))
+            says = known or ", ".join(dict.fromkeys(row[i] for row in getattr(scene, "known", ())))
             rows.append(
                 (
                     f"band {band.name}",
@@ -58,19 +57,59 @@ def describe_scene(config: InspectConfig) -> Rows:
     return rows
 
 
-def _spec(config: InspectConfig) -> tuple[SceneSpec, Rows, str]:
-    """How to open what was named, rows on the product, and who says its units if that is not the file."""
+def is_array(name: str) -> bool:
+    """Whether a name is that of a Zarr store or a netCDF file."""
+    from swath.scenes.sources.opening import kind_of
+    from swath.scenes.sources.spec import SourceSpec
+
+    return kind_of(SourceSpec(name)) == "array"
+
+
+@contextmanager
+def _opened(config: InspectConfig) -> Iterator[tuple[Windowed, Rows, str]]:
+    """The scene, rows on the product, and who says its units if that is not the file itself, band by band."""
+    if is_array(config.file):
+        from swath.scenes.sources.opening import open_source
+        from swath.scenes.sources.spec import SourceSpec
+
+        unit = _unit(config)
+        spec = SourceSpec(
+            config.file,
+            sensor=config.sensor or None,
+            bands=config.bands,
+            unit=unit,
+            scale=config.scale,
+            offset=config.offset,
+        )
+        with open_source(spec) as scene:
+            yield scene, [], "stated" if unit else "from its attributes"
+        return
+    from swath.data.raster import open_scene
+
+    plain, rows, known = _spec(config)
+    with open_scene(plain) as scene:
+        yield scene, rows, known
+
+
+def _unit(config: InspectConfig) -> Unit | None:
     from swath.cube import UNITS
-    from swath.data.gdal import require_file
-    from swath.data.safe import is_safe, read_safe
-    from swath.data.spec import SceneSpec
-    from swath.data.stac_item import item_spec, read_item
 
     unit = next((u for u in UNITS if u == config.unit), None)
     if config.unit and unit is None:
         raise ConfigError(
             f"unknown unit '{config.unit}'", where="unit", mend=f"use one of {', '.join(UNITS)}"
         )
+    return unit
+
+
+def _spec(config: InspectConfig) -> tuple[SceneSpec, Rows, str]:
+    """How to open what was named, rows on the product, and who says its units if that is not the file."""
+    from swath.data.gdal import require_file
+    from swath.data.safe import is_safe, read_safe
+    from swath.data.spec import SceneSpec
+    from swath.data.stac_item import item_spec, read_item
+
+    unit = _unit(config)
     product = is_safe(config.file) or config.file.endswith(".json")
     if product and (config.unit or config.scale is not None or config.offset is not None):
         raise ConfigError(
@@ -105,7 +144,7 @@ def _spec(config: InspectConfig) -> tuple[SceneSpec, Rows, str]:
     return spec, [], ""
 
 
-def _statistics(scene: Scene) -> tuple[BandStatistics, str, int]:
+def _statistics(scene: Windowed) -> tuple[BandStatistics, str, int]:
     """Statistics, what they are of if not of all, and how many pixels were looked at on each date."""
     from swath.cube import band_statistics
 
@@ -130,7 +169,7 @@ def _numbers(e: Encoding) -> str:
     return f"{e.unit}{level} = stored x {e.scale:g} {sign} {abs(e.offset):g}"
 
 
-def _fit(weights: str, scene: Scene) -> Rows:
+def _fit(weights: str, scene: Windowed) -> Rows:
     from swath.errors import ContractError
     from swath.weights.file import load_meta
 
@@ -147,8 +186,10 @@ def _fit(weights: str, scene: Scene) -> Rows:
     ]
 
 
-def _conversions(contract: InputContract, scene: Scene) -> Rows:
+def _conversions(contract: InputContract, scene: Windowed) -> Rows:
     """What would be done to the pixels, a row each."""
+    from swath.data.raster import Scene
+
     rows: Rows = []
     place = {(b.sensor, b.name): i for i, b in enumerate(scene.bands)}
     want = contract.encoding
@@ -162,10 +203,10 @@ def _conversions(contract: InputContract, scene: Scene) -> Rows:
         for e in dict.fromkeys(date[i] for date in scene.encodings):
             if (e.scale, e.offset) != (want.scale, want.offset):
                 words.append(f"{_numbers(e)} -> {target}")
-        if scene.factors[i] > 1 and scene.gsd is not None:
-            words.append(
-                f"{scene.gsd * scene.factors[i]:g} m brought to {scene.gsd:g} m by {scene.spec.resampling}"
-            )
+        # Bands of a store share one grid.
+        factor = scene.factors[i] if isinstance(scene, Scene) else 1
+        if isinstance(scene, Scene) and factor > 1 and scene.gsd is not None:
+            words.append(f"{scene.gsd * factor:g} m brought to {scene.gsd:g} m by {scene.spec.resampling}")
         if words:
             rows.append((f"converts {row.band.name}", "; ".join(words)))
     eaten = {(s.band.sensor, s.band.name) for s in contract.bands}

@@ -108,8 +108,8 @@ class PackResult:
         """A few words for a terminal."""
         bad = f", {self.bad_items} of them bad (weight 0)" if self.bad_items else ""
         lines = [
-            f"{self.records} records of {self.groups} shape{'s' * (self.groups != 1)} in {self.output}{bad}, "
-            f"{self.bytes / 2**20:.1f} MiB"
+            f"{self.records} record{'s' * (self.records != 1)} of {self.groups} shape{'s' * (self.groups != 1)} "
+            f"in {self.output}{bad}, {self.bytes / 2**20:.1f} MiB"
         ]
         if self.parts:
             lines.append("parts " + ", ".join(f"{name} {count}" for name, count in self.parts.items()))

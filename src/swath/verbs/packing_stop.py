@@ -40,5 +40,7 @@ def said(error: SwathError, bad_items: Path | None, kept: int) -> SwathError:
     if bad_items is not None:
         where, mend = str(bad_items), "mend the items on the list, or allow a larger share with --bad_items"
     if kept:
-        mend += f"{'; ' * bool(mend)}what is packed already ({kept} good records) stays, and the same command goes on"
+        mend += (
+            f"{'; ' * bool(mend)}the good records packed so far ({kept}) stay, and the same command goes on"
+        )
     return type(error)(error.what, where=where, mend=mend or None)
