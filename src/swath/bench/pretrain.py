@@ -26,7 +26,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from swath.bench.record import about
+from swath.bench.record import about, write
 from swath.memory import forget_peak, peak_resident, resident
 from swath.models import attention
 from swath.training.parallel import checkpoint_blocks, compile_blocks
@@ -328,15 +328,6 @@ def main(argv: Sequence[str] | None = None) -> None:
     forms = ["plain", *(f for f in forms if f != "plain")]
     for name in names:
         write(options.results, measure(CASES[name], options.device, forms, max(3, options.runs), threads))
-
-
-def write(path: Path, found: Sequence[dict[str, Any]]) -> None:
-    """Puts records in the place of those of the same measure."""
-    kept = json.loads(path.read_text("utf-8")) if path.exists() else []
-    new = {r["measure"] for r in found}
-    path.parent.mkdir(parents=True, exist_ok=True)
-    kept = [r for r in kept if r["measure"] not in new]
-    path.write_text(json.dumps([*kept, *found], indent=1) + "\n", "utf-8")
 
 
 if __name__ == "__main__":

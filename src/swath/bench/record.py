@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import datetime as dt
+import json
 import platform
 import subprocess
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -44,3 +46,12 @@ def commit() -> str:
     except (OSError, subprocess.CalledProcessError):
         return "unknown"
     return shown.stdout.strip()
+
+
+def write(path: Path, found: Sequence[dict[str, Any]]) -> None:
+    """Puts records in the place of those of the same measure."""
+    kept = json.loads(path.read_text("utf-8")) if path.exists() else []
+    new = {r["measure"] for r in found}
+    path.parent.mkdir(parents=True, exist_ok=True)
+    kept = [r for r in kept if r["measure"] not in new]
+    path.write_text(json.dumps([*kept, *found], indent=1) + "\n", "utf-8")

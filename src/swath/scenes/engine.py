@@ -6,7 +6,7 @@ blocks, nor on their order, nor on who computes them.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from functools import cached_property
@@ -24,7 +24,7 @@ from swath.scenes.box import Box
 from swath.scenes.cells import block_in_pixels, in_cells
 from swath.scenes.layers import Activation, BlockMap
 from swath.scenes.reading import BlockInput, SceneLike, converted, read_block
-from swath.scenes.turns import blendable
+from swath.scenes.turns import Call, blendable, windows_of
 from swath.scenes.windows import Block, Plan
 from swath.training.precision import choose_precision
 
@@ -165,13 +165,13 @@ class Engine:
         with _evaluating(self.network), torch.inference_mode():
             for start in range(0, len(seen), self.batch_size):
                 batch = seen[start : start + self.batch_size]
-                out = self._values(
+                out = self._each(
                     _stack(pixels, read, batch, self.cell), _stack(valid, read, batch, self.cell), days
                 )
-                if total is None:
-                    total = Accumulator(out.shape[1], block.box, out.device)
                 for window, values in zip(batch, out, strict=True):
-                    total.add(values, window, self._weight(window, out.device))
+                    if total is None:
+                        total = Accumulator(len(values), block.box, values.device)
+                    total.add(values, window, self._weight(window, values.device))
                 on_windows(len(batch))
             # A sum is finite where all its terms are: one number tells.
             if total is not None and not torch.isfinite(total.sum.sum()):
@@ -211,13 +211,33 @@ class Engine:
             return None
         return torch.from_numpy(date_features(given.dates)).to(self.device)
 
+    def _each(self, pixels: Tensor, valid: Tensor, days: Tensor | None) -> Iterable[Tensor]:
+        """[V,h,w] float32 of each window of a batch, one after the other."""
+        if self.turns or self.spread:
+            return self._values(pixels, valid, days)
+        size = pixels.shape[-2] // self.cell, pixels.shape[-1] // self.cell
+        out = self._call(days)(pixels, valid)
+        return windows_of(out, self.activation, size, self.temperature)
+
     def _values(self, pixels: Tensor, valid: Tensor, days: Tensor | None) -> Tensor:
         """[B,V,h,w] float32 of a batch of windows."""
+        return blendable(
+            self._call(days),
+            pixels,
+            valid,
+            self.activation,
+            turns=self.turns,
+            spread=self.spread,
+            temperature=self.temperature,
+        )
+
+    def _call(self, days: Tensor | None) -> Call:
+        """The network, whose answer is checked to be a map or one answer per window."""
         wavelengths = self.contract.wavelengths
-        given = None if days is None else days.expand(len(pixels), -1, -1)
         precision = choose_precision(self.precision, self._kind)
 
         def call(x: Tensor, v: Tensor) -> Tensor:
+            given = None if days is None else days.expand(len(x), -1, -1)
             with precision.autocast():
                 out = self.network(pixels=x, valid=v, days=given, wavelengths=wavelengths)
             size = (x.shape[0], x.shape[-2] // self.cell, x.shape[-1] // self.cell)
@@ -230,15 +250,7 @@ class Engine:
                 )
             return out
 
-        return blendable(
-            call,
-            pixels,
-            valid,
-            self.activation,
-            turns=self.turns,
-            spread=self.spread,
-            temperature=self.temperature,
-        )
+        return call
 
     @cached_property
     def _weights(self) -> dict[tuple[int, int], Tensor]:

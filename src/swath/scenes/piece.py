@@ -82,15 +82,15 @@ def tiles_of(plan: Plan, box: Box) -> tuple[int, int]:
 
 def pack(plan: Plan, index: int, result: BlockMap, layers: Layers, pool: Executor | None = None) -> Piece:
     """Encodes and compresses a block; `pool` compresses several tiles at once."""
-    bands = layers.encode(result)
     side = tile_side(plan)
     rows, cols = tiles_of(plan, result.box)
-    jobs = (
-        (bands[:, y * side : (y + 1) * side, x * side : (x + 1) * side], side, layers.nodata)
-        for y in range(rows)
-        for x in range(cols)
-    )
-    tiles = list(map(_compress, jobs) if pool is None else pool.map(_compress, jobs))
+
+    def tile(place: int) -> bytes:
+        y, x = divmod(place, cols)
+        # Tile by tile: what is made on the way stays in the caches.
+        return _compress(layers.encode(_part(result, y * side, x * side, side)), side, layers.nodata)
+
+    tiles = list((map if pool is None else pool.map)(tile, range(rows * cols)))
     data = b"".join(tiles)
     # Coverage is known everywhere; what lies below the threshold is no-data in all other bands.
     nodata = int(np.count_nonzero(result.coverage < layers.min_coverage))
@@ -135,8 +135,16 @@ def decompress(data: bytes, side: int, bands: int, dtype: str) -> Array:
         raise OutputError("a finished block is damaged", mend="start the map anew with overwrite") from err
 
 
-def _compress(job: tuple[Array, int, float]) -> bytes:
-    part, side, nodata = job
+def _part(block: BlockMap, row: int, col: int, side: int) -> BlockMap:
+    """What of a block lies in one tile."""
+    box = block.box
+    height, width = min(side, box.height - row), min(side, box.width - col)
+    cut = np.s_[..., row : row + height, col : col + width]
+    values = None if block.values is None else block.values[cut]
+    return BlockMap(Box(box.row + row, box.col + col, height, width), values, block.coverage[cut])
+
+
+def _compress(part: Array, side: int, nodata: float) -> bytes:
     if part.shape[1:] != (side, side):
         # Tiles at the edges are whole in the file; what lies beyond the scene is never seen.
         full = np.full((len(part), side, side), nodata, part.dtype)

@@ -21,6 +21,8 @@ from swath.scenes.windows import Block
 
 # Where a block cannot be read as one, the cells of this side that can be are read one by one.
 CELL = 256
+# Rows that are converted at once.
+STRIP = 64
 
 
 class SceneLike(Protocol):
@@ -106,23 +108,27 @@ def read_block(
         if not holes:
             raise
         raw, lost = _read_cells(scene, block.read)
-    cube = converted(raw, contract, statistics)
-    del raw
-    gain, bias = (x.astype(np.float32) for x in contract.affine(cube))
-    pixels = np.empty(cube.shape, np.float32)
-    # As swath.feed.normalise, band by band: no copy of the whole block in between.
-    for t in range(cube.shape[0]):
-        for c in range(cube.shape[1]):
-            np.multiply(cube.pixels[t, c], gain[c], out=pixels[t, c])
-            pixels[t, c] += bias[c]
-            pixels[t, c][~cube.valid[t, c]] = 0.0
-    any_valid: BoolArray = np.asarray(cube.valid.any(axis=(0, 1)))
+    t, _, height, width = raw.shape
+    pixels = np.empty((t, len(contract.bands), height, width), np.float32)
+    valid: BoolArray = np.empty(pixels.shape, np.bool_)
+    for row in range(0, height, STRIP):
+        # Strip by strip: what conversion makes on the way stays in the caches, and takes no memory of a block's size.
+        rows = np.s_[..., row : row + STRIP, :]
+        strip = replace(raw, pixels=raw.pixels[rows], valid=raw.valid[rows], grid=None)
+        cube = converted(strip, contract, statistics)
+        gain, bias = (x.astype(np.float32)[:, None, None] for x in contract.affine(cube))
+        # As swath.feed.normalise.
+        np.multiply(cube.pixels, gain, out=pixels[rows])
+        pixels[rows] += bias
+        pixels[rows][~cube.valid] = 0.0
+        valid[rows] = cube.valid
+    any_valid: BoolArray = np.asarray(valid.any(axis=(0, 1)))
     seen = tuple(w for w in block.windows if cut(any_valid, block.read, w).any())
     return BlockInput(
         torch.from_numpy(pixels),
-        torch.from_numpy(cube.valid.copy()),
+        torch.from_numpy(valid),
         cube.dates,
-        _coverage(cut(cube.valid, block.read, block.box)),
+        _coverage(cut(valid, block.read, block.box)),
         seen,
         tuple(b for b in (_common(hole, block.box) for hole in lost) if b is not None),
         cube.source,

@@ -14,6 +14,25 @@ from swath.scenes.layers import Activation
 Call = Callable[[Tensor, Tensor], Tensor]
 
 
+def windows_of(
+    out: Tensor, activation: Activation, size: tuple[int, int], temperature: float = 1.0
+) -> Iterator[Tensor]:
+    """[V,h,w] float32 of each window of a batch, one after the other.
+
+    On a CPU each is made when it is wanted: a window stays in the caches, where a batch goes through memory several
+    times.
+
+    Args:
+        out: what the network returned, [B,K,h,w] or [B,K].
+        activation: turns logits into probabilities, or leaves values as they are.
+        size: (h, w) of a window.
+        temperature: logits are divided by it before the activation.
+    """
+    for part in out.split(1 if out.device.type == "cpu" else len(out)):
+        values = _activated(_cooled(part.float(), temperature), activation)
+        yield from values if out.ndim == 4 else values[:, :, None, None].expand(-1, -1, *size)
+
+
 def blendable(
     call: Call,
     pixels: Tensor,
@@ -41,10 +60,7 @@ def blendable(
     count = 0
     for flip, quarter in _turns(pixels.shape[-2:] if turns else None):
         x, v = (_turn(t, flip, quarter) for t in (pixels, valid))
-        out = call(x, v).float()
-        if temperature != 1.0:
-            out = out / temperature
-        out = _activated(out, activation)
+        out = _activated(_cooled(call(x, v).float(), temperature), activation)
         if out.ndim == 2:
             # One answer for the whole window: it counts for each of its pixels.
             out = out[:, :, None, None].expand(-1, -1, *pixels.shape[-2:])
@@ -82,6 +98,10 @@ def _turn(x: Tensor, flip: bool, quarter: int) -> Tensor:
 def _turn_back(x: Tensor, flip: bool, quarter: int) -> Tensor:
     x = torch.rot90(x, -quarter, (-2, -1)) if quarter else x
     return x.flip(-1) if flip else x
+
+
+def _cooled(out: Tensor, temperature: float) -> Tensor:
+    return out if temperature == 1.0 else out / temperature
 
 
 def _activated(out: Tensor, activation: Activation) -> Tensor:
