@@ -48,7 +48,7 @@ def test_the_map_lies_on_the_scene_with_classes_confidence_and_coverage(chain: A
     assert chain.predicted.nodata_pixels == 15
     assert chain.predicted.summary().endswith(f"map {chain.map}")
     others = {p.name for p in Path(chain.map).parent.iterdir()}
-    assert others == {"mae", "unet", "map.tif", "map.tif.aux.xml", "map.qml", "scores.json"}
+    assert others == {"mae", "unet", "map.tif", "map.tif.aux.xml", "map.qml", "map.stac.json", "scores.json"}
 
 
 def test_the_same_again_and_overwriting_only_when_asked(chain: Any, tmp_path: Path) -> None:

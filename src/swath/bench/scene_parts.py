@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Sequence
 from dataclasses import dataclass
 from itertools import product
@@ -79,7 +78,12 @@ class Case:
             return STSwinUNet(STSwinUNetConfig(backbone=backbone, classes=CLASSES)).eval()
         if self.network == "peer":
             return Adapted(PeerNet(), "BCHW").eval()
-        return Adapted(nn.Conv2d(dates * len(NAMES), CLASSES, 3, padding=1), "BSHW").eval()
+        return Adapted(nn.Conv2d(dates * len(NAMES), 2, 3, padding=1), "BSHW").eval()
+
+    @property
+    def legend(self) -> tuple[LandClass, ...]:
+        """Of the network's classes."""
+        return LEGEND[:2] if self.network == "convolution" else LEGEND
 
 
 def write_scene(path: Path, height: int, width: int, *, sparse: bool = False) -> None:
@@ -121,7 +125,7 @@ def opened(path: Path, dates: int, *, sparse: bool = False) -> Scene:
 
 def make_map(case: Case, scene: Scene, network: WindowNetwork, output: Path) -> Summary:
     """From file to file, as `swath predict` does it."""
-    sink = CogSink(output, scene.grid, ClassLayers(LEGEND), overwrite=True)
+    sink = CogSink(output, scene.grid, ClassLayers(case.legend), overwrite=True)
     plan = case.plan(scene.height, scene.width)
     return predict_scene(
         scene, network, case.contract(), plan, sink, batch_size=BATCH, precision=case.precision

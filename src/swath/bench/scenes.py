@@ -30,8 +30,9 @@ from swath.bench.record import about, write
 log = logging.getLogger(__name__)
 COMMAND = "make bench-scenes"
 RESULTS = Path("bench/results/scenes.json")
-# Small enough that the smallest scene fills it: a cache that is filled by a large scene alone would look like growth.
-CACHE = 8 << 20
+# Of GDAL in the runs that measure memory.
+CACHE = 32 << 20
+BLOCK = 1024
 SIDES = {"1k": 1024, "2k": 2048, "4k": 4096, "5k": 5120, "20k": 20480, "50k": 50176}
 Numbers = dict[str, float]
 
@@ -66,13 +67,13 @@ class Shape:
         return path
 
 
-def map_once(path: Path, shape: Shape, network: str, block: int | None) -> Numbers:
+def map_once(path: Path, shape: Shape, network: str) -> Numbers:
     """One map, in this process."""
     from swath.bench.scene_parts import Case, make_map, opened
     from swath.memory import peak_resident
 
     small = network == "convolution"
-    case = Case(network, 256 if small else 224, 32 if small else None, block, "fp32")
+    case = Case(network, 256, 32, BLOCK, "fp32") if small else Case(network, precision="fp32")
     output = path.with_suffix(f".{os.getpid()}.tif")
     try:
         with opened(path, shape.dates, sparse=shape.sparse) as scene:
@@ -134,39 +135,31 @@ def _own(shape: Shape, path: Path, job: str, network: str, *more: str) -> list[s
 
 
 def measure_memory(
-    folder: Path, names: Sequence[str], dates: int, runs: int, block: int
+    folder: Path, names: Sequence[str], dates: int, runs: int
 ) -> Iterator[list[dict[str, Any]]]:
-    """Records of peak memory and speed with a convolution, so far, after each scene; `block` 0: the default."""
+    """Records of peak memory and speed with a convolution, so far, after each scene."""
     found: dict[str, list[Numbers]] = {}
     for name in names:
         large = SIDES[name] > SIDES["5k"]
         shape = Shape(SIDES[name], SIDES[name], dates, sparse=name == "50k")
         path = shape.file(folder)
-        more = ["--block", str(block)] if block else []
         for _ in range(1 if large else runs):
-            taken = child(_own(shape, path, "map", "convolution", *more), cache=CACHE if block else None)
-            found.setdefault(name, []).append(taken[0])
-            log.info("%s, %d date(s): %s", name, dates, taken[0])
+            found.setdefault(name, []).extend(child(_own(shape, path, "map", "convolution"), cache=CACHE))
+            log.info("%s, %d date(s): %s", name, dates, found[name][-1])
         if large:
             path.unlink()
-        yield memory_records(found, dates, block)
+        yield memory_records(found, dates)
 
 
-def memory_records(found: dict[str, list[Numbers]], dates: int, block: int) -> list[dict[str, Any]]:
-    """As design §5 describes them; memory against the smallest scene's."""
+def memory_records(found: dict[str, list[Numbers]], dates: int) -> list[dict[str, Any]]:
+    """As design §5 describes them; memory against that of 5k, or of the smallest scene where that is not measured."""
     common = {**about(COMMAND), "threads": 1}
-    first, *_ = found
-    least = statistics.median(t["peak"] for t in found[first]) / 2**20
+    first = "5k" if "5k" in found else next(iter(found))
+    base = statistics.median(t["peak"] for t in found[first]) / 2**20
     frame = (
-        f"6 bands, {dates} date(s), a convolution over windows of 256 overlapping by 32; "
-        + (
-            f"blocks of {block}, GDAL's cache {CACHE >> 20} MiB"
-            if block
-            else "the default block and GDAL cache"
-        )
-        + f"; {load()}"
+        f"6 bands, {dates} date(s), a convolution over windows of 256 overlapping by 32, blocks of {BLOCK}, "
+        f"GDAL's cache {CACHE >> 20} MiB; {load()}"
     )
-    ending = f"{dates}d" + ("" if block else ".default")
     records = []
     for name, taken in found.items():
         shape = Shape(SIDES[name], SIDES[name], dates)
@@ -174,23 +167,18 @@ def memory_records(found: dict[str, list[Numbers]], dates: int, block: int) -> l
         rates = [shape.km2 / t["cpu"] for t in taken]
         clock = statistics.median(shape.km2 / t["seconds"] for t in taken)
         pixels = f"{shape.height}x{shape.width} pixels" + (" of a sparse file" if name == "50k" else "")
-        few = "" if len(taken) > 2 else f"; {len(taken)} run only, for its length"
+        few = "" if len(taken) > 2 else f"; {len(taken)} run(s) only, for the length"
         value = statistics.median(peaks)
         records.append({
-            "measure": f"scene.peak_memory.{name}.{ending}", "value": round(value, 1), "unit": "MiB",
-            "baseline": round(least, 1), "ratio": round(least / value, 4), "runs": [round(p, 1) for p in peaks],
+            "measure": f"scene.peak_memory.{name}.{dates}d", "value": round(value, 1), "unit": "MiB",
+            "baseline": round(base, 1), "ratio": round(base / value, 4), "runs": [round(p, 1) for p in peaks],
             **common, "note": f"{pixels}; baseline: the peak at {first}; {frame}{few}",
         })  # fmt: skip
         records.append({
-            "measure": f"scene.speed.{name}.{ending}", "value": round(statistics.median(rates), 3),
+            "measure": f"scene.speed.{name}.{dates}d", "value": round(statistics.median(rates), 3),
             "unit": "km2 per CPU second", "baseline": None, "ratio": None, "runs": [round(r, 3) for r in rates],
             **common, "note": f"{pixels} of 10 m; {clock:.3g} km2 per second of the clock; {frame}{few}",
         })  # fmt: skip
-    if not block:
-        return records
-    if "50k" in found and first == "1k":
-        whole = next(r for r in records if r["measure"] == f"scene.peak_memory.50k.{ending}")
-        records.append({**whole, "measure": f"scene.peak_memory_50k_vs_1k.{ending}"})
     return records
 
 
@@ -221,7 +209,7 @@ def share_record(network: str, shape: Shape, taken: Sequence[Numbers]) -> dict[s
         "note": f"ST-SwinUNet {network} ({first['parameters'] / 1e6:.1f} M), {choose_precision('auto').name}, "
         f"{shape.height}x{shape.width} pixels x 6 bands from a deflated GeoTIFF to a map; windows of 224 at the default "
         f"overlap, {first['windows']:.0f} of them, of which the map runs {first['run']:.0f} (its halo costs it, not the "
-        f"baseline); baseline: the forward pass alone over the same windows in the same batches of 16, pixels in memory; "
+        "baseline); baseline: the forward pass alone over the same windows in the same batches of 16, pixels in memory; "
         f"in turn, {len(taken)} pair(s); by the clock {clock:.3f}; {load()}",
     }
 
@@ -298,7 +286,7 @@ def main(argv: Sequence[str] | None = None) -> None:
     parser.add_argument("--only", default="share,peers,memory", help="of share, peers, memory, by comma")
     parser.add_argument("--sides", default="1k,5k,20k", help=f"of memory, by comma: {', '.join(SIDES)}")
     parser.add_argument("--dates", type=int, default=1, help="of memory")
-    parser.add_argument("--huge", action="store_true", help="memory alone, at 1k and 50k")
+    parser.add_argument("--huge", action="store_true", help="memory alone, at 5k and 50k")
     parser.add_argument("--networks", default="small,base", help="of share")
     parser.add_argument("--rows", type=int, default=4096, help="of share's scene of 4096 columns")
     parser.add_argument("--peer-python", default="", help="a Python with TerraTorch")
@@ -309,7 +297,6 @@ def main(argv: Sequence[str] | None = None) -> None:
     parser.add_argument("--scene", type=Path, help=argparse.SUPPRESS)
     parser.add_argument("--shape", default="", help=argparse.SUPPRESS)
     parser.add_argument("--network", default="", help=argparse.SUPPRESS)
-    parser.add_argument("--block", type=int, default=None, help=argparse.SUPPRESS)
     options = parser.parse_args(argv)
 
     def tell(numbers: Numbers) -> None:
@@ -320,13 +307,13 @@ def main(argv: Sequence[str] | None = None) -> None:
         height, width, dates, sparse = map(int, options.shape.split(","))
         if options.job == "map":
             shape = Shape(height, width, dates, bool(sparse))
-            tell(map_once(options.scene, shape, options.network, options.block))
+            tell(map_once(options.scene, shape, options.network))
         else:
             share_once(options.scene, options.network, options.runs, tell)
         return
     logging.basicConfig(level=logging.INFO, format="%(message)s")
     only = ["memory"] if options.huge else options.only.split(",")
-    sides = ["1k", "50k"] if options.huge else options.sides.split(",")
+    sides = ["5k", "50k"] if options.huge else options.sides.split(",")
     with tempfile.TemporaryDirectory(dir=options.folder) as temporary:
         folder = options.folder or Path(temporary)
         folder.mkdir(parents=True, exist_ok=True)
@@ -338,9 +325,8 @@ def main(argv: Sequence[str] | None = None) -> None:
             peers = measure_peers(folder, ("1k", "2k", "4k"), options.runs, options.peer_python)
             write(options.results, peers)
         if "memory" in only:
-            for block in (512,) if options.huge else (512, 0):
-                for records in measure_memory(folder, sides, options.dates, options.runs, block):
-                    write(options.results, records)
+            for records in measure_memory(folder, sides, options.dates, options.runs):
+                write(options.results, records)
 
 
 if __name__ == "__main__":

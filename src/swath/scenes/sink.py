@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import datetime as dt
 import json
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
@@ -15,6 +16,7 @@ from swath.cube import Grid
 from swath.scenes import cog, look, style
 from swath.scenes.layers import Array, Layers
 from swath.scenes.piece import Piece, Record, unpack
+from swath.scenes.stac.item import Beside, MapFacts, is_item_of_ours, item_text
 from swath.scenes.target import HOLE_PIXELS as HOLE_PIXELS
 from swath.scenes.target import Sink as Sink
 from swath.scenes.target import Store as Store
@@ -59,7 +61,8 @@ class CogSink(Target):
     Beside a map of classes stand two small files: `map.tif.aux.xml` with the class names, which GDAL (and so QGIS
     and rasterio's users) reads along, and `map.qml`, the style with which QGIS shows classes in their colours
     and names instead of three bands as red, green and blue. The names and colours are also in the TIFF's own
-    tags. `map.holes.json` lists what could not be read, if anything, and `map.png` is a quick look.
+    tags. `map.holes.json` lists what could not be read, if anything, `map.png` is a quick look, and `map.stac.json` the
+    STAC item (`swath.scenes.stac`).
 
     Args:
         path: of the file, ending in .tif or .tiff.
@@ -69,6 +72,7 @@ class CogSink(Target):
             before any work is done. Also throws away an unfinished map that was begun with other options.
         tags: more text for the file's metadata, such as the weights' hash or the licence.
         quicklook: also write the PNG.
+        facts: also write the STAC item, which says this of the input and the model.
 
     Raises:
         OutputError: the file exists, or cannot be written.
@@ -86,8 +90,10 @@ class CogSink(Target):
         overwrite: bool = False,
         tags: Mapping[str, str] | None = None,
         quicklook: bool = False,
+        facts: MapFacts | None = None,
     ) -> None:
         self.quicklook = quicklook
+        self.facts = facts
         super().__init__(path, grid, layers, overwrite=overwrite, tags=tags)
 
     def _finish(self, plan: Plan, work: WorkFolder) -> None:
@@ -100,6 +106,8 @@ class CogSink(Target):
         texts = self._legend()
         if holes:
             texts[self._holes] = json.dumps([asdict(b) for b in holes]) + "\n"
+        if self.facts is not None:
+            texts[self._item] = self._item_text(self.facts, bool(holes))
         parts = []
         for path, text in texts.items():
             parts.append(work.path / path.name)
@@ -118,14 +126,26 @@ class CogSink(Target):
     def beside(self) -> tuple[Path, ...]:
         # A picture that is no quick look of ours is somebody's.
         picture = self.quicklook or (self.overwrite and look.is_ours(self._picture))
-        return self._holes, self._names, self._style, *([self._picture] if picture else [])
+        item = self.facts is not None or (self.overwrite and is_item_of_ours(self._item))
+        more = [path for path, ours in ((self._picture, picture), (self._item, item)) if ours]
+        return self._holes, self._names, self._style, *more
 
     def _own(self, path: Path) -> bool:
-        # What would be replaced by itself, and a picture of a map that is gone, are nobody's loss.
+        # What would be replaced by itself, and a picture or item of a map that is gone, are nobody's loss.
         if path == self._picture and look.is_ours(path):
+            return True
+        if path == self._item and is_item_of_ours(path):
             return True
         text = self._legend().get(path)
         return super()._own(path) or (text is not None and path.read_bytes() == text.encode())
+
+    def _item_text(self, facts: MapFacts, holes: bool) -> str:
+        beside = Beside(
+            [path.name for path in self._legend()],
+            self._holes.name if holes else None,
+            self._picture.name if self.quicklook else None,
+        )
+        return item_text(self.path, self.grid, self.layers, facts, beside, dt.datetime.now(dt.UTC))
 
     def _legend(self) -> dict[Path, str]:
         """The files of a map of classes that say what its numbers mean."""
@@ -149,3 +169,7 @@ class CogSink(Target):
     @property
     def _picture(self) -> Path:
         return self.path.with_name(f"{self.path.stem}.png")
+
+    @property
+    def _item(self) -> Path:
+        return self.path.with_name(f"{self.path.stem}.stac.json")

@@ -16,6 +16,7 @@ if TYPE_CHECKING:
 
     from swath.scenes.estimate import Estimate
     from swath.scenes.job import WeightsJob
+    from swath.scenes.stac import MapFacts
     from swath.weights.file import Loaded
 
 log = logging.getLogger(__name__)
@@ -43,6 +44,7 @@ class PredictConfig:
         min_coverage: percent of valid input below which a pixel is no-data.
         max_holes: share of the pixels, 0 to 1, that may be unreadable; they become no-data and are listed.
         quicklook: also write a small PNG beside the map.
+        item: write a STAC item beside the map (map.stac.json), with the model's metadata.
         workers: processes that share the work.
         threads: of each worker; 0: the cores shared evenly, or those an interrupted map was begun with. The bits of a
             map depend on it, and not on the number of workers.
@@ -68,6 +70,7 @@ class PredictConfig:
     min_coverage: int = 1
     max_holes: float = 0.0
     quicklook: bool = False
+    item: bool = True
     workers: int = 1
     threads: int = 0
     engine: Literal["local", "ray"] = "local"
@@ -160,6 +163,7 @@ def run(config: PredictConfig) -> PredictResult | Estimate:
             overwrite=config.overwrite,
             tags=_tags(loaded, scene.source),
             quicklook=config.quicklook,
+            facts=_facts(job, loaded, scene) if config.item else None,
         )
         sink.refuse_inputs([*inputs, *(on_disk(name) for name in scene.files)])
         # Whether the scene fits the model shows at its first pixel, before anything is written.
@@ -250,6 +254,18 @@ def _estimate(
             threads=job.threads,
             finished=finished,
         )
+
+
+def _facts(job: WeightsJob, loaded: Loaded, scene: Any) -> MapFacts:
+    """What the STAC item says of the input and the model."""
+    from swath.scenes.layers import LabelLayers, ValueLayers
+    from swath.scenes.stac import MapFacts
+    from swath.verbs.map_layers import task_of
+
+    layers = job.layers
+    classes = layers.labels if isinstance(layers, LabelLayers) else layers.classes
+    values = len(layers.names) if isinstance(layers, ValueLayers) else 0
+    return MapFacts(scene.dates, getattr(scene, "items", ()), loaded, task_of(loaded), classes, values)
 
 
 def _tags(loaded: Loaded, source: str) -> dict[str, str]:

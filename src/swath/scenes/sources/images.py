@@ -42,6 +42,7 @@ class Image:
         layers: bands and where they lie.
         mask: what says that a pixel is clouded, or None.
         where: in messages.
+        item: address or path of the STAC item that says so; empty: none does.
     """
 
     id: str
@@ -50,6 +51,7 @@ class Image:
     layers: tuple[tuple[Band, Layer], ...]
     mask: Layer | None
     where: str
+    item: str = ""
 
     def layer(self, band: Band) -> Layer:
         """Where a band lies. Raises InputError if the image has not got it."""

@@ -86,7 +86,8 @@ def _image(item: StacItem, data: Item, device: Sensor, spec: SourceSpec) -> Imag
             f"none of its assets is a band of {device.name} ({keys})", where=item.where, mend="set sensor"
         )
     ordered = tuple(sorted(layers.items(), key=lambda pair: device.bands.index(pair[0])))
-    return Image(item.id, item.date, _order(item, data), ordered, _mask(item, data, spec), item.where)
+    mask = _mask(item, data, spec)
+    return Image(item.id, item.date, _order(item, data), ordered, mask, item.where, item.where)
 
 
 def _encoding(own: AssetBand, item: StacItem, spec: SourceSpec) -> Encoding | None:

@@ -100,6 +100,11 @@ class MosaicSource(Windowed):
     def dtype(self) -> np.dtype[Any]:
         return self._dtype
 
+    @property
+    def items(self) -> tuple[str, ...]:
+        """The STAC items it is made from, each once."""
+        return tuple(dict.fromkeys(i.item for row in self.spec.images for i in row if i.item))
+
     def identity(self) -> str:
         """Text that is another when the images are, or a file on this machine."""
         return identity_of(replace(self.spec, retry=RetryOptions()), self.files)
