@@ -13,6 +13,8 @@
 #   make bench-pretrain    measure pretraining against the same models written plainly
 #   make bench-attention   measure the attention kernels and write the table that picks one
 #   make bench-data    measure how fast records reach a batch: shards, GeoTIFFs, WebDataset, HDF5; about ten minutes
+#   make bench-scenes  measure memory and speed of maps, against the bare forward pass and a plain loop; about an hour
+#   make bench-scenes-huge   the same for 50,000 x 50,000 pixels
 #
 # ARGS="..." goes to the command (`make demo ARGS="--quick true"`, `make test ARGS="-k cube"`).
 
@@ -48,7 +50,7 @@ links="$${PIP_FIND_LINKS:-$$links}"; \
 || $(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt -e ".[test]"
 endef
 
-.PHONY: help install demo demo-full demo-series test test-slow test-stac-api test-oldest lint ledger ledger-docs bench-attention bench-pretrain bench-data
+.PHONY: help install demo demo-full demo-series test test-slow test-stac-api test-oldest lint ledger ledger-docs bench-attention bench-pretrain bench-data bench-scenes bench-scenes-huge
 
 help:
 	@sed -n '2,/^$$/s/^# \{0,1\}//p' Makefile
@@ -109,6 +111,13 @@ bench-pretrain: $(STAMP)
 
 bench-data: $(STAMP)
 	$(BIN)/python -m swath.bench.data $(ARGS)
+
+# TerraTorch is compared with where a Python has it: ARGS="--peer-python /path/to/python".
+bench-scenes: $(STAMP)
+	$(BIN)/python -m swath.bench.scenes $(ARGS)
+
+bench-scenes-huge: $(STAMP)
+	$(BIN)/python -m swath.bench.scenes --huge $(ARGS)
 
 bench-attention: $(STAMP)
 	$(BIN)/python -m swath.bench.attention $(ARGS)

@@ -3,7 +3,8 @@ from __future__ import annotations
 import pytest
 import torch
 
-from swath.scenes.turns import blendable
+from swath.scenes.layers import Activation
+from swath.scenes.turns import blendable, windows_of
 
 
 def make_call(rows: int = 3):
@@ -67,3 +68,16 @@ def test_a_temperature_divides_the_logits_of_every_view(activation: str, turns: 
     torch.testing.assert_close(cooled, by_hand, rtol=0, atol=0)
     plain = blendable(call, x, valid, activation, turns=turns, spread=False)
     assert not torch.allclose(cooled, plain)
+
+
+@pytest.mark.parametrize("activation", ["softmax", "sigmoid", "identity"])
+@pytest.mark.parametrize("shape", [(3, 4, 6, 5), (3, 4)])
+def test_window_by_window_is_as_the_batch(activation: Activation, shape: tuple[int, ...]) -> None:
+    out = torch.randn(shape, generator=torch.Generator().manual_seed(0)).to(torch.bfloat16)
+    pixels = torch.zeros(3, 1, 2, 6, 5)
+    whole = blendable(
+        lambda x, v: out, pixels, pixels.bool(), activation, turns=False, spread=False, temperature=2.5
+    )
+    parts = list(windows_of(out, activation, (6, 5), 2.5))
+    assert [p.dtype for p in parts] == [torch.float32] * 3
+    torch.testing.assert_close(torch.stack(parts), whole, rtol=0, atol=1e-7)

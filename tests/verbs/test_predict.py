@@ -51,6 +51,23 @@ def test_the_map_lies_on_the_scene_with_classes_confidence_and_coverage(chain: A
     assert others == {"mae", "unet", "map.tif", "map.tif.aux.xml", "map.qml", "map.stac.json", "scores.json"}
 
 
+def test_the_item_beside_the_map_tells_of_place_classes_and_weights(chain: Any) -> None:
+    item = json.loads(Path(chain.map).with_suffix(".stac.json").read_text("utf-8"))
+    loaded = load(chain.finetuned.weights)
+    p = item["properties"]
+    with rasterio.open(chain.map) as made:
+        assert p["proj:shape"] == list(made.shape)
+        assert p["proj:transform"] == list(made.transform)[:6]
+        assert [b["name"] for b in item["assets"]["map"]["bands"]] == list(made.descriptions)
+    classes = item["assets"]["map"]["bands"][0]["classification:classes"]
+    assert [c["value"] for c in classes] == [3, 5, 9]
+    assert p["mlm:total_parameters"] == loaded.parameters
+    assert p["mlm:output"][0]["classification:classes"] == classes
+    assert p["swath:weights_sha256"] == loaded.sha256
+    weights = Path(chain.map).parent / item["assets"]["model"]["href"]
+    assert weights.resolve() == Path(chain.finetuned.weights).resolve()
+
+
 def test_the_same_again_and_overwriting_only_when_asked(chain: Any, tmp_path: Path) -> None:
     options: dict[str, Any] = {
         "weights": chain.finetuned.weights,

@@ -63,7 +63,7 @@ class Case:
         """Six bands of reflectance; statistics are known, so that the scene is read once."""
         fixed = Normalisation("standard", "fixed", (MEAN,) * len(NAMES), (SPREAD,) * len(NAMES))
         size = self.window, self.window
-        return contract_for("sentinel2", NAMES, Encoding("reflectance", 1e-4), fixed, size=size)
+        return contract_for("sentinel2", NAMES, Encoding("reflectance"), fixed, size=size)
 
     def plan(self, height: int, width: int) -> Plan:
         """Of a scene of that size."""
@@ -99,19 +99,19 @@ def write_scene(path: Path, height: int, width: int, *, sparse: bool = False) ->
             file.set_band_description(i, name)
         if sparse:
             return
-        pattern = made_pixels()
+        pattern = made_pixels(min(PATTERN, -(-max(height, width) // 64) * 64))
         for row, col in product(range(0, height, PATTERN), range(0, width, PATTERN)):
             h, w = min(PATTERN, height - row), min(PATTERN, width - col)
             file.write(pattern[:, :h, :w], window=Window(col, row, w, h))
 
 
-def made_pixels() -> np.ndarray:
-    """[C,2048,2048] uint16: broad forms, edges and noise, so that it deflates to about half, as images do."""
+def made_pixels(side: int) -> np.ndarray:
+    """[C,side,side] uint16: broad forms, edges and noise, so that it deflates to about half, as images do."""
     draw = np.random.default_rng(0)
-    y, x = np.mgrid[:PATTERN, :PATTERN].astype(np.float32) * (2 * np.pi / PATTERN)
-    fields = draw.integers(-500, 500, (len(NAMES), PATTERN // 64, PATTERN // 64)).repeat(64, 1).repeat(64, 2)
+    y, x = np.mgrid[:side, :side].astype(np.float32) * (2 * np.pi / PATTERN)
+    fields = draw.integers(-500, 500, (len(NAMES), side // 64, side // 64)).repeat(64, 1).repeat(64, 2)
     bands = [2000 + 800 * np.sin((i + 2) * x) * np.cos((i + 1) * y) + f for i, f in enumerate(fields)]
-    noise = draw.normal(0, 40, (len(NAMES), PATTERN, PATTERN))
+    noise = draw.normal(0, 40, (len(NAMES), side, side))
     return np.clip(np.stack(bands) + noise, 0, 10000).astype(np.uint16)
 
 

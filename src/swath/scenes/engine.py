@@ -168,10 +168,10 @@ class Engine:
                 out = self._each(
                     _stack(pixels, read, batch, self.cell), _stack(valid, read, batch, self.cell), days
                 )
-                for window, values in zip(batch, out, strict=True):
+                for window, drawn in zip(batch, out, strict=True):
                     if total is None:
-                        total = Accumulator(len(values), block.box, values.device)
-                    total.add(values, window, self._weight(window, values.device))
+                        total = Accumulator(len(drawn), block.box, drawn.device)
+                    total.add(drawn, window, self._weight(window, drawn.device))
                 on_windows(len(batch))
             # A sum is finite where all its terms are: one number tells.
             if total is not None and not torch.isfinite(total.sum.sum()):

@@ -115,9 +115,9 @@ def block_bytes(
     """
     read = plan.read_pixels * cell * cell
     pair = 4 + 1  # normalised float32 and validity
-    # Reading holds the stored numbers with validity and GDAL's copy; then the converted ones beside the normalised.
+    # Reading holds the stored numbers with validity and GDAL's copy, then the normalised ones beside them.
     raw = dates * stored_bands * (stored + 1) + stored_bands * (stored + 1)
-    reading = max(raw + dates * bands * pair + 24, dates * bands * 2 * pair + 8)
+    reading = raw + dates * bands * pair + 24
     block = min(plan.side, plan.height) * min(plan.side, plan.width)
     item = np.dtype(layers.dtype).itemsize
     # Sums of the block at work and of the one being packed; its bands, and a few shares on the way to them.

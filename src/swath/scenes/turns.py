@@ -28,7 +28,7 @@ def windows_of(
         size: (h, w) of a window.
         temperature: logits are divided by it before the activation.
     """
-    for part in out.split(1 if out.device.type == "cpu" else len(out)):
+    for part in torch.split(out, 1 if out.device.type == "cpu" else len(out)):
         values = _activated(_cooled(part.float(), temperature), activation)
         yield from values if out.ndim == 4 else values[:, :, None, None].expand(-1, -1, *size)
 

@@ -54,6 +54,7 @@ def test_one_item_is_read_as_its_files_are(make: SimpleNamespace, tmp_path: Path
     with open_source(SourceSpec(path, bands=BANDS)) as scene:
         cube = scene.read(0, 0, 40, 60)
         assert (scene.height, scene.width, scene.gsd) == (40, 60, 10.0)
+        assert scene.items == (str(path),)
     np.testing.assert_array_equal(cube.pixels[0], np.stack([blue, red]))
     assert not cube.valid[0, 0, 3, 5] and cube.valid.sum() == 2 * 40 * 60 - 1
     assert [str(d) for d in cube.dates] == ["2022-06-01"]

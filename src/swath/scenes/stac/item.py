@@ -178,9 +178,8 @@ def _assets(path: Path, layers: Layers, beside: Beside) -> dict[str, Any]:
 
 
 def _bands(layers: Layers) -> list[Mapping[str, Any]]:
-    nodata: float | str = layers.nodata
-    nodata = "nan" if math.isnan(nodata) else int(nodata)
-    found = []
+    nodata = "nan" if math.isnan(layers.nodata) else int(layers.nodata)
+    found: list[Mapping[str, Any]] = []
     for i, layer in enumerate(layers.bands):
         band: dict[str, Any] = {
             "name": layer.name,
