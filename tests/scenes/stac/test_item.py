@@ -216,3 +216,16 @@ def test_a_map_that_fails_leaves_the_item_of_the_one_before(tmp_path: Path, fake
     with pytest.raises(RuntimeError), sink.begin(make_plan(40, 30, (16, 16))):
         raise RuntimeError
     assert item.read_bytes() == before
+
+
+def test_an_item_of_another_is_not_replaced_unless_told_to(tmp_path: Path, fakes: SimpleNamespace) -> None:
+    path, item = tmp_path / "map.tif", tmp_path / "map.stac.json"
+    item.write_text('{"type": "Feature", "properties": {}}', encoding="utf-8")
+    layers = ClassLayers(fakes.classes)
+    with pytest.raises(OutputError, match="exists already"):
+        CogSink(path, GRID, layers, facts=MapFacts())
+    # A map without an item has nothing to do with it.
+    blank(CogSink(path, GRID, layers, overwrite=True))
+    assert json.loads(item.read_text("utf-8"))["properties"] == {}
+    blank(CogSink(path, GRID, layers, overwrite=True, facts=MapFacts()))
+    assert "swath:version" in json.loads(item.read_text("utf-8"))["properties"]
