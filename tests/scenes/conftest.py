@@ -50,7 +50,7 @@ class FakeScene:
     def read(self, row: int, col: int, height: int, width: int) -> Cube:
         self.reads.append((row, col, height, width))
         shape = (*self.pixels.shape[:2], height, width)
-        pixels = np.full(shape, -9999.0, np.float32)
+        pixels = np.full(shape, np.asarray(-9999).astype(self.pixels.dtype))
         valid = np.zeros(shape, bool)
         y0, x0, y1, x1 = (
             max(row, 0),
