@@ -105,6 +105,12 @@ def test_only_what_is_left_is_computed(tmp_path: Path, fakes: SimpleNamespace) -
     summary, seen = make(path, fakes)
     assert summary.kept_blocks == finished
     assert min(seen) == finished
+    # Speed is that of what was computed now.
+    windows = summary.windows + summary.empty_windows
+    assert 0 < summary.kept_windows < windows
+    assert summary.km2 is not None
+    done = summary.km2 * (windows - summary.kept_windows) / windows
+    assert summary.km2_per_second == pytest.approx(done / summary.seconds)
 
 
 @pytest.mark.parametrize("harm", ["flip", "cut", "gone", "line", "half"])

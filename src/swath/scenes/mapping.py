@@ -47,6 +47,7 @@ class Summary:
         empty_windows: windows without one valid pixel, which were not run.
         pixels, nodata_pixels: of the map.
         kept_blocks: those of an earlier, interrupted run.
+        kept_windows: of those blocks.
         holes: what could not be read.
     """
 
@@ -59,6 +60,13 @@ class Summary:
     nodata_pixels: int
     kept_blocks: int = 0
     holes: tuple[Box, ...] = ()
+    kept_windows: int = 0
+
+    @property
+    def km2_per_second(self) -> float | None:
+        """Of this run: what an earlier one has done is no merit of it. None where there is no area."""
+        windows = self.windows + self.empty_windows
+        return None if self.km2 is None else self.km2 * (1 - self.kept_windows / windows) / self.seconds
 
     @property
     def hole_pixels(self) -> int:
@@ -106,7 +114,7 @@ class Course:
         self.kept = len(done)
         self._lock = threading.Lock()
         self._began = time.monotonic()
-        self._windows = sum(r.windows + r.empty_windows for r in kept)
+        self._windows = self._kept_windows = sum(r.windows + r.empty_windows for r in kept)
         self._blocks = self.kept
         self._holes = 0
 
@@ -168,6 +176,7 @@ class Course:
             sum(r.nodata_pixels for r in found),
             self.kept,
             tuple(box for r in found for box in r.holes),
+            self._kept_windows,
         )
 
 

@@ -18,6 +18,7 @@ from pathlib import Path
 from typing import Any, BinaryIO
 
 from swath import __version__
+from swath.data.gdal import is_remote
 from swath.errors import OutputError
 from swath.files import atomic
 from swath.scenes.piece import Piece, Record
@@ -127,6 +128,25 @@ class WorkFolder:
             with contextlib.suppress(OSError):  # it is computed again
                 if digest(self.file(record.block)) == record.sha256:
                     self.finished[record.block] = record
+
+
+def output_path(name: str) -> Path:
+    """Where an output of that name is made.
+
+    Raises:
+        OutputError: it has no name, or lies elsewhere than on this machine.
+    """
+    if is_remote(name):
+        raise OutputError(
+            "outputs are written on this machine",
+            where=name,
+            mend="name a local file, and upload it when it is whole",
+        )
+    if not Path(name).name:
+        raise OutputError(
+            "no output is named", where=name or None, mend="name the file that is to be written"
+        )
+    return Path(name)
 
 
 def folder_of(output: Path) -> Path:

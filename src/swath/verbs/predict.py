@@ -84,6 +84,10 @@ class PredictConfig:
                 raise ConfigError(f"{getattr(self, name)} is less than {least}", where=name)
         if not 0 <= self.max_holes < 1:
             raise ConfigError(f"{self.max_holes} is no share from 0 to 1", where="max_holes")
+        if self.ray_address and self.engine != "ray":
+            raise ConfigError(
+                "is for engine ray", where="ray_address", mend="set engine to ray, or leave it out"
+            )
         if self.disagreement and not self.turns:
             raise ConfigError("needs turned views", where="disagreement", mend="set turns to true")
 
@@ -135,13 +139,14 @@ def run(config: PredictConfig) -> PredictResult | Estimate:
     from swath.scenes.sink import CogSink
     from swath.scenes.sources.files import on_disk
     from swath.scenes.sources.opening import open_source
-    from swath.scenes.work import begun_with, finished_blocks
+    from swath.scenes.work import begun_with, finished_blocks, output_path
     from swath.weights.build import build_loaded
     from swath.weights.file import load
 
     files = [name for row in config.input.file_table for name in row]
     inputs = [config.weights, *files]
-    refuse_own_input(config.output, inputs)
+    output = output_path(config.output)
+    refuse_own_input(output, inputs)
     loaded = load(config.weights)
     if loaded.meta.contract is None or loaded.meta.contract.size is None:
         raise WeightsError(
@@ -150,14 +155,14 @@ def run(config: PredictConfig) -> PredictResult | Estimate:
     network = build_loaded(loaded).eval()
     # Bounded here too: the whole scene may be read for its statistics.
     with bounded_cache(), open_source(config.input) as scene:
-        begun = begun_with(Path(config.output)) or {}
+        begun = begun_with(output) or {}
         job = _job(config, loaded, scene, begun)
         about = job.about(loaded.sha256, scene.identity())
         if config.plan:
-            done = finished_blocks(Path(config.output), about, overwrite=config.overwrite)
+            done = finished_blocks(output, about, overwrite=config.overwrite)
             return _estimate(config, job, scene, network, done)
         sink = CogSink(
-            config.output,
+            output,
             scene.grid,
             job.layers,
             overwrite=config.overwrite,
@@ -179,10 +184,10 @@ def run(config: PredictConfig) -> PredictResult | Estimate:
             course.check()
         summary = course.summary(store.finished)
     return PredictResult(
-        str(Path(config.output)),
+        str(output),
         summary.seconds,
         summary.km2,
-        None if summary.km2 is None else summary.km2 / summary.seconds,
+        summary.km2_per_second,
         summary.windows,
         summary.empty_windows,
         summary.pixels,
