@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 
+from swath.models.lora_config import LoRAConfig
 from swath.training.config import TrainConfig
 from swath.verbs.head_options import HeadOptions
 from swath.verbs.labelled_options import LabelledData
@@ -22,6 +23,7 @@ class FinetuneConfig:
         weights: pretrained weights to start from; empty: from scratch.
         model: the family of the network; `system` "auto": that of the weights, or st_swin_unet.
         head: what answers on top of its encoder.
+        lora: train adapters of low rank beside the pretrained blocks in place of the blocks, and merge them at the end.
         loss: what a wrong answer costs.
         training: how it is trained; monitor "auto": what the task is known by, on the validation part.
         licence: of the weights, which stands inside them and the maps; that of the data may ask for one.
@@ -32,6 +34,7 @@ class FinetuneConfig:
     weights: str = ""
     model: ModelOptions = field(default_factory=lambda: ModelOptions("auto"))
     head: HeadOptions = field(default_factory=HeadOptions)
+    lora: LoRAConfig | None = None
     loss: LossOptions = field(default_factory=LossOptions)
     training: TrainConfig = field(
         default_factory=lambda: TrainConfig(decay_rule="finetune", monitor="auto", validate_every=100)

@@ -16,6 +16,7 @@ from swath.tasks.base import Task
 from swath.training.evaluate import evaluate
 from swath.training.ranks import decided, world
 from swath.training.run import FitResult, fit
+from swath.verbs.adapters import adapt, plain_again
 from swath.verbs.answers import answers
 from swath.verbs.finetune import FinetuneConfig, FinetuneResult
 from swath.verbs.labelled_feeds import records_contract, score_feed, train_feed
@@ -57,6 +58,7 @@ def run_records(config: FinetuneConfig) -> FinetuneResult | None:
         train.meaning.outputs,
         per_pixel,
     )
+    adapt(network, config, transferred)
     task = make_task(network, train, config.loss)
     feed = train_feed(config.data, train, contract, training.seed)
     place = world()
@@ -77,6 +79,7 @@ def run_records(config: FinetuneConfig) -> FinetuneResult | None:
             where=folder.path,
             mend="go on with --run.resume true",
         )
+    plain_again(network, config)
     scores = evaluate(task, scored, result.precision)
     if not place.leads:
         return None

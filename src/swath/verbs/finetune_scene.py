@@ -46,6 +46,7 @@ def run_scene(config: FinetuneConfig) -> FinetuneResult:
     from swath.training.evaluate import evaluate
     from swath.training.run import fit
     from swath.verbs import run_report
+    from swath.verbs.adapters import adapt, plain_again
     from swath.verbs.finetune import FinetuneResult
     from swath.verbs.labelled_task import class_config, class_counts
     from swath.verbs.networks import MAPPABLE, map_network
@@ -77,6 +78,7 @@ def run_scene(config: FinetuneConfig) -> FinetuneResult:
         network, transferred = task_network(
             source, config.model, config.head, contract, "segmentation", len(data.classes)
         )
+    adapt(network, config, transferred)
     train = training_labels(data)
     names = tuple(c.name for c in data.classes)
     task = SegmentationTask(
@@ -109,6 +111,7 @@ def run_scene(config: FinetuneConfig) -> FinetuneResult:
             where=folder.path,
             mend="go on with --run.resume true",
         )
+    plain_again(network, config)
     meta = meta_for(
         network,
         contract=contract,
