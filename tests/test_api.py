@@ -26,7 +26,7 @@ def test_every_verb_is_a_function_with_a_docstring_and_importing_the_package_is_
         assert name in swath.__all__
         # As typed as the verb itself.
         returned = inspect.signature(verb).return_annotation
-        listing = " | LayoutsResult" * (name == "inspect")
+        listing = {"inspect": " | LayoutsResult", "evaluate": " | WeightsScores"}.get(name, "")
         assert returned == f"{name.capitalize()}Result{listing}"
     heavy = "{'torch', 'numpy', 'rasterio', 'yaml', 'swath.api'}"
     code = (

@@ -5,6 +5,7 @@ from swath.api import finetune as finetune
 from swath.api import inspect as inspect
 from swath.api import predict as predict
 from swath.api import pretrain as pretrain
+from swath.api import probe as probe
 
 __version__: str
 _VERBS: tuple[str, ...]

@@ -22,13 +22,15 @@ if TYPE_CHECKING:
     from swath.verbs.demo import DemoResult
     from swath.verbs.embed import EmbedResult
     from swath.verbs.evaluate import EvaluateResult
+    from swath.verbs.evaluate_weights import WeightsScores
     from swath.verbs.finetune import FinetuneResult
     from swath.verbs.inspect import InspectResult
     from swath.verbs.inspect_layouts import LayoutsResult
     from swath.verbs.predict import PredictResult
     from swath.verbs.pretrain import PretrainResult
+    from swath.verbs.probe import ProbeResult
 
-__all__ = ["demo", "embed", "evaluate", "finetune", "inspect", "predict", "pretrain"]
+__all__ = ["demo", "embed", "evaluate", "finetune", "inspect", "predict", "pretrain", "probe"]
 
 
 def demo(*sources: str | Path, **options: Any) -> DemoResult:
@@ -115,21 +117,45 @@ def embed(*sources: str | Path, **options: Any) -> EmbedResult:
     return result
 
 
-def evaluate(*sources: str | Path, **options: Any) -> EvaluateResult:
-    """Score a map against labels.
+def probe(*sources: str | Path, **options: Any) -> ProbeResult:
+    """See what a frozen encoder knows of labelled data.
 
     Args:
         sources: recipes by name, or paths of YAML files.
-        options: of `swath.verbs.evaluate.EvaluateConfig`, such as `map="map.tif"`, `labels="labels.tif"` and
-            `columns=(244, 489)`.
+        options: of `swath.verbs.probe.ProbeConfig`, such as `weights="mae.safetensors"` and
+            `data={"layout": {"name": "eurosat", "root": "EuroSAT"}}`.
 
     Returns:
-        Overall accuracy, macro F1 and mIoU, and scores per class.
+        Scores of each method, and how it was chosen.
 
     Raises:
         SwathError: in one line.
     """
-    result: EvaluateResult = _run("evaluate", sources, options)
+    result: ProbeResult = _run("probe", sources, options)
+    return result
+
+
+@overload
+def evaluate(*sources: str | Path, map: str | PathLike[str], **options: Any) -> EvaluateResult: ...
+@overload
+def evaluate(*sources: str | Path, weights: str | PathLike[str], **options: Any) -> WeightsScores: ...
+@overload
+def evaluate(*sources: str | Path, **options: Any) -> EvaluateResult | WeightsScores: ...
+def evaluate(*sources: str | Path, **options: Any) -> EvaluateResult | WeightsScores:
+    """Score trained weights on the test part of data, or a map against labels.
+
+    Args:
+        sources: recipes by name, or paths of YAML files.
+        options: of `swath.verbs.evaluate.EvaluateConfig`, such as `weights="unet.safetensors"` and `data={…}`, or
+            `map="map.tif"`, `labels="labels.tif"` and `columns=(244, 489)`.
+
+    Returns:
+        Scores, also per class, and their confidence intervals by block.
+
+    Raises:
+        SwathError: in one line.
+    """
+    result: EvaluateResult | WeightsScores = _run("evaluate", sources, options)
     return result
 
 

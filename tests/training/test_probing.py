@@ -18,13 +18,13 @@ from swath.tasks.metrics_regression import RegressionScorer
 from swath.training.feature_set import FeatureSet
 from swath.training.features import Frozen, held_mean
 from swath.training.features_cache import FeatureCache
-from swath.training.probe_head import HeadOptions
-from swath.training.probing import ProbeOptions, methods, probe
+from swath.training.probe_config import ProbeHeadOptions, ProbeOptions
+from swath.training.probing import methods, probe
 
 BANDS = sensor("sentinel2").select(("B02", "B03", "B04"))
 CONTRACT = InputContract(bands=tuple(BandSpec(b) for b in BANDS), encoding=Encoding("reflectance"))
 QUICK = ProbeOptions(
-    strengths=(1e-4, 1e-2), neighbours=(1, 5), head=HeadOptions(epochs=12, learning_rate=0.01)
+    strengths=(1e-4, 1e-2), neighbours=(1, 5), head=ProbeHeadOptions(epochs=12, learning_rate=0.01)
 )
 
 

@@ -13,7 +13,7 @@ from sklearn import metrics
 
 import swath
 from swath.errors import ConfigError, InputError, OutputError
-from swath.verbs.evaluate import score
+from swath.verbs.map_scores import score
 from swath.weights.file import load_meta
 
 
@@ -90,7 +90,7 @@ def test_what_cannot_be_scored_is_said(chain: Any, change: dict[str, Any], words
 
 
 def test_a_map_brings_its_legend_and_says_what_was_learned_from(chain: Any) -> None:
-    from swath.verbs.evaluate import read_tags
+    from swath.verbs.map_scores import read_tags
 
     classes, never_seen = read_tags(chain.predicted.map)
     meta = load_meta(chain.finetuned.weights)

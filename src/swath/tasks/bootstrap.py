@@ -130,6 +130,16 @@ def bootstrap(scored: BlockScores, options: BootstrapOptions | None = None, unit
     return Intervals(intervals, unit, n, options, _notes(n, unit, undefined))
 
 
+def interval(values: Tensor, options: BootstrapOptions) -> Interval:
+    """Of the mean over blocks of one number each [n]; NaN for fewer than two blocks."""
+    n = len(values)
+    if n < 2:
+        return Interval(math.nan, math.nan)
+    means = (draw_blocks(n, options) @ values.double() / n).numpy()
+    low, high = np.quantile(means, [_tail(n, options.level), 1 - _tail(n, options.level)])
+    return Interval(float(low), float(high))
+
+
 def draw_blocks(n: int, options: BootstrapOptions) -> Tensor:
     """How often each of n blocks stands in each drawn set: [resamples,n] of whole numbers that sum to n in a row."""
     draw = numpy_generator(options.seed, "bootstrap", n)

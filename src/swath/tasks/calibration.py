@@ -87,17 +87,57 @@ def surprise_of_labels(probabilities: Tensor, target: Tensor) -> Tensor:
     return -(torch.where(target == 1, p, 1 - p)).log().sum(1)
 
 
-def calibration_error(confidence: Tensor, right: Tensor, bins: int = 15) -> float:
-    """Expected calibration error: the mean gap between confidence and share of right answers, over bins of equal
-    width, each by its share of the entries (Guo et al., section 2).
+class Reliability:
+    """Collects how sure answers were and how often they were right, over a whole set.
 
     Args:
-        confidence: [N] in 0 to 1.
-        right: [N] bool, whether the answer was right.
-        bins: how many.
+        bins: of the confidence, of equal width.
     """
-    place = (confidence.double() * bins).long().clamp(0, bins - 1)
-    count = torch.bincount(place, minlength=bins).double()
-    said = torch.bincount(place, confidence.double(), minlength=bins)
-    true = torch.bincount(place, right.double(), minlength=bins)
+
+    def __init__(self, bins: int = 15) -> None:
+        self._count = torch.zeros(bins, dtype=torch.float64)
+        self._said, self._right = self._count.clone(), self._count.clone()
+        self._surprise = 0.0
+
+    def update(self, probabilities: Tensor, target: Tensor) -> None:
+        """More entries: probabilities [N,K] of classes [N]."""
+        confidence, guess = probabilities.max(1)
+        count, said, right = _binned(confidence, guess == target, len(self._count))
+        self._count += count
+        self._said += said
+        self._right += right
+        self._surprise += float(surprise_of_classes(probabilities, target).sum())
+
+    def compute(self) -> dict[str, float]:
+        """The mean surprise in nats and the expected calibration error (Guo et al., section 2): the mean gap between
+        confidence and share of right answers, over bins, each by its share of the entries.
+
+        Raises:
+            InputError: nothing was collected.
+        """
+        total = float(self._count.sum())
+        if total == 0:
+            raise InputError("nothing was scored", mend="check that there are labels")
+        gap = float((self._said - self._right).abs().sum())
+        return {"surprise": self._surprise / total, "calibration_error": gap / total}
+
+    def bins(self) -> list[tuple[float, float, int]]:
+        """(mean confidence, share of right answers, entries) of the bins that hold any."""
+        rows = zip(self._said.tolist(), self._right.tolist(), self._count.tolist(), strict=True)
+        return [(said / n, right / n, int(n)) for said, right, n in rows if n]
+
+
+def calibration_error(confidence: Tensor, right: Tensor, bins: int = 15) -> float:
+    """Expected calibration error of confidence [N] in 0 to 1 and bool [N], whether the answer was right."""
+    count, said, true = _binned(confidence, right, bins)
     return float((said - true).abs().sum() / count.sum())
+
+
+def _binned(confidence: Tensor, right: Tensor, bins: int) -> tuple[Tensor, Tensor, Tensor]:
+    """How many entries each bin holds, and its sums of confidence and of right answers."""
+    place = (confidence.double() * bins).long().clamp(0, bins - 1)
+    return (
+        torch.bincount(place, minlength=bins).double(),
+        torch.bincount(place, confidence.double(), minlength=bins),
+        torch.bincount(place, right.double(), minlength=bins),
+    )

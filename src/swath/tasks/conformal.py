@@ -22,6 +22,7 @@ from torch import Tensor
 
 from swath.errors import ConfigError, InputError
 from swath.rng import generator
+from swath.tasks.bootstrap import BootstrapOptions, interval
 
 PER_BLOCK = 4096
 """Scores of a block that are kept; of more, so many are drawn, which is a random pixel of it all the same."""
@@ -118,3 +119,38 @@ def class_sets(probabilities: Tensor, found: Threshold) -> Tensor:
 def value_scores(said: Tensor, target: Tensor) -> Tensor:
     """How far off an answer is."""
     return (said.double() - target.double()).abs()
+
+
+class Coverage:
+    """How often sets or intervals held the truth, by block, and how large they were."""
+
+    def __init__(self) -> None:
+        self._blocks: dict[str, list[float]] = {}
+
+    def add(self, block: str, held: Tensor, size: Tensor) -> None:
+        """More answers of a block: bool [m], whether the truth was in, and how large the sets were [m]."""
+        row = self._blocks.setdefault(block, [0.0, 0.0, 0.0])
+        row[0] += float(held.sum())
+        row[1] += held.numel()
+        row[2] += float(size.double().sum())
+
+    def compute(self, draw: BootstrapOptions) -> dict[str, float | int | None]:
+        """Mean over blocks of the share held, from where to where that may lie (by drawing blocks again; null for one
+        block), the share of all pixels, and the mean size (null: without end).
+
+        Raises:
+            InputError: nothing was added.
+        """
+        rows = torch.tensor([r for r in self._blocks.values() if r[1]], dtype=torch.float64)
+        if not len(rows):
+            raise InputError("nothing was scored", mend="check that there are labels")
+        shares = rows[:, 0] / rows[:, 1]
+        found, size = interval(shares, draw), float(rows[:, 2].sum() / rows[:, 1].sum())
+        return {
+            "coverage": float(shares.mean()),
+            "low": None if math.isnan(found.low) else found.low,
+            "high": None if math.isnan(found.high) else found.high,
+            "coverage_of_pixels": float(rows[:, 0].sum() / rows[:, 1].sum()),
+            "mean_size": size if math.isfinite(size) else None,
+            "blocks": len(rows),
+        }

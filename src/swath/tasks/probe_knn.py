@@ -15,7 +15,6 @@ from torch import Tensor
 
 from swath.errors import ConfigError, InputError
 
-NEIGHBOURS = (1, 5, 10, 20, 50)
 SHARPNESS = 0.07
 # Similarities held at once.
 _AT_ONCE = 1 << 24

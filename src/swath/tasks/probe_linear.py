@@ -17,9 +17,6 @@ from torch import Tensor
 
 from swath.errors import ConfigError, InputError
 
-STRENGTHS = tuple(10.0**e for e in range(-6, 3))
-"""From almost free to almost held."""
-
 
 @dataclass(frozen=True, eq=False)
 class LinearProbe:

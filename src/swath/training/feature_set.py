@@ -33,6 +33,7 @@ class FeatureSet:
         frozen: the encoder.
         cache: where features are kept; None: in memory.
         blocks: id of a record -> its block; ids that are not there are blocks of their own.
+        apart: take each row of a batch (a window of a record) as a block of its own.
 
     Raises:
         InputError: there are no targets.
@@ -44,6 +45,8 @@ class FeatureSet:
         frozen: Frozen,
         cache: FeatureCache | None = None,
         blocks: Mapping[str, str] | None = None,
+        *,
+        apart: bool = False,
     ) -> None:
         self._get: list[Callable[[], FrozenFeatures]] = []
         self._targets: list[Tensor] = []
@@ -60,7 +63,10 @@ class FeatureSet:
                 self._get.append(partial(read, file))
             pooled.append(made.pooled)
             self._targets.append(batch.target.cpu())
-            self._blocks.append(tuple((blocks or {}).get(i, i) for i in batch.ids))
+            names = tuple((blocks or {}).get(i, i) for i in batch.ids)
+            if apart:
+                names = tuple(f"{name} #{len(pooled)}.{n}" for n, name in enumerate(names))
+            self._blocks.append(names)
         if not pooled:
             raise InputError("no record is left", mend="check the part")
         self.pooled = torch.cat(pooled)

@@ -6,7 +6,6 @@ import copy
 import logging
 import math
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
 
 import torch
 from torch import Tensor, nn
@@ -17,29 +16,9 @@ from swath.rng import derive, numpy_generator
 from swath.tasks.losses import cross_entropy, regression
 from swath.tasks.probe_choice import Chosen, choose
 from swath.training.feature_set import FeatureBatch, FeatureSet
+from swath.training.probe_config import ProbeHeadOptions
 
 log = logging.getLogger(__name__)
-
-
-@dataclass(frozen=True)
-class HeadOptions:
-    """How the head is trained.
-
-    Attributes:
-        epochs: passes over the train part.
-        learning_rate: at its highest; it rises for a tenth of the steps and falls to nothing as a cosine.
-        weight_decay: of AdamW.
-        width: channels of the head.
-    """
-
-    epochs: int = 20
-    learning_rate: float = 1e-3
-    weight_decay: float = 0.01
-    width: int = 64
-
-    def __post_init__(self) -> None:
-        if self.epochs < 1 or self.width < 1 or self.learning_rate <= 0 or self.weight_decay < 0:
-            raise ConfigError("epochs, width and learning_rate must be above 0", where="head")
 
 
 class MapProbe(nn.Module):
@@ -76,7 +55,7 @@ def train_head(
     monitor: str,
     *,
     classes: bool,
-    options: HeadOptions | None = None,
+    options: ProbeHeadOptions | None = None,
     seed: int = 0,
 ) -> Chosen:
     """Trains on a part; after each epoch the validation part scores, and the best epoch is taken.
@@ -90,7 +69,7 @@ def train_head(
         options: of the training.
         seed: of the first weights and of the order.
     """
-    options = HeadOptions() if options is None else options
+    options = ProbeHeadOptions() if options is None else options
     mean, std = _channels(train)
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(derive(seed, "probe head"))

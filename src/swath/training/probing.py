@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass, field
 from typing import Literal
 
 import torch
@@ -17,13 +16,13 @@ from swath.tasks.block_scores import by_block
 from swath.tasks.config import IGNORE
 from swath.tasks.probe_cells import cells, class_counts, enlarged, value_means
 from swath.tasks.probe_choice import Chosen, choose
-from swath.tasks.probe_knn import NEIGHBOURS, Neighbours, neighbours
-from swath.tasks.probe_linear import STRENGTHS, LinearProbe, class_probes, label_probes, value_probes
+from swath.tasks.probe_knn import Neighbours, neighbours
+from swath.tasks.probe_linear import LinearProbe, class_probes, label_probes, value_probes
 from swath.training.feature_set import FeatureBatch, FeatureSet
-from swath.training.probe_head import HeadOptions, train_head
+from swath.training.probe_config import Method, ProbeOptions
+from swath.training.probe_head import train_head
 
 ProbeTask = Literal["classification", "multilabel", "segmentation", "regression", "change"]
-Method = Literal["knn", "linear", "conv"]
 Answer = Callable[[FeatureBatch], Tensor]
 MONITORS: dict[ProbeTask, str] = {
     "classification": "overall_accuracy",
@@ -33,33 +32,6 @@ MONITORS: dict[ProbeTask, str] = {
     "regression": "rmse",
 }
 """By what the validation part chooses."""
-
-
-@dataclass(frozen=True)
-class ProbeOptions:
-    """What is tried.
-
-    Attributes:
-        strengths: of the linear probe's regularisation.
-        neighbours: numbers of them.
-        max_cells: cells of maps that a linear probe learns from; of more, so many are drawn.
-        head: how the small convolutional head is trained.
-        seed: of the draw of cells, and of the head.
-    """
-
-    strengths: tuple[float, ...] = STRENGTHS
-    neighbours: tuple[int, ...] = NEIGHBOURS
-    max_cells: int = 100_000
-    head: HeadOptions = field(default_factory=HeadOptions)
-    seed: int = 0
-
-    def __post_init__(self) -> None:
-        if not self.strengths or min(self.strengths) <= 0:
-            raise ConfigError("must be above 0", where="strengths", mend="give some, such as [0.001, 0.1]")
-        if not self.neighbours or min(self.neighbours) < 1:
-            raise ConfigError("must be 1 or more", where="neighbours", mend="give some, such as [5, 20]")
-        if self.max_cells < 1:
-            raise ConfigError(f"is {self.max_cells}", where="max_cells", mend="give a number of cells")
 
 
 def methods(task: ProbeTask, per_pixel: bool) -> tuple[Method, ...]:

@@ -270,7 +270,7 @@ def _length(config: DemoConfig, recipe: str) -> dict[str, Any]:
 
 def _score_map(path: Path, data: Labelled) -> Scores:
     from swath.data.labels import to_indices
-    from swath.verbs.evaluate import read_map, score
+    from swath.verbs.map_scores import read_map, score
 
     values, known, coverage, _ = read_map(str(path))
     predicted = to_indices(values, known, data.classes, where=str(path))
@@ -282,7 +282,7 @@ def _score_forest(seed: int, sides: tuple[int, ...], labels: str, data: Labelled
 
     from swath.baselines.forest import ForestOptions, forest_map
     from swath.data.labels import read_labels
-    from swath.verbs.evaluate import score
+    from swath.verbs.map_scores import score
 
     assert data.cube.grid is not None
     known = data.labels if labels == LABELS else read_labels(labels, data.cube.grid, data.classes)

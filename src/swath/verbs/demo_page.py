@@ -11,7 +11,7 @@ import numpy as np
 from swath.report import figures
 from swath.report.html import Page
 from swath.training.metrics_log import read_metrics
-from swath.verbs.evaluate import read_map
+from swath.verbs.map_scores import read_map
 from swath.verbs.run_report import EXAMPLES, Examples, loss_lines, score_lines
 
 if TYPE_CHECKING:

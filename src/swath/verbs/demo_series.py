@@ -18,9 +18,8 @@ import numpy.typing as npt
 import torch
 from torch import nn
 
-from swath.bands import Band
 from swath.contract import InputContract
-from swath.cube import BandStatistics, BoolArray, Cube, Grid
+from swath.cube import BoolArray, Cube
 from swath.data.layouts.worldcereal import LAND_COVER, find_site, read_site
 from swath.data.legend import LandClass
 from swath.errors import ConfigError
@@ -31,6 +30,7 @@ from swath.models.st_swin import STSwinMAE, STSwinUNet
 from swath.pretraining.st_swin_mae import STSwinMAEObjective
 from swath.report import table as tables
 from swath.rng import derive
+from swath.scenes.cube_scene import CubeScene
 from swath.scenes.layers import ClassLayers
 from swath.scenes.mapping import predict_scene
 from swath.scenes.sink import CogSink, MemorySink, Sink
@@ -38,7 +38,7 @@ from swath.tasks.config import TaskConfig
 from swath.tasks.segmentation import SegmentationTask
 from swath.training.config import TrainConfig
 from swath.training.run import FitResult, fit
-from swath.verbs.evaluate import score
+from swath.verbs.map_scores import score
 from swath.verbs.networks import map_network, pretraining_network
 from swath.verbs.options import ModelOptions, NormaliseOptions
 from swath.verbs.scene_data import contract_of
@@ -111,39 +111,6 @@ class Site:
         mask: BoolArray = np.asarray(self.cube.valid.all(axis=(0, 1)))
         mask[: self.south] = False
         return mask
-
-
-@dataclass(frozen=True, eq=False)
-class CubeScene:
-    """A cube in memory as a scene that can be mapped (`swath.scenes.engine.SceneLike`)."""
-
-    cube: Cube
-
-    @property
-    def grid(self) -> Grid | None:
-        return self.cube.grid
-
-    @property
-    def height(self) -> int:
-        return self.cube.shape[2]
-
-    @property
-    def width(self) -> int:
-        return self.cube.shape[3]
-
-    @property
-    def bands(self) -> tuple[Band, ...]:
-        return self.cube.bands
-
-    def read(self, row: int, col: int, height: int, width: int) -> Cube:
-        """A window inside the cube."""
-        return self.cube.window(row, col, height, width)
-
-    def statistics(self) -> BandStatistics:
-        """Of the cube."""
-        found = self.cube.with_statistics().statistics
-        assert found is not None
-        return found
 
 
 def read(folder: str) -> Site:

@@ -1,47 +1,65 @@
-"""`swath evaluate`: scores of a map against labels."""
+"""`swath evaluate`: scores of trained weights on data, or of a map against labels."""
 
 from __future__ import annotations
 
 import json
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Literal
 
 from swath.data.legend import LandClass
 from swath.errors import ConfigError
+from swath.verbs.labelled_options import OptionalData
 from swath.verbs.options import check_columns
+from swath.verbs.registry import RECIPE
+from swath.verbs.score_units import IntervalOptions
 
 if TYPE_CHECKING:
-    import numpy as np
-    import numpy.typing as npt
+    from swath.verbs.evaluate_weights import WeightsScores
 
-    from swath.cube import Grid
-    from swath.tasks.metrics import Scores
+POSITIONAL = ("weights", RECIPE)
 
 
 @dataclass(frozen=True)
 class EvaluateConfig:
-    """Score a map against labels.
+    """Score trained weights on the test part of a data set or scene, or a map against labels.
 
     Attributes:
-        map: as `swath predict` writes it.
-        labels: a raster of class values on the map's grid, or "demo:landclass".
-        classes: value, name and colour of each class of the labels; left out: the map's own.
-        ignore: values of the label raster that mean "no label".
-        columns: score these columns (start, stop) only; empty: all.
-        min_coverage: percent of valid input that a scored pixel must have had; 100: all dates and bands.
+        weights: that were trained for a task.
+        data: as they were trained on: a layout, shards, or a scene with labels. Of a scene the part that training
+            never saw is scored, from `data.east_start` on.
+        part: of the data; nothing but this verb opens "test".
+        map: in place of weights and data: as `swath predict` writes it.
+        labels: of a map: a raster of class values on its grid, or "demo:landclass".
+        classes: of a map: value, name and colour of each class of the labels; left out: the map's own.
+        ignore: of a map: values of the label raster that mean "no label".
+        columns: of a map: score these columns (start, stop) only; empty: all.
+        min_coverage: of a map: percent of valid input that a scored pixel must have had; 100: all dates and bands.
+        intervals: how confidence intervals are made; those of a map by squares.
         output: write the scores as JSON here; empty: do not.
         overwrite: replace an earlier file.
+        batch_size: windows per call of the network.
+        threads: of torch; 0: as many as it takes by itself.
+        precision: "auto" is bf16 on a GPU and on CPUs with AMX, else fp32.
+        device: "auto" is the GPU if there is one.
     """
 
-    map: str
-    labels: str
+    weights: str = ""
+    data: OptionalData = field(default_factory=OptionalData)
+    part: Literal["test", "validation"] = "test"
+    map: str = ""
+    labels: str = ""
     classes: tuple[LandClass, ...] = ()
     ignore: tuple[int, ...] = ()
     columns: tuple[int, ...] = ()
     min_coverage: int = 100
+    intervals: IntervalOptions = field(default_factory=IntervalOptions)
     output: str = ""
     overwrite: bool = False
+    batch_size: int = 16
+    threads: int = 0
+    precision: Literal["auto", "bf16", "fp32"] = "auto"
+    device: Literal["auto", "cpu", "cuda"] = "auto"
 
     def __post_init__(self) -> None:
         check_columns(self.columns, "columns")
@@ -49,11 +67,34 @@ class EvaluateConfig:
             raise ConfigError(
                 f"is {self.min_coverage}", where="min_coverage", mend="give a percentage of 1 to 100"
             )
+        if bool(self.map) == bool(self.weights):
+            raise ConfigError(
+                "both weights and a map are given" if self.map else "there is nothing to score",
+                where="evaluate",
+                mend="give weights with data, or map with labels",
+            )
+        if self.weights and not self.data.given:
+            raise ConfigError(
+                "are to be scored on nothing",
+                where="weights",
+                mend="give data.layout, data.shards, or data.scene with data.labels, as in training",
+            )
+        if self.map and (not self.labels or self.data.given):
+            raise ConfigError(
+                "a map is scored against labels", where="labels", mend="name a raster of classes"
+            )
+        if self.map and self.intervals.unit not in ("auto", "square"):
+            raise ConfigError("a map has squares alone", where="intervals.unit", mend="leave it out")
+        for name in ("labels", "classes", "ignore", "columns"):
+            if self.weights and getattr(self, name):
+                raise ConfigError("is for maps", where=name, mend=f"use data.{name}, if it is there")
+        if self.threads < 0 or self.batch_size < 1:
+            raise ConfigError("is too small", where="threads" if self.threads < 0 else "batch_size")
 
 
 @dataclass(frozen=True)
 class EvaluateResult:
-    """Scores over all scored pixels together; `scores` has them per class too."""
+    """Scores of a map over all scored pixels together; `scores` has them per class, and their intervals, too."""
 
     overall_accuracy: float
     macro_f1: float
@@ -63,9 +104,17 @@ class EvaluateResult:
 
     def summary(self) -> str:
         """A table for a terminal."""
+        ends = self.scores["intervals"]["intervals"]
+        level = self.scores["intervals"]["level"]
+        names = {"overall_accuracy": "overall accuracy", "macro_f1": "macro F1", "miou": "mIoU"}
+        said = []
+        for key, name in names.items():
+            between = "" if ends[key] is None else f" ({ends[key][0]:.4f} to {ends[key][1]:.4f})"
+            said.append(f"{name} {getattr(self, key):.4f}{between}")
         lines = [
-            f"{self.pixels} pixels: overall accuracy {self.overall_accuracy:.4f}, macro F1 {self.macro_f1:.4f}, "
-            f"mIoU {self.miou:.4f}",
+            f"{self.pixels} pixels: {', '.join(said)}",
+            f"in brackets {level:.0%} intervals by {self.scores['intervals']['units']} blocks, each a "
+            f"{self.scores['intervals']['unit']}",
             f"{'class':24}{'pixels':>9}{'mapped':>9}{'precision':>11}{'recall':>9}{'F1':>9}{'IoU':>9}",
         ]
         for row in self.scores["classes"]:
@@ -79,109 +128,83 @@ class EvaluateResult:
         return "\n".join(lines)
 
 
-def run(config: EvaluateConfig) -> EvaluateResult:
-    """Scores a map.
+def run(config: EvaluateConfig) -> EvaluateResult | WeightsScores:
+    """Scores weights or a map.
 
     Raises:
-        SwathError: in one line, if map and labels do not fit each other.
+        SwathError: in one line, if what is scored and its labels do not fit each other.
     """
-    from swath.data.labels import read_labels, to_indices
     from swath.errors import OutputError
-    from swath.files import atomic, refuse_own_input
-    from swath.verbs.scene_data import legend
+    from swath.files import refuse_own_input
 
     if config.output and Path(config.output).exists() and not config.overwrite:
         raise OutputError("exists", where=config.output, mend="give another name, or --overwrite true")
     if config.output:
-        refuse_own_input(config.output, [config.map, config.labels])
+        refuse_own_input(config.output, [p for p in (config.map, config.labels, config.weights) if p])
+    return _weights(config) if config.weights else _map(config)
+
+
+def _weights(config: EvaluateConfig) -> WeightsScores:
+    from dataclasses import asdict, replace
+
+    import torch
+
+    from swath.scenes.worker import torch_threads
+    from swath.verbs.answerer import Answerer, per_pixel, scene_part
+    from swath.verbs.evaluate_weights import score_weights
+    from swath.verbs.labelled_records import open_part
+    from swath.verbs.score_units import units_of
+    from swath.weights.file import load
+
+    data = config.data
+    loaded = load(config.weights)
+    answerer = Answerer(
+        loaded, precision=config.precision, device=config.device, batch_size=config.batch_size
+    )
+    if data.scene is not None:
+        part = scene_part(data, config.part)
+    else:
+        part = open_part(data, config.part)
+    units = units_of(part, config.intervals, per_pixel(part))
+    with torch_threads(config.threads or torch.get_num_threads()):
+        found = score_weights(answerer, part, data, units, config.intervals)
+    seen = loaded.meta.provenance.get("east_start")
+    if data.scene is not None and config.part == "test" and isinstance(seen, int):
+        first = int(part.ids[0].split()[1])
+        if first < seen:
+            note = f"includes pixels that training saw: it never saw columns from {seen} on"
+            found = replace(found, notes=(*found.notes, note))
+    _write(config.output, {"weights": loaded.sha256, **asdict(found)})
+    return found
+
+
+def _map(config: EvaluateConfig) -> EvaluateResult:
+    from swath.data.labels import read_labels, to_indices
+    from swath.verbs.map_scores import read_map, read_tags, score, score_intervals, scored_pixels
+    from swath.verbs.scene_data import legend
+
     values, known, coverage, grid = read_map(config.map)
     own, never_seen = read_tags(config.map)
     classes = legend(config.labels, config.classes or own, "classes")
     labels = read_labels(config.labels, grid, classes, ignore=config.ignore, scene=config.map)
     predicted = to_indices(values, known, classes, where=config.map)
-    scores = score(
-        predicted, labels, coverage >= config.min_coverage, config.columns, tuple(c.name for c in classes)
-    )
-    data = scores.to_dict()
+    names = tuple(c.name for c in classes)
+    where = coverage >= config.min_coverage
+    scores = score(predicted, labels, where, config.columns, names)
+    chosen = scored_pixels(predicted, labels, where, config.columns)
+    intervals = score_intervals(predicted, labels, chosen, names, config.intervals)
+    data = {**scores.to_dict(), "intervals": intervals.to_dict()}
     if never_seen is not None and (not config.columns or config.columns[0] < never_seen):
         # A score on what was learned from says little of the map elsewhere.
         seen = f"includes pixels that training saw: it never saw columns from {never_seen} on"
         data["note"] = "; ".join(filter(None, [data["note"], seen]))
-    if config.output:
-        with atomic(config.output) as temporary:
-            temporary.write_text(json.dumps(data, indent=2) + "\n", "utf-8")
+    _write(config.output, data)
     return EvaluateResult(scores.overall_accuracy, scores.macro_f1, scores.miou, scores.count, data)
 
 
-def read_map(
-    path: str,
-) -> tuple[npt.NDArray[np.uint8], npt.NDArray[np.bool_], npt.NDArray[np.uint8], Grid]:
-    """Class values [H,W], where there is one, coverage in percent, and the grid of a map."""
-    from swath.data.gdal import grid_of, guard, open_raster
-    from swath.data.raster import read_valid
-    from swath.errors import InputError
+def _write(output: str, data: dict[str, Any]) -> None:
+    from swath.files import atomic
 
-    source = open_raster(path)
-    try:
-        names = tuple(source.descriptions)[:3]
-        if names != ("class", "confidence", "coverage"):
-            raise InputError(
-                "is no map of swath (its bands are not class, confidence and coverage)",
-                where=path,
-                mend="give a file that `swath predict` wrote",
-            )
-        with guard(path, "read"):
-            values, known = read_valid(source, [1], (0, 0, source.height, source.width))
-            coverage = source.read(3)
-        return values[0], known[0], coverage, grid_of(source)
-    finally:
-        source.close()
-
-
-def read_tags(path: str) -> tuple[tuple[LandClass, ...], int | None]:
-    """A map's legend, and the first column of its scene that training never saw (None: not known)."""
-    from swath.data.gdal import open_raster
-    from swath.scenes.layers import NEVER_SEEN, legend_of
-
-    source = open_raster(path)
-    try:
-        tags = source.tags()
-    finally:
-        source.close()
-    first = tags.get(NEVER_SEEN)
-    return legend_of(tags), None if first is None else int(first)
-
-
-def score(
-    predicted: npt.NDArray[np.int64],
-    labels: npt.NDArray[np.int64],
-    where: npt.NDArray[np.bool_],
-    columns: tuple[int, ...],
-    classes: tuple[str, ...],
-) -> Scores:
-    """Scores of class indices [H,W] on the labelled pixels in `where` and `columns`.
-
-    A pixel there that was not mapped is no pixel to leave out: it is an error.
-    """
-    import numpy as np
-    import torch
-
-    from swath.errors import InputError
-    from swath.feed.config import IGNORE
-    from swath.tasks.metrics import Confusion
-
-    chosen = where & (labels != IGNORE)
-    if columns:
-        chosen = chosen.copy()
-        chosen[:, : columns[0]] = False
-        chosen[:, columns[1] :] = False
-    if not chosen.any():
-        raise InputError("no labelled pixel is left to score", mend="check the columns and min_coverage")
-    if (predicted[chosen] == IGNORE).any():
-        raise InputError(
-            f"{int(np.count_nonzero(predicted[chosen] == IGNORE))} pixels to be scored are not mapped",
-            mend="map them, or raise min_coverage to that of the map",
-        )
-    confusion = Confusion(classes)
-    confusion.update(torch.from_numpy(predicted[chosen]), torch.from_numpy(labels[chosen]))
-    return confusion.compute()
+    if output:
+        with atomic(output) as temporary:
+            temporary.write_text(json.dumps(data, indent=2) + "\n", "utf-8")

@@ -146,3 +146,17 @@ class LabelledData(RecordData):
                 where="data.normalise",
                 mend="leave scope and columns out",
             )
+
+
+@dataclass(frozen=True)
+class OptionalData(LabelledData):
+    """A scene with labels per pixel, records of a layout or shards, or nothing."""
+
+    def _check_source(self) -> None:
+        if self.given or self.labels:
+            super()._check_source()
+
+    @property
+    def given(self) -> bool:
+        """Whether there are any data."""
+        return self.scene is not None or self.layout is not None or bool(self.shards)

@@ -1,0 +1,242 @@
+"""What trained weights say of every labelled record of a part, as the map would say it."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass, replace
+from typing import Literal
+
+import numpy as np
+import numpy.typing as npt
+import torch
+from torch import Tensor, nn
+
+from swath.contract import InputContract
+from swath.cube import Cube, Sample
+from swath.data.part_spec import PartName
+from swath.errors import ConfigError, WeightsError
+from swath.feed.config import IGNORE
+from swath.feed.normalise import normalise
+from swath.scenes.cube_scene import CubeScene
+from swath.scenes.engine import Engine
+from swath.scenes.layers import Activation
+from swath.scenes.windows import make_plan
+from swath.training.precision import choose_device, choose_precision
+from swath.verbs.labelled_feeds import score_feed
+from swath.verbs.labelled_options import LabelledData, RecordData
+from swath.verbs.labelled_records import Part
+from swath.verbs.map_layers import task_of
+from swath.verbs.score_units import Units, squares
+from swath.verbs.target_meaning import Meaning
+from swath.weights.build import build_loaded
+from swath.weights.file import Loaded
+
+ACTIVATIONS: dict[str, Activation] = {"multilabel": "sigmoid", "regression": "identity"}
+
+
+@dataclass(frozen=True, eq=False)
+class Answer:
+    """What is said of one block of labelled pixels, or of one record.
+
+    Attributes:
+        record: its id.
+        block: what it counts as when blocks are drawn.
+        values: [K,…]: probabilities (they sum to one over classes; labels each have their own), or quantities.
+        target: class numbers […], zeros and ones [K], or quantities […] or [K,…].
+    """
+
+    record: str
+    block: str
+    values: Tensor
+    target: Tensor
+
+
+class Answerer:
+    """Trained weights, ready to answer.
+
+    Args:
+        loaded: with a task.
+        precision, device, batch_size: as for `swath predict`.
+
+    Raises:
+        WeightsError: the weights do not say what they eat, or have no task.
+    """
+
+    def __init__(
+        self,
+        loaded: Loaded,
+        *,
+        precision: Literal["auto", "bf16", "fp32"] = "auto",
+        device: Literal["auto", "cpu", "cuda"] = "auto",
+        batch_size: int = 16,
+    ) -> None:
+        meta = loaded.meta
+        if meta.contract is None or meta.contract.size is None:
+            raise WeightsError(
+                "do not say what they eat", where=loaded.path, mend="use weights that swath wrote"
+            )
+        if not meta.classes and not meta.quantities:
+            raise WeightsError(
+                f"hold a {meta.architecture} that answers nothing yet",
+                where=loaded.path,
+                mend="fine-tune them first, or try `swath probe`",
+            )
+        self.loaded = loaded
+        self.task = task_of(loaded)
+        self.contract: InputContract = meta.contract
+        self.size: tuple[int, int] = meta.contract.size
+        self.device = choose_device(device)
+        self.precision = choose_precision(precision, self.device)
+        self.batch_size = batch_size
+        self.network: nn.Module = build_loaded(loaded).to(self.device).eval()
+        given = meta.calibration
+        self.temperature = 1.0 if given is None or given.temperature is None else given.temperature
+
+    @property
+    def activation(self) -> Activation:
+        """What makes probabilities of logits."""
+        return ACTIVATIONS.get(self.task, "softmax")
+
+    @property
+    def names(self) -> tuple[str, ...]:
+        """Of the classes or quantities."""
+        meta = self.loaded.meta
+        return tuple(c.name for c in meta.classes) or tuple(q.name for q in meta.quantities)
+
+    def check(self, meaning: Meaning) -> None:
+        """Raises ConfigError if a data set means something else than the weights."""
+        if meaning.task != self.task:
+            raise ConfigError(
+                f"the data are for {meaning.task}, the weights for {self.task}",
+                where="data",
+                mend="choose data.task, or other weights",
+            )
+        own = tuple(c.name for c in meaning.classes) or tuple(meaning.quantities)
+        if own != self.names:
+            raise ConfigError(
+                f"the data name {', '.join(own)}; the weights {', '.join(self.names)}",
+                where="data.classes",
+                mend="give the classes (and data.ignore) that the weights were trained with, in that order",
+            )
+
+    def answers(
+        self, part: Part, data: RecordData, units: Units, temperature: float | None = None
+    ) -> Iterator[Answer]:
+        """Of all labelled records; where targets are per pixel, maps blended as `swath predict` blends them.
+
+        Args:
+            part: of the data.
+            data: the options that it was opened with.
+            units: the blocks.
+            temperature: in place of the weights' own.
+        """
+        temperature = self.temperature if temperature is None else temperature
+        if per_pixel(part):
+            for i in range(len(part)):
+                yield from self._mapped(part.records[i], units, temperature)
+        else:
+            yield from self._told(part, data, units, temperature)
+
+    def _mapped(self, record: Sample, units: Units, temperature: float) -> Iterator[Answer]:
+        assert record.target is not None
+        target = np.asarray(record.target)
+        if not _known(target).any():
+            return
+        values = torch.from_numpy(self.map(record.cube, temperature))
+        truth = torch.from_numpy(np.ascontiguousarray(target))
+        if units.kind != "square":
+            yield Answer(record.id, units.name(record.id), values, truth)
+            return
+        for name, box in squares(target.shape[-2], target.shape[-1], units.square, record.id):
+            if _known(target[(..., *box)]).any():
+                yield Answer(record.id, name, values[(..., *box)], truth[(..., *box)])
+
+    def map(self, cube: Cube, temperature: float) -> npt.NDArray[np.float32]:
+        """[K,H,W] of a cube, blended; a block without valid pixels is uniform (or zero)."""
+        scene = CubeScene(cube)
+        k = len(self.names)
+        out = np.full(
+            (k, scene.height, scene.width), 1 / k if self.activation == "softmax" else 0, np.float32
+        )
+        engine = Engine(
+            scene,
+            self.network,
+            self.contract,
+            make_plan(scene.height, scene.width, self.size),
+            self.batch_size,
+            self.device,
+            "bf16" if self.precision.name == "bf16" else "fp32",
+            self.activation,
+            temperature=temperature,
+        )
+        for block in engine.blocks():
+            if block.values is not None:
+                b = block.box
+                out[:, b.row : b.row + b.height, b.col : b.col + b.width] = block.values
+        return self._quantities(torch.from_numpy(out)).numpy()
+
+    def _told(self, part: Part, data: RecordData, units: Units, temperature: float) -> Iterator[Answer]:
+        window = replace(data, window=min(self.size))
+        if self.size[0] != self.size[1]:
+            raise WeightsError(f"see windows of {self.size[0]} x {self.size[1]}", where=self.loaded.path)
+        for batch in score_feed(window, part, self.contract, batch_size=self.batch_size):
+            on = batch.to(self.device)
+            days = on.days if bool(torch.isfinite(batch.days).all()) else None
+            with torch.no_grad(), self.precision.autocast():
+                out: Tensor = self.network(
+                    normalise(on), valid=on.valid, days=days, wavelengths=on.wavelengths
+                )
+            logits = out.float().cpu()
+            if self.activation == "softmax":
+                values = (logits / temperature).softmax(1)
+            elif self.activation == "sigmoid":
+                values = (logits / temperature).sigmoid()
+            else:
+                values = self._quantities(logits.movedim(1, 0)).movedim(0, 1)
+            assert batch.target is not None
+            for i, v, t in zip(batch.ids, values, batch.target, strict=True):
+                yield Answer(i, units.name(i), v, t)
+
+    def _quantities(self, values: Tensor) -> Tensor:
+        """Outputs [K,…] as quantities."""
+        said = self.loaded.meta.quantities
+        if self.task != "regression" or not said:
+            return values
+        shape = (-1, *[1] * (values.ndim - 1))
+        gain, bias = (torch.tensor([getattr(q, n) for q in said]).reshape(shape) for n in ("gain", "bias"))
+        return values * gain + bias
+
+
+def per_pixel(part: Part) -> bool:
+    """Whether targets are maps."""
+    first = part.records[0]
+    assert first.target is not None
+    target = np.asarray(first.target)
+    return target.ndim >= 2 and target.shape[-2:] == first.cube.shape[2:]
+
+
+def scene_part(data: LabelledData, name: PartName, *, crop: bool = False) -> Part:
+    """A part of a scene as one record: the columns to learn from, the block that selects, or what training never saw.
+
+    It is the whole scene, labelled there alone, so that maps of it are those that `swath predict` makes; or with
+    `crop` the part's columns and as much of what lies west of them as a window, which is context without labels.
+    """
+    from swath.verbs.scene_data import read_labelled
+
+    labelled = read_labelled(data)
+    columns = {"train": "west", "validation": "validation", "test": "east"}[name]
+    start, stop = labelled.split.columns[columns]
+    cube = labelled.cube if labelled.cube.statistics else labelled.cube.with_statistics()
+    target = np.full(labelled.labels.shape, IGNORE, np.int64)
+    target[:, start:stop] = labelled.labels[:, start:stop]
+    if crop:
+        left = max(0, start - data.window)
+        cube, target = cube.window(0, left, cube.shape[2], stop - left), target[:, left:stop]
+    title = f"columns {start} to {stop}"
+    record = Sample({"scene": replace(cube, source=title)}, title, target)
+    return Part(name, Meaning("segmentation", labelled.classes), [record], (title,), (None,), (None,))
+
+
+def _known(target: npt.NDArray[np.generic]) -> npt.NDArray[np.bool_]:
+    found: npt.NDArray[np.bool_] = np.isfinite(target) if target.dtype.kind == "f" else target != IGNORE
+    return found

@@ -1,0 +1,192 @@
+"""Scores of trained weights on a part of a data set: the table, its intervals by block, and how far to believe it."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+
+from swath.errors import InputError
+from swath.feed.config import IGNORE
+from swath.tasks.block_scores import BlockScores, ClassBlocks, MultilabelBlocks, RegressionBlocks
+from swath.tasks.bootstrap import Intervals, bootstrap
+from swath.tasks.calibration import Reliability
+from swath.tasks.conformal import Coverage, Threshold, class_sets
+from swath.verbs.answerer import Answer, Answerer
+from swath.verbs.labelled_options import RecordData
+from swath.verbs.labelled_records import Part
+from swath.verbs.score_units import IntervalOptions, Units
+
+_WIDE = 12
+"""Confusion matrices of more classes are not shown on a terminal."""
+
+
+@dataclass(frozen=True)
+class WeightsScores:
+    """What weights score on a part.
+
+    Attributes:
+        task: of the weights.
+        part: that was scored.
+        records: of it.
+        scores: headline numbers by name.
+        table: those of `swath.tasks`, as plain values: per class or output, confusion, what is absent.
+        intervals: of all numbers, with the blocks they come from.
+        reliability: surprise and calibration error, of tasks with one class each; coverage of conformal sets or
+            intervals, if the weights hold any.
+        notes: what must be said with them.
+    """
+
+    task: str
+    part: str
+    records: int
+    scores: dict[str, float]
+    table: dict[str, Any]
+    intervals: dict[str, Any]
+    reliability: dict[str, Any]
+    notes: tuple[str, ...] = ()
+
+    def summary(self) -> str:
+        """A table for a terminal."""
+        unit, units = self.intervals["unit"], self.intervals["units"]
+        lines = [f"{self.task}, {self.part}: {self.records} records, {units} blocks (each a {unit})"]
+        for name, value in self.scores.items():
+            lines.append(f"{name.replace('_', ' '):24}{value:>9.4f}{self._between(name)}")
+        rows = self.table.get("classes") or self.table.get("outputs") or []
+        if rows:
+            names = [k for k, v in rows[0].items() if k != "name" and not isinstance(v, str)]
+            lines.append(" " * 24 + "".join(f"{n.replace('_', ' '):>18}" for n in names))
+        for row in rows:
+            lines.append(f"{row['name'][:23]:24}" + "".join(f"{_shown(row[n]):>18}" for n in names))
+        confusion = self.table.get("confusion")
+        if confusion and len(confusion) <= _WIDE:
+            lines.append("reference down, predicted across")
+            width = max(8, *(len(str(n)) + 2 for row in confusion for n in row))
+            for row, counts in zip(rows, confusion, strict=True):
+                lines.append(f"{row['name'][:23]:24}" + "".join(f"{n:>{width}}" for n in counts))
+        for name, value in self.reliability.items():
+            if isinstance(value, float):
+                lines.append(f"{name.replace('_', ' '):24}{value:>9.4f}")
+        for name, held in self.reliability.get("conformal", {}).items():
+            size = "without end" if held["mean_size"] is None else format(held["mean_size"], ".3g")
+            between = "" if held["low"] is None else f" ({held['low']:.3f} to {held['high']:.3f})"
+            lines.append(
+                f"sets of {name} promise {held['level']:.0%} and hold {held['coverage']:.3f}{between}, "
+                f"mean size {size}"
+            )
+        return "\n".join([*lines, *(f"note: {note}" for note in self.notes)])
+
+    def _between(self, name: str) -> str:
+        ends = self.intervals["intervals"].get(name)
+        return "" if ends is None else f"   {ends[0]:.4f} to {ends[1]:.4f} ({self.intervals['level']:.0%})"
+
+
+def score_weights(
+    answerer: Answerer, part: Part, data: RecordData, units: Units, options: IntervalOptions
+) -> WeightsScores:
+    """Scores weights on a part.
+
+    Raises:
+        InputError: nothing in it is labelled.
+        ConfigError, ContractError: the data do not fit the weights.
+    """
+    answerer.check(part.meaning)
+    scored = _collector(answerer)
+    reliability = Reliability() if answerer.activation == "softmax" else None
+    conformal = _Conformal(answerer)
+    for answer in answerer.answers(part, data, units):
+        _collect(scored, answer)
+        if reliability is not None:
+            reliability.update(*labelled(answer))
+        conformal.add(answer)
+    if not scored.blocks:
+        raise InputError(f"nothing in part {part.name} is labelled", mend="check the labels")
+    table = scored.compute()
+    intervals: Intervals = bootstrap(scored, options.draw, units.words)
+    said: dict[str, Any] = {} if reliability is None else dict(reliability.compute())
+    if reliability is not None:
+        said["temperature"] = answerer.temperature
+    if conformal.thresholds:
+        said["conformal"] = conformal.compute(options)
+    plain = table.to_dict()
+    note = str(plain.pop("note", ""))
+    return WeightsScores(
+        task=answerer.task,
+        part=part.name,
+        records=len(part),
+        scores=dict(table.summary()),
+        table=plain,
+        intervals=intervals.to_dict(),
+        reliability=said,
+        notes=tuple(filter(None, [note, *intervals.notes])),
+    )
+
+
+def labelled(answer: Answer) -> tuple[torch.Tensor, torch.Tensor]:
+    """Probabilities [N,K] and classes [N] of what is labelled in an answer."""
+    known = answer.target != IGNORE
+    return answer.values.movedim(0, -1)[known], answer.target[known]
+
+
+def _collector(answerer: Answerer) -> BlockScores:
+    if answerer.task == "regression":
+        return RegressionBlocks(answerer.names)
+    if answerer.task == "multilabel":
+        return MultilabelBlocks(answerer.names)
+    return ClassBlocks(answerer.names)
+
+
+def _collect(scored: BlockScores, answer: Answer) -> None:
+    values, target, block = answer.values[None], answer.target[None], [answer.block]
+    if isinstance(scored, ClassBlocks):
+        scored.update_classes(values.argmax(1), target, block)
+    elif isinstance(scored, MultilabelBlocks):
+        # It takes logits, as networks give them.
+        scored.update(values.double().clamp(1e-12, 1 - 1e-12).logit(), target, block)
+    else:
+        scored.update(values, target, block)
+
+
+class _Conformal:
+    """Coverage of what the weights promise, by name: "classes", or that of each quantity."""
+
+    def __init__(self, answerer: Answerer) -> None:
+        self.answerer = answerer
+        given = answerer.loaded.meta.calibration
+        about = {} if given is None else dict(given.about.get("conformal") or {})
+        self.thresholds = {
+            str(name): Threshold(
+                float(row["level"]),
+                math.inf if row["threshold"] is None else float(row["threshold"]),
+                int(row["blocks"]),
+            )
+            for name, row in about.items()
+        }
+        self.found = {name: Coverage() for name in self.thresholds}
+
+    def add(self, answer: Answer) -> None:
+        for name, limit in self.thresholds.items():
+            if name == "classes":
+                probabilities, truth = labelled(answer)
+                sets = class_sets(probabilities, limit)
+                self.found[name].add(answer.block, sets.gather(1, truth[:, None])[:, 0], sets.sum(1))
+            else:
+                k = self.answerer.names.index(name)
+                target = answer.target if answer.target.ndim == answer.values.ndim - 1 else answer.target[k]
+                known = torch.isfinite(target)
+                off = (answer.values[k][known] - target[known]).abs()
+                self.found[name].add(answer.block, off <= limit.value, torch.full_like(off, 2 * limit.value))
+
+    def compute(self, options: IntervalOptions) -> dict[str, Any]:
+        return {
+            name: {"level": self.thresholds[name].level, **found.compute(options.draw)}
+            for name, found in self.found.items()
+        }
+
+
+def _shown(value: object) -> str:
+    if value is None:
+        return "-"
+    return f"{value:.3f}" if isinstance(value, float) else str(value)
