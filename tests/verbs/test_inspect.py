@@ -31,6 +31,7 @@ def test_weights(chain: Any) -> None:
 def test_a_scene_and_whether_weights_fit_it(chain: Any) -> None:
     land = chain.land
     rows = dict(swath.inspect(land.scene, sensor="landsat7", weights=chain.finetuned.weights).rows)
+    assert dict(swath.inspect(land.scene, sensor="landsat7", weights=chain.finetuned.folder).rows) == rows
     assert rows["size"] == "1 dates, 3 bands, 40 x 112 pixels of 30 m"
     assert rows["coordinates"] == "EPSG:32119"
     assert "dn = stored x 1 + 0 (the file's tags); 99.6% valid" in rows["band B4"]
@@ -61,7 +62,7 @@ def test_embedded_scenes_and_presets() -> None:
         ({"file": "none.safetensors"}, "none.safetensors: no such file"),
         ({"file": "none.tif", "sensor": "landsat7"}, "none.tif: there is no such file"),
         ({"file": "none.tif"}, "none.tif: there is no such file"),
-        ({"file": __file__}, "no sensor is named"),
+        ({"file": __file__}, "cannot be read as a raster"),
         ({"file": __file__, "sensor": "landsat99"}, "landsat99"),
         (
             {"file": "none.tif", "sensor": "landsat7", "unit": "percent"},

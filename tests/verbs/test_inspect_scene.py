@@ -131,3 +131,11 @@ def test_a_store_and_whether_weights_fit_it(tmp_path: Path, kind: str) -> None:
         ]
     with pytest.raises(ConfigError, match="unknown unit 'x'"):
         swath.inspect(path, sensor="sentinel2", unit="x")
+
+
+def test_what_is_no_raster_is_said_to_be_none(tmp_path: Path) -> None:
+    (tmp_path / "notes.yaml").write_text("a: 1\n")
+    with pytest.raises(InputError, match="cannot be read as a raster"):
+        swath.inspect(tmp_path / "notes.yaml")
+    with pytest.raises(InputError, match="there is no such file"):
+        swath.inspect(tmp_path / "none.tif")

@@ -21,7 +21,7 @@ class InspectConfig:
     Attributes:
         file: weights (.safetensors), the folder of a run, whose weights are meant, shards, a raster, a Zarr store,
             netCDF, a Sentinel-2 SAFE folder or zip, the JSON of a STAC item, or "demo:landsat".
-        weights: also say whether the raster fits these weights, and what would be converted.
+        weights: also say whether the raster fits these weights, a run's folder too, and what would be converted.
         sensor: of the raster, to name its bands by.
         bands: names of the raster's bands, if the file does not say them.
         unit: of the raster, if the file does not say it.

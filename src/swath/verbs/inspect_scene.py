@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from contextlib import contextmanager
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 from swath.errors import ConfigError, InputError
@@ -84,9 +85,13 @@ def _opened(config: InspectConfig) -> Iterator[tuple[Windowed, Rows, str]]:
         with open_source(spec) as scene:
             yield scene, [], "stated" if unit else "from its attributes"
         return
+    from swath.data.gdal import open_raster
     from swath.data.raster import open_scene
 
     plain, rows, known = _spec(config)
+    if not rows and not config.sensor and plain.demo is None:
+        # What is no raster at all needs no sensor to be told so.
+        open_raster(config.file, sparse=True).close()
     with open_scene(plain) as scene:
         yield scene, rows, known
 
@@ -173,6 +178,8 @@ def _fit(weights: str, scene: Windowed) -> Rows:
     from swath.errors import ContractError
     from swath.weights.file import load_meta
 
+    if Path(weights).is_dir():  # of a run
+        weights = str(Path(weights) / "weights.safetensors")
     contract = load_meta(weights).contract
     if contract is None:
         raise InputError("these weights do not say what they eat", where=weights)

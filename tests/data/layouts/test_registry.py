@@ -21,6 +21,14 @@ from swath.errors import ConfigError, SwathError
             "options: bigearthnet has no option 'clases'; did you mean 'classes'? "
             "its options are classes (19), s1 (False), resampling ('nearest')",
         ),
+        ("bigearthnet", {"s1": "no"}, "options: s1 must be true or false, not 'no'"),
+        ("bigearthnet", {"classes": True}, "options: classes must be a whole number, not True"),
+        ("otbtf", {"variant": 10}, "options: variant must be text, not 10"),
+        (
+            "major-tom",
+            {"resampling": "bilnear"},
+            "options: resampling is 'bilnear'; use one of nearest, bilinear",
+        ),
         ("otbtf", {"x": 1}, "options: otbtf has no option 'x'; its options are variant ('10m')"),
     ],
 )
@@ -38,6 +46,7 @@ def test_an_option_of_any_kind_is_an_error_of_ours_and_no_bug(
     name: str, value: object, tmp_path: Path
 ) -> None:
     for key in layout_options(layout_class(name)):
+        options: dict[str, Any] = {key: value}
         with pytest.raises(SwathError) as caught:
-            open_layout(name, tmp_path, **{key: value})
+            open_layout(name, tmp_path, **options)
         assert "\n" not in str(caught.value) and "__init__" not in str(caught.value)

@@ -7,9 +7,10 @@ import importlib
 import inspect
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
+from typing import Any, get_args
 
 from swath.data.layouts.base import Layout, LayoutInfo
+from swath.data.spec import Resampling
 from swath.errors import ConfigError
 
 LAYOUTS: dict[str, str] = {
@@ -99,6 +100,16 @@ def _check_options(name: str, cls: type[Any], options: Mapping[str, Any]) -> Non
             near = difflib.get_close_matches(key, known, n=1)
             mend = f"did you mean '{near[0]}'? {_known(name, cls)}" if near else _known(name, cls)
             raise ConfigError(f"{name} has no option '{key}'", where="options", mend=mend)
+        # Text such as "no" is true to Python, and an unknown word would be none of those that are compared with.
+        for kind, words in ((bool, "true or false"), (int, "a whole number"), (str, "text")):
+            if type(known[key]) is kind and type(options[key]) is not kind:
+                raise ConfigError(f"{key} must be {words}, not {options[key]!r}", where="options")
+        if key == "resampling" and options[key] not in get_args(Resampling):
+            raise ConfigError(
+                f"resampling is '{options[key]}'",
+                where="options",
+                mend=f"use one of {', '.join(get_args(Resampling))}",
+            )
 
 
 def _known(name: str, cls: type[Any]) -> str:
