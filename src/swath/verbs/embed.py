@@ -130,7 +130,9 @@ class EmbedResult:
             words.append(f"{self.hole_cells / self.cells:.2%} could not be read")
         if self.beyond:
             share = self.beyond / max(1, self.features * (self.cells - self.nodata_cells))
-            words.append(f"{share:.2%} of the values lie beyond the range and are stored as its ends")
+            words.append(
+                f"{self.beyond} values ({share:.1g} of all) lie beyond the range, stored as its ends"
+            )
         if self.kept_blocks:
             words.append(f"{self.kept_blocks} of {self.blocks} blocks of an earlier run")
         return f"{'; '.join(words)}; {self.seconds:.1f} s in {self.precision}\n{self.output}"

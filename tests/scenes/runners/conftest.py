@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import fields
+
 import numpy as np
 import pytest
 import rasterio
@@ -13,8 +15,10 @@ from swath.data.legend import LandClass
 from swath.data.raster import open_scene
 from swath.data.spec import SceneSpec
 from swath.models.unet import UNet, UNetConfig
-from swath.scenes.job import WeightsJob
-from swath.scenes.layers import ClassLayers
+from swath.models.vit_encoder import ViT, ViTConfig
+from swath.scenes.cells import CellPlan
+from swath.scenes.job import FeatureJob, WeightsJob
+from swath.scenes.layers import ClassLayers, FeatureLayers
 from swath.scenes.piece import Piece
 from swath.scenes.runners.local import run_local
 from swath.scenes.windows import Plan
@@ -61,6 +65,22 @@ def job(tmp_path_factory: pytest.TempPathFactory) -> WeightsJob:
         holes=False,
         statistics=statistics,
     )
+
+
+@pytest.fixture(scope="session")
+def features(job: WeightsJob, tmp_path_factory: pytest.TempPathFactory) -> FeatureJob:
+    """Features of the same scene: four blocks of 8-bit numbers."""
+    wavelengths = job.contract.wavelengths
+    torch.manual_seed(0)
+    network = ViT(ViTConfig(wavelengths, image_size=64, patch_size=8, embed_dim=16, depth=1, heads=2))
+    weights = tmp_path_factory.mktemp("features") / "weights.safetensors"
+    save(weights, network, meta_for(network, contract=job.contract))
+    given = {f.name: getattr(job, f.name) for f in fields(WeightsJob)}
+    changed = {
+        "weights": str(weights), "plan": CellPlan(75, 88, (8, 8), 4, 0, 64), "cell": 8,
+        "layers": FeatureLayers(16, "uint8", low=(-3.0,) * 16, high=(3.0,) * 16),
+    }  # fmt: skip
+    return FeatureJob(**{**given, **changed})
 
 
 @pytest.fixture(scope="session")

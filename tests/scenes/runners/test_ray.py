@@ -13,8 +13,9 @@ from typing import Any
 import pytest
 
 from swath.errors import ConfigError, InputError
-from swath.scenes.job import WeightsJob
+from swath.scenes.job import FeatureJob, WeightsJob
 from swath.scenes.piece import Piece
+from swath.scenes.runners.local import run_local
 from swath.scenes.runners.pool import share_out
 from swath.scenes.runners.ray import RayWorker, run_ray
 
@@ -71,6 +72,16 @@ def test_the_runner_uses_the_cluster_that_is_there(
     run_ray(job, 2, [3, 4, 8], lambda p: got.update({p.record.block: p}))
     assert got == {i: expected[i] for i in (3, 4, 8)}
     assert cluster.is_initialized()
+
+
+def test_features_are_the_same_bits_too(cluster: Any, features: FeatureJob) -> None:
+    here: dict[int, Piece] = {}
+    there: dict[int, Piece] = {}
+    todo = range(features.plan.block_count)
+    with features.open() as worker:
+        run_local(worker, todo, lambda p: here.update({p.record.block: p}))
+    run_ray(features, 2, todo, lambda p: there.update({p.record.block: p}))
+    assert here == there and len(here) == 4
 
 
 def test_errors_are_one_line(cluster: Any, job: WeightsJob, tmp_path: Path) -> None:
