@@ -200,3 +200,13 @@ def test_pretrained_encoders_move_in() -> None:
 def test_features_of_each_date() -> None:
     out = change().features(pixels(2, 2, 12, 16, 24))
     assert out.maps[0].shape == (2, 2, 4, 32, 2, 3) and out.strides == (8,) and out.pooled.shape == (2, 32)
+
+
+def test_a_date_without_data_counts_for_nothing_in_the_mean_vector() -> None:
+    network, x = change(), pixels(2, 2, 12, 16, 24)
+    valid = torch.ones_like(x, dtype=torch.bool)
+    valid[0, 1] = False
+    got = network.features(x, valid).pooled
+    torch.testing.assert_close(got[0], network.features(x[:1, :1]).pooled[0])
+    torch.testing.assert_close(got[1], network.features(x[1:]).pooled[0])
+    assert torch.equal(network.features(x, torch.zeros_like(valid)).pooled, torch.zeros(2, 32))

@@ -163,6 +163,12 @@ def test_every_encoder_that_is_saved(
     assert pooled.stride == 16 and pooled.cells == 3 * 7
 
 
+def test_no_architecture_is_forgotten() -> None:
+    """What can be saved is among those above, or is known to have no encoder, or is tested with its heads."""
+    tested = {architecture for architecture, _, _ in ENCODERS.values()}
+    assert tested | {"unet", "task_network"} == set(REGISTRY)
+
+
 def test_a_network_without_an_encoder_is_refused(chain: Any, tmp_path: Path) -> None:
     weights = weights_of(tmp_path, "unet", {"bands": 3, "classes": 2, "width": 4, "levels": 2})
     with pytest.raises(WeightsError, match="UNet has no encoder whose features could be taken"):
@@ -293,7 +299,9 @@ def test_what_cannot_be_read_is_listed(
     table = pq.read_table(made.output)
     row, col = table["row"].to_numpy(), table["col"].to_numpy()
     assert not ((row >= 128) & (col < 128)).any() and len(table) == made.cells - made.nodata_cells
-    assert json.loads(table.schema.metadata[b"swath"])["tags"]["HOLE_PIXELS"] == str(made.hole_cells)
+    about = json.loads(table.schema.metadata[b"swath"])
+    assert about["tags"]["HOLE_PIXELS"] == str(made.hole_cells)
+    assert [tuple(box) for box in about["holes"]] == list(made.holes)
 
 
 @pytest.mark.parametrize(

@@ -117,13 +117,19 @@ class SpectralGPTSegmentation(nn.Module):
         days: Tensor | None = None,
         wavelengths: Sequence[float] | None = None,
     ) -> Features:
-        """The encoder's features [B,T,G,D,h,w] of each date for itself; `days` are not looked at."""
+        """The encoder's features [B,T,G,D,h,w] of each date for itself, and the mean vector of the dates that hold
+        data; `days` are not looked at.
+        """
         b, t = pixels.shape[:2]
         pixels, valid, wavelengths = self._slots(pixels, valid, wavelengths)
         alone = None if valid is None else valid.flatten(0, 1)[:, None]
         out = self.encoder.features(pixels.flatten(0, 1)[:, None], alone, None, wavelengths)
         maps = tuple(m.reshape(b, t, *m.shape[2:]) for m in out.maps)
-        return Features(maps, out.strides, out.pooled.reshape(b, t, -1).mean(dim=1))
+        held = out.pooled.new_ones(b, t, 1)
+        if alone is not None:
+            held = alone.flatten(1).any(dim=1).reshape(b, t, 1).to(held.dtype)
+        pooled = (out.pooled.reshape(b, t, -1) * held).sum(dim=1) / held.sum(dim=1).clamp_min(1)
+        return Features(maps, out.strides, pooled)
 
     def fused(
         self,

@@ -22,7 +22,7 @@ from swath.errors import ConfigError
 from swath.scenes.box import Box
 from swath.scenes.layers import Array, FeatureLayers
 from swath.scenes.piece import Piece, unpack
-from swath.scenes.target import Target, told
+from swath.scenes.target import Target, holes, told
 from swath.scenes.windows import Plan
 from swath.scenes.work import WorkFolder
 
@@ -41,7 +41,7 @@ class ParquetSink(Target):
 
     Columns: `geometry` (WKB polygons in the scene's coordinate system, cut at the scene's edges), `bbox`, `row` and
     `col` of the cell, `coverage` in percent, `dates` of the scene, and `vector`, a list of as many numbers as there
-    are features. The key `swath` of the file's metadata holds JSON: the tags, and of 8 bits `scale` and `offset`.
+    are features. The key `swath` of the file's metadata holds JSON: tags, holes, and of 8 bits `scale` and `offset`.
 
     Args:
         path: ending in .parquet or .geoparquet.
@@ -174,7 +174,7 @@ class ParquetSink(Target):
         return pa.Table.from_arrays(fields, schema=schema)
 
     def _about(self, work: WorkFolder) -> dict[str, Any]:
-        about: dict[str, Any] = {"tags": {**self.tags, **told(work.finished)}}
+        about: dict[str, Any] = {"tags": {**self.tags, **told(work.finished)}, "holes": holes(work.finished)}
         if self.layers.dtype == "uint8":
             about |= {"scale": self.layers.scales, "offset": self.layers.low}
         return about

@@ -198,6 +198,12 @@ class Target(ABC):
             ) from err
 
 
+def holes(records: Mapping[int, Record]) -> list[tuple[int, int, int, int]]:
+    """What could not be read: first row and column, height and width."""
+    found = [box for i in sorted(records) for box in records[i].holes]
+    return [(box.row, box.col, box.height, box.width) for box in found]
+
+
 def told(records: Mapping[int, Record]) -> dict[str, str]:
     """Tags of what is amiss in finished blocks; none where nothing is."""
     counts = {

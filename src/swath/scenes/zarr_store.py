@@ -15,7 +15,7 @@ from swath.cube import Grid
 from swath.errors import ConfigError, OutputError
 from swath.scenes.layers import FeatureLayers
 from swath.scenes.piece import Piece, tile_side, unpack
-from swath.scenes.target import Target, told
+from swath.scenes.target import Target, holes, told
 from swath.scenes.windows import Plan
 from swath.scenes.work import WorkFolder
 
@@ -74,6 +74,7 @@ class ZarrSink(Target):
                 "dates": [None if d is None else d.isoformat() for d in self.dates],
                 **self.tags,
                 **told(work.finished),
+                "holes": holes(work.finished),
             }
         )
         features, coverage = self._arrays(group, plan)
