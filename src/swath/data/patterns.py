@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import datetime as dt
 import re
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -96,11 +96,23 @@ def _date_regex(form: str, where: str) -> str:
 
 
 def list_files(root: Path) -> list[str]:
-    """Files below a folder, relative, sorted; hidden ones and macOS's `._*` are left out."""
+    """Files below a folder, relative, sorted, through links to folders; hidden ones and macOS's `._*` are left out."""
     if not root.is_dir():
         raise InputError("there is no such folder", where=root, mend="check the path")
-    names = (p.relative_to(root) for p in root.rglob("*") if p.is_file())
-    return sorted(p.as_posix() for p in names if not any(part.startswith(".") for part in p.parts))
+    return sorted(p.relative_to(root).as_posix() for p in _files_below(root, frozenset()))
+
+
+def _files_below(folder: Path, above: frozenset[Path]) -> Iterator[Path]:
+    real = folder.resolve()
+    if real in above:  # a link to a folder that holds it
+        return
+    for path in folder.iterdir():
+        if path.name.startswith("."):
+            continue
+        if path.is_dir():
+            yield from _files_below(path, above | {real})
+        elif path.is_file():
+            yield path
 
 
 def match_files(pattern: Pattern, names: Iterable[str], root: Path, where: str = "images") -> list[Found]:

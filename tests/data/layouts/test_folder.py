@@ -269,3 +269,13 @@ def test_what_is_in_no_part_is_said(fields: Path, caplog: pytest.LogCaptureFixtu
         layout = open_layout("folder", fields, "train")
     assert isinstance(layout, Folder) and layout.left_out > 0
     assert f"{layout.left_out} of 72 items are in no part" in caplog.text
+
+
+def test_linked_folders_are_looked_into_and_a_loop_of_links_ends(tmp_path: Path) -> None:
+    stack(tmp_path / "elsewhere")
+    root = tmp_path / "mine"
+    root.mkdir()
+    (root / "images").symlink_to(tmp_path / "elsewhere")
+    (root / "loop").symlink_to(root)
+    folder = Folder(root, spec={**SPEC, "images": "images/{place}.tif"})
+    assert [i.id for i in folder.items] == ["a"]
