@@ -135,23 +135,26 @@ def _own(shape: Shape, path: Path, job: str, network: str, *more: str) -> list[s
 
 
 def measure_memory(
-    folder: Path, names: Sequence[str], dates: int, runs: int
+    folder: Path, names: Sequence[str], dates: int, runs: int, sparse: bool = False
 ) -> Iterator[list[dict[str, Any]]]:
-    """Records of peak memory and speed with a convolution, so far, after each scene."""
+    """Records of peak memory and speed with a convolution, so far, after each scene.
+
+    `sparse`: files beyond 5k without pixels, as that of 50k always is; the network runs all the same.
+    """
     found: dict[str, list[Numbers]] = {}
     for name in names:
         large = SIDES[name] > SIDES["5k"]
-        shape = Shape(SIDES[name], SIDES[name], dates, sparse=name == "50k")
+        shape = Shape(SIDES[name], SIDES[name], dates, large and (sparse or name == "50k"))
         path = shape.file(folder)
         for _ in range(1 if large else runs):
             found.setdefault(name, []).extend(child(_own(shape, path, "map", "convolution"), cache=CACHE))
             log.info("%s, %d date(s): %s", name, dates, found[name][-1])
         if large:
             path.unlink()
-        yield memory_records(found, dates)
+        yield memory_records(found, dates, sparse)
 
 
-def memory_records(found: dict[str, list[Numbers]], dates: int) -> list[dict[str, Any]]:
+def memory_records(found: dict[str, list[Numbers]], dates: int, sparse: bool = False) -> list[dict[str, Any]]:
     """As design §5 describes them; memory against that of 5k, or of the smallest scene where that is not measured."""
     common = {**about(COMMAND), "threads": 1}
     first = "5k" if "5k" in found else next(iter(found))
@@ -166,7 +169,8 @@ def memory_records(found: dict[str, list[Numbers]], dates: int) -> list[dict[str
         peaks = [t["peak"] / 2**20 for t in taken]
         rates = [shape.km2 / t["cpu"] for t in taken]
         clock = statistics.median(shape.km2 / t["seconds"] for t in taken)
-        pixels = f"{shape.height}x{shape.width} pixels" + (" of a sparse file" if name == "50k" else "")
+        empty = name == "50k" or (sparse and SIDES[name] > SIDES["5k"])
+        pixels = f"{shape.height}x{shape.width} pixels" + " of a sparse file" * empty
         few = "" if len(taken) > 2 else f"; {len(taken)} run(s) only, for the length"
         value = statistics.median(peaks)
         records.append({
@@ -253,6 +257,7 @@ def peer_records(name: str, shape: Shape, taken: dict[str, list[dict[str, Any]]]
         their_memory = statistics.median(t["peak"] / 2**20 for t in theirs)
         before = statistics.median(t["before"] / 2**20 for t in theirs)
         inside = statistics.median(t["forward"] / t["cpu"] for t in theirs)
+        few = "" if len(theirs) > 2 else f"; {len(theirs)} run(s) only"
         who = {"loop": "a plain loop over rasterio's windows", "terratorch": "TerraTorch's tiled_inference"}[
             way
         ]
@@ -260,7 +265,7 @@ def peer_records(name: str, shape: Shape, taken: dict[str, list[dict[str, Any]]]
             f"{shape.height}x{shape.width} pixels x 6 bands of 10 m, from file to file, three small convolutions in "
             "float32 over windows of 224 at a stride of 128, batches of 16, in turn; baseline: "
             f"{who}, torch {theirs[0]['torch']}, {inside:.0%} of its CPU time in the network, {before:.0f} MiB "
-            f"before the scene; ours also writes coverage and overviews; {load()}"
+            f"before the scene; ours also writes coverage and overviews; {load()}{few}"
         )
         records.append({
             "measure": f"scene.vs_{way}.{name}", "value": round(rate, 3), "unit": "km2 per CPU second",
@@ -286,6 +291,9 @@ def main(argv: Sequence[str] | None = None) -> None:
     parser.add_argument("--only", default="share,peers,memory", help="of share, peers, memory, by comma")
     parser.add_argument("--sides", default="1k,5k,20k", help=f"of memory, by comma: {', '.join(SIDES)}")
     parser.add_argument("--dates", type=int, default=1, help="of memory")
+    parser.add_argument(
+        "--sparse", action="store_true", help="scenes beyond 5k without pixels, which are sooner there"
+    )
     parser.add_argument("--huge", action="store_true", help="memory alone, at 5k and 50k")
     parser.add_argument("--networks", default="small,base", help="of share")
     parser.add_argument("--rows", type=int, default=4096, help="of share's scene of 4096 columns")
@@ -325,7 +333,7 @@ def main(argv: Sequence[str] | None = None) -> None:
             peers = measure_peers(folder, ("1k", "2k", "4k"), options.runs, options.peer_python)
             write(options.results, peers)
         if "memory" in only:
-            for records in measure_memory(folder, sides, options.dates, options.runs):
+            for records in measure_memory(folder, sides, options.dates, options.runs, options.sparse):
                 write(options.results, records)
 
 
