@@ -12,7 +12,7 @@ import torch
 
 from swath.bench import scene_peer
 from swath.bench.scene_parts import Case, all_windows, bare_pass, in_memory, make_map, opened, write_scene
-from swath.bench.scenes import Shape, map_once, memory_records, peer_records, share_once, share_record
+from swath.bench.scenes import Shape, map_once, memory_records, peer_records, share_once, share_records
 
 
 @pytest.fixture(scope="module")
@@ -80,8 +80,8 @@ def test_records_are_those_of_the_design() -> None:
     }  # fmt: skip
     taken = [{"bare": b, "bare_clock": 1.0, "map": 10.0, "map_clock": 1.0, "windows": 100.0, "run": 110.0,
               "parameters": 1e6} for b in (8.0, 9.0, 9.5)]  # fmt: skip
-    share = share_record("small", Shape(1, 1), taken)
-    assert (share["value"], share["ratio"], len(share["runs"])) == (10.0, 0.9, 3)
+    share = share_records("small", Shape(1, 1), taken)
+    assert [(r["value"], r["ratio"], len(r["runs"])) for r in share] == [(10.0, 0.9, 3), (11.0, 0.99, 3)]
     one = {"cpu": 2.0, "seconds": 4.0, "peak": 100 * 2.0**20}
     large = {**one, "peak": 104 * 2.0**20}
     memory = memory_records({"1k": [one], "5k": [one] * 3, "20k": [large]}, 1)
@@ -93,4 +93,4 @@ def test_records_are_those_of_the_design() -> None:
     assert {r["measure"]: r["ratio"] for r in peers} == {
         "scene.vs_loop.1k": 3.0, "scene.peak_memory_vs_loop.1k": 4.0,
     }  # fmt: skip
-    assert all(set(r) == keys for r in (share, *memory, *peers))
+    assert all(set(r) == keys for r in (*share, *memory, *peers))
