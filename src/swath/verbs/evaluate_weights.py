@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -13,7 +14,7 @@ from swath.feed.config import IGNORE
 from swath.tasks.block_scores import BlockScores, ClassBlocks, MultilabelBlocks, RegressionBlocks
 from swath.tasks.bootstrap import Intervals, bootstrap
 from swath.tasks.calibration import Reliability
-from swath.tasks.conformal import Coverage, Threshold, class_sets
+from swath.tasks.conformal import Coverage, Threshold, class_sets, value_scores
 from swath.verbs.answerer import Answer, Answerer
 from swath.verbs.labelled_options import RecordData
 from swath.verbs.labelled_records import Part
@@ -167,23 +168,37 @@ class _Conformal:
         self.found = {name: Coverage() for name in self.thresholds}
 
     def add(self, answer: Answer) -> None:
-        for name, limit in self.thresholds.items():
-            if name == "classes":
-                probabilities, truth = labelled(answer)
-                sets = class_sets(probabilities, limit)
-                self.found[name].add(answer.block, sets.gather(1, truth[:, None])[:, 0], sets.sum(1))
-            else:
-                k = self.answerer.names.index(name)
-                target = answer.target if answer.target.ndim == answer.values.ndim - 1 else answer.target[k]
-                known = torch.isfinite(target)
-                off = (answer.values[k][known] - target[known]).abs()
-                self.found[name].add(answer.block, off <= limit.value, torch.full_like(off, 2 * limit.value))
+        cover(answer, self.answerer.names, self.thresholds, self.found)
 
     def compute(self, options: IntervalOptions) -> dict[str, Any]:
         return {
             name: {"level": self.thresholds[name].level, **found.compute(options.draw)}
             for name, found in self.found.items()
         }
+
+
+def cover(
+    answer: Answer, names: Sequence[str], thresholds: Mapping[str, Threshold], found: Mapping[str, Coverage]
+) -> None:
+    """Adds to `found` whether the sets of an answer, or its intervals, hold the truth, and how large they are."""
+    if "classes" in thresholds:
+        probabilities, truth = labelled(answer)
+        sets = class_sets(probabilities, thresholds["classes"])
+        found["classes"].add(answer.block, sets.gather(1, truth[:, None])[:, 0], sets.sum(1))
+        return
+    for name, off in errors_of(answer, names):
+        if name in thresholds:
+            limit = thresholds[name].value
+            found[name].add(answer.block, off <= limit, torch.full_like(off, 2 * limit))
+
+
+def errors_of(answer: Answer, names: Sequence[str]) -> Iterator[tuple[str, torch.Tensor]]:
+    """How far off each quantity is, where it is known."""
+    several = answer.target.ndim == answer.values.ndim
+    for k, name in enumerate(names):
+        target = answer.target[k] if several else answer.target
+        known = torch.isfinite(target)
+        yield name, value_scores(answer.values[k][known], target[known])
 
 
 def _shown(value: object) -> str:
