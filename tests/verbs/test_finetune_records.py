@@ -256,6 +256,20 @@ def test_pretrained_weights_go_on_with_other_bands(tmp_path: Path) -> None:
     assert load(third.weights).meta.provenance["pretrained"]["sha256"] == load(first.weights).sha256
 
 
+@pytest.mark.slow  # a few runs
+def test_a_part_of_the_network_learns(tmp_path: Path) -> None:
+    first = tune(tmp_path / "a", "classification", VIT, training={"steps": 3})
+    given = {"model": {"system": "auto"}, "weights": first.weights}
+    frozen = tune(tmp_path / "b", "classification", **given, training={"steps": 3, "freeze": "encoder"})
+    adapted = tune(tmp_path / "c", "classification", **given, training={"steps": 3}, lora={"rank": 2})
+    before, still, moved = (load(r.weights).state for r in (first, frozen, adapted))
+    inner = [name for name in before if name.startswith("encoder.")]
+    assert inner and all(before[name].equal(still[name]) for name in inner)
+    assert not any("lora" in name for name in moved) and before.keys() == moved.keys()
+    changed = {name for name in inner if not before[name].equal(moved[name])}
+    assert changed and all("attn" in name or "mlp" in name for name in changed)
+
+
 @pytest.mark.slow  # a Swin
 def test_several_dates(tmp_path: Path) -> None:
     swin = {

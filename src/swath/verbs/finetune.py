@@ -52,7 +52,7 @@ class FinetuneResult:
         report: the page about the run.
         step: whose weights were kept.
         steps: done.
-        validation: scores on the validation block or part at `step`.
+        validation: scores on the validation block or part at `step`; null where one has no meaning there.
         transfer: what became of the pretrained tensors, in words; empty from scratch.
         samples_per_second: while training.
         seconds: of this call.
@@ -67,7 +67,7 @@ class FinetuneResult:
     report: str
     step: int
     steps: int
-    validation: dict[str, float]
+    validation: dict[str, float | None]
     transfer: str
     samples_per_second: float
     seconds: float
@@ -78,7 +78,10 @@ class FinetuneResult:
 
     def summary(self) -> str:
         """A few words for a terminal."""
-        scores = ", ".join(f"{name.replace('_', ' ')} {value:.3f}" for name, value in self.validation.items())
+        scores = ", ".join(
+            f"{name.replace('_', ' ')} {'-' if value is None else format(value, '.3f')}"
+            for name, value in self.validation.items()
+        )
         lines = [self.transfer] if self.transfer else []
         lines.append(f"step {self.step} of {self.steps}, on the validation {self.selected_on}: {scores}")
         lines.append(f"{self.samples_per_second:.0f} samples/s in {self.precision}")

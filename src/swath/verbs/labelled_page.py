@@ -54,7 +54,7 @@ def records_page(
         {
             "parameters": f"{parameters:,}",
             "best step": f"{result.step} of {result.steps}",
-            **{name.replace("_", " "): f"{value:.4g}" for name, value in result.metrics.items()},
+            **{name.replace("_", " "): _number(value) for name, value in result.metrics.items()},
             "samples/s": f"{result.samples_per_second:.0f}",
         }
     )
@@ -85,6 +85,11 @@ def records_page(
         page.notes(f"Warning: {warning}")
     page.section("Again").code(command("finetune", folder))
     return page.write(folder / "report.html")
+
+
+def _number(value: float | None) -> str:
+    """The log has null for a score without a meaning, such as the R² of a constant."""
+    return "-" if value is None else f"{value:.4g}"
 
 
 def score_table(scores: Mapping[str, Any]) -> Table:

@@ -155,7 +155,9 @@ def score_lines(records: Iterable[Mapping[str, Any]]) -> dict[str, list[tuple[fl
     lines: dict[str, list[tuple[float, float]]] = {}
     for r in records:
         for name, value in r.get("validation", {}).items():
-            lines.setdefault(name.replace("_", " "), []).append((float(r["step"]), float(value)))
+            lines.setdefault(name.replace("_", " "), []).append(
+                (float(r["step"]), float("nan") if value is None else float(value))
+            )
     return lines
 
 
