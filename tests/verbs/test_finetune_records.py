@@ -10,6 +10,7 @@ from typing import Any, ClassVar
 
 import numpy as np
 import pytest
+import torch
 
 import swath
 from swath.bands import sensor
@@ -345,3 +346,38 @@ def test_published_files_from_a_yaml(tmp_path: Path) -> None:
     assert "on the validation part: " in result.summary()
     with pytest.raises(ConfigError, match=r"a scene and records"):
         swath.finetune(str(tmp_path / "oscd.yaml"), **{"data.scene.files": "a.tif", "data.labels": "b.tif"})
+
+
+@pytest.mark.slow  # starts two processes
+def test_two_processes_end_as_one(tmp_path: Path) -> None:
+    root = tmp_path / "otbtf"
+    root.mkdir()
+    BUILD["otbtf"](root)
+
+    def trained(devices: int) -> FinetuneResult:
+        return swath.finetune(
+            run={"folder": str(tmp_path / f"run{devices}")},
+            model=VIT,
+            data={
+                "layout": {"name": "otbtf", "root": str(root)},
+                "parts": {"train": ["A"], "validation": ["B"]},
+                "window": 16,
+                "normalise": {"kind": "standard", "scope": "fixed"},
+            },
+            training={
+                **TRAINING,
+                "steps": 4,
+                "validate_every": 2,
+                "batch_size": 4 // devices,
+                "devices": devices,
+                "device": "cpu",
+            },
+        )
+
+    one, two = trained(1), trained(2)
+    a, b = load(one.weights).state, load(two.weights).state
+    assert a.keys() == b.keys() and all(torch.allclose(a[k], b[k], atol=1e-5) for k in a)
+    # Of 8 records, 4 are scored by each process, and all of them once.
+    assert one.validation == two.validation
+    logs = [[r for r in read_metrics(Path(x.folder) / "metrics.jsonl") if "loss" in r] for x in (one, two)]
+    assert [r["loss"] for r in logs[0]] == pytest.approx([r["loss"] for r in logs[1]], abs=1e-5)
