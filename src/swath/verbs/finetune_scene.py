@@ -41,7 +41,7 @@ def run_scene(config: FinetuneConfig) -> FinetuneResult:
     from swath.errors import SwathError
     from swath.feed.grid import GridFeed
     from swath.feed.windows import WindowFeed
-        from swath.rng import derive
+    from swath.rng import derive
     from swath.tasks.segmentation import SegmentationTask
     from swath.training.evaluate import evaluate
     from swath.training.run import fit
