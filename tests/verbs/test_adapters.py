@@ -50,3 +50,12 @@ def test_what_cannot_be_adapted_is_said(chain: Any, tmp_path: Path) -> None:
     with pytest.raises(ConfigError, match=r"lora\.rank"):
         swath.finetune(**options(chain, tmp_path / "c"), lora={"rank": 0})
     assert list(tmp_path.iterdir()) == []
+
+
+def test_the_head_of_a_scene_is_the_one_that_is_asked_for(chain: Any, tmp_path: Path) -> None:
+    given = options(chain, tmp_path / "conv")
+    given["model"] = {"system": "auto"}
+    conv = swath.finetune(**given, head={"kind": "conv", "width": 16})
+    assert load(conv.weights).meta.architecture == "task_network"
+    with pytest.raises(ConfigError, match="has its own head"):
+        swath.finetune(**options(chain, tmp_path / "unet"), head={"kind": "conv"})

@@ -20,6 +20,7 @@ import yaml
 
 from swath import cli
 from swath.files import atomic
+from swath.weights.build import meta_for
 from swath.weights.file import load, save
 
 BANDS = ("B2", "B3", "B4")
@@ -285,9 +286,14 @@ def test_bad_weights(bench: Bench, verb: str, kind: str) -> None:
         save_file({"x": zeros(2)}, path)
         words = ("without swath's",)
     else:
-        other = bench.chain.pretrained.weights if verb == "predict" else bench.chain.finetuned.weights
-        shutil.copy(other, path)
         words = ("draws no map; fine-tune them first",) if verb == "predict" else ("cannot continue it",)
+        if verb == "finetune":
+            from swath.models.vit_encoder import ViT, ViTConfig
+
+            network = ViT(ViTConfig(embed_dim=16, depth=1, heads=2))
+            save(path, network, meta_for(network, contract=load(good).meta.contract))
+        else:
+            shutil.copy(bench.chain.pretrained.weights, path)
         if verb == "inspect":
             pytest.skip("any kind can be inspected")
     bench.refuse(bench.words(verb, weights=str(path)), "bad.safetensors", *words)

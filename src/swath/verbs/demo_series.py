@@ -38,10 +38,12 @@ from swath.tasks.config import TaskConfig
 from swath.tasks.segmentation import SegmentationTask
 from swath.training.config import TrainConfig
 from swath.training.run import FitResult, fit
+from swath.verbs.head_options import HeadOptions
 from swath.verbs.map_scores import score
-from swath.verbs.networks import map_network, pretraining_network
+from swath.verbs.networks import pretraining_network
 from swath.verbs.options import ModelOptions, NormaliseOptions
 from swath.verbs.scene_data import contract_of
+from swath.verbs.task_network import task_network
 from swath.weights.build import meta_for
 from swath.weights.file import save
 from swath.weights.meta import MapClass
@@ -208,7 +210,9 @@ def finetune(
 
     torch.manual_seed(derive(0, "initialise"))
     options = ModelOptions("st_swin_unet", "tiny", {**NETWORK, "stem_skip": True})
-    network = cast(STSwinUNet, map_network(options, site.contract, len(site.classes)))
+    classes = len(site.classes)
+    made, _ = task_network(None, options, HeadOptions(), site.contract, "segmentation", classes)
+    network = cast(STSwinUNet, made)
     if start is not None:
         transfer(start.state_dict(), network, allow_new=MAE_TO_UNET_NEW, allow_dropped=MAE_TO_UNET_DROPPED)
     north = site.whole.at_dates(dates).window(0, 0, site.north, site.whole.shape[3])

@@ -20,10 +20,10 @@ if TYPE_CHECKING:
     from swath.cube import Cube
     from swath.training.run import FitResult
     from swath.verbs.finetune import FinetuneConfig, FinetuneResult
+    from swath.verbs.head_options import HeadOptions
     from swath.verbs.options import ModelOptions
     from swath.verbs.scene_data import Labelled
     from swath.weights.file import Loaded
-    from swath.weights.transfer import TransferReport
 
 log = logging.getLogger(__name__)
 SCORES = ("overall_accuracy", "macro_f1", "miou")
@@ -49,7 +49,6 @@ def run_scene(config: FinetuneConfig) -> FinetuneResult:
     from swath.verbs.adapters import adapt, plain_again
     from swath.verbs.finetune import FinetuneResult
     from swath.verbs.labelled_task import class_config, class_counts
-    from swath.verbs.networks import MAPPABLE, map_network
     from swath.verbs.scene_data import read_labelled
     from swath.verbs.task_network import task_network
     from swath.weights.build import meta_for
@@ -60,24 +59,14 @@ def run_scene(config: FinetuneConfig) -> FinetuneResult:
     check_start(config.run, config.training, SCORES)
     config.loss.check("segmentation")
     source = load(config.weights) if config.weights else None
-    config = replace(config, model=settled_model(config.model, source))
-    own = config.model.system in MAPPABLE
-    if source is not None and own:
-        check_continues(source, config.model.system)
+    config = replace(config, model=settled_model(config.model, config.head, source))
     data = read_labelled(config.data)
     contract = training_contract(config.data, data, source)
     cube = contract.convert(data.cube)
     torch.manual_seed(derive(config.training.seed, "initialise"))
-    network: nn.Module
-    if own:
-        network = map_network(
-            config.model, contract, len(data.classes), None if source is None else source.meta.config
-        )
-        transferred = None if source is None else transfer_pretrained(source, network)
-    else:
-        network, transferred = task_network(
-            source, config.model, config.head, contract, "segmentation", len(data.classes)
-        )
+    network, transferred = task_network(
+        source, config.model, config.head, contract, "segmentation", len(data.classes)
+    )
     adapt(network, config, transferred)
     train = training_labels(data)
     names = tuple(c.name for c in data.classes)
@@ -138,11 +127,12 @@ def run_scene(config: FinetuneConfig) -> FinetuneResult:
     )
 
 
-def settled_model(model: ModelOptions, source: Loaded | None) -> ModelOptions:
-    """The family that "auto" means: an ST-SwinUNet, or that of weights that it cannot continue."""
-    if model.system != "auto" or (source is not None and source.meta.architecture != "st_swin_mae"):
-        return model
-    return replace(model, system="st_swin_unet")
+def settled_model(model: ModelOptions, head: HeadOptions, source: Loaded | None) -> ModelOptions:
+    """The family that "auto" means: an ST-SwinUNet from scratch or from its pretraining, or that of other weights."""
+    own = head.kind in ("auto", "st_swin_unet")
+    if model.system == "auto" and (source is None or (source.meta.architecture == "st_swin_mae" and own)):
+        return replace(model, system="st_swin_unet")
+    return model
 
 
 def training_contract(options: LabelledData, data: Labelled, source: Loaded | None) -> InputContract:
@@ -181,26 +171,6 @@ def contract_of_weights(source: Loaded, window: int) -> InputContract:
             "say nothing of their input", where=source.path, mend="use weights with a contract"
         )
     return replace(source.meta.contract, size=(window, window))
-
-
-def check_continues(source: Loaded, system: str) -> None:
-    """Raises WeightsError if a network of that family cannot start from these weights."""
-    from swath.errors import WeightsError
-
-    if source.meta.architecture != "st_swin_mae" or system != "st_swin_unet":
-        raise WeightsError(
-            f"hold a {source.meta.architecture}; a {system} cannot continue it",
-            where=source.path,
-            mend="use weights of an st_swin_mae with model.system st_swin_unet, or train without weights",
-        )
-
-
-def transfer_pretrained(source: Loaded, network: nn.Module) -> TransferReport:
-    """Encoder and decoder of a pretrained ST-SwinMAE into an ST-SwinUNet; anything unexpected is an error."""
-    from swath.models.st_swin import MAE_TO_UNET_DROPPED, MAE_TO_UNET_NEW
-    from swath.weights.transfer import transfer
-
-    return transfer(source.state, network, allow_new=MAE_TO_UNET_NEW, allow_dropped=MAE_TO_UNET_DROPPED)
 
 
 def training_labels(data: Labelled) -> npt.NDArray[np.int64]:

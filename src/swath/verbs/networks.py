@@ -15,8 +15,6 @@ if TYPE_CHECKING:
     from torch import nn
 
     from swath.models.config import ModelConfig
-    from swath.models.st_swin import STSwinUNet
-    from swath.models.unet import UNet
 
 PRETRAINABLE = ("st_swin_mae", "spectralgpt", "swin_mae", "mae", "satmae", "beit", "simclr", "moco")
 # SatMAE's groups of Sentinel-2 bands: those of 10 m and near infrared, red edges, and the short-wave infrared.
@@ -142,53 +140,6 @@ def with_groups(model: ModelOptions, contract: InputContract) -> ModelOptions:
             )
     channels = [[names.index(str(name)) for name in group] for group in groups]
     return replace(model, options={**model.options, "groups": channels})
-
-
-def map_network(
-    model: ModelOptions, contract: InputContract, classes: int, backbone: Mapping[str, Any] | None = None
-) -> STSwinUNet | UNet:
-    """A fresh network that draws maps.
-
-    Args:
-        model: options of an "st_swin_unet" go to the U-net if it has them, else to its backbone.
-        contract: of the input.
-        classes: K.
-        backbone: config of the pretrained ST-SwinMAE to continue; options may repeat it but not contradict it.
-            None: from the preset.
-    """
-    if model.system == "unet":
-        from swath.models.unet import UNet
-
-        return UNet(configure(model, bands=len(contract.bands), classes=classes))
-    if model.system == "st_swin_unet":
-        from swath.models.st_swin import STSwinConfig, STSwinUNet, STSwinUNetConfig
-
-        own = {f.name for f in fields(STSwinUNetConfig)} - {"backbone", "classes"}
-        outer = {k: v for k, v in model.options.items() if k in own}
-        inner = {k: v for k, v in model.options.items() if k not in own}
-        named = ModelOptions("st_swin_mae", model.preset, inner)
-        body = configure(named, bands=len(contract.bands))
-        if backbone is not None:
-            theirs = STSwinConfig.from_dict(backbone)
-            _check_agrees(named, body, theirs)
-            # Stochastic depth is no part of the weights and may be chosen anew.
-            body = replace(theirs, drop_path=body.drop_path if "drop_path" in inner else theirs.drop_path)
-        check_types(STSwinUNetConfig(), outer)
-        return STSwinUNet(STSwinUNetConfig.from_dict({**outer, "backbone": body, "classes": classes}))
-    raise _unknown("system", model.system, MAPPABLE, "model.system")
-
-
-def _check_agrees(model: ModelOptions, asked: ModelConfig, theirs: ModelConfig) -> None:
-    """What the options say of the backbone, if anything, must be what the pretrained weights are."""
-    names = set(model.options) | ({f.name for f in fields(asked)} if model.preset else set())
-    for name in sorted(names - {"drop_path"}):
-        ours, given = getattr(asked, name), getattr(theirs, name)
-        if ours != given:
-            raise ConfigError(
-                f"{name} is to be {ours}, but the pretrained weights have {given}",
-                where="model",
-                mend="leave model.preset and model.options to the weights, or train without weights",
-            )
 
 
 def configure(model: ModelOptions, **fixed: Any) -> Any:
