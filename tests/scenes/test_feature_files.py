@@ -5,6 +5,8 @@ from __future__ import annotations
 import datetime as dt
 import importlib
 import json
+import random
+import tempfile
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -16,6 +18,8 @@ import rasterio
 import shapely
 import torch
 import xarray
+from hypothesis import given, settings
+from hypothesis import strategies as st
 from rasterio.crs import CRS
 
 from swath.cube import Grid
@@ -207,6 +211,51 @@ def test_an_output_is_replaced_only_when_asked(fakes: SimpleNamespace, tmp_path:
 def contents(path: Path) -> dict[str, bytes]:
     files = [path] if path.is_file() else sorted(p for p in path.rglob("*") if p.is_file())
     return {"" if p == path else str(p.relative_to(path)): p.read_bytes() for p in files}
+
+
+@settings(max_examples=12, deadline=None)
+@given(
+    height=st.integers(20, 140),
+    width=st.integers(65, 150),
+    overlap=st.integers(0, 3),
+    holes=st.sampled_from([0.0, 0.5, 0.9]),
+    dtype=st.sampled_from(["float32", "float16", "uint8"]),
+    suffix=st.sampled_from([".tif", ".parquet", ".zarr"]),
+    order=st.randoms(use_true_random=False),
+    share=st.floats(0, 1),
+)
+def test_any_order_and_any_interruption_give_the_same_bytes(
+    fakes: SimpleNamespace,
+    height: int,
+    width: int,
+    overlap: int,
+    holes: float,
+    dtype: str,
+    suffix: str,
+    order: random.Random,
+    share: float,
+) -> None:
+    scene = fakes.scene(height, width, dates=2, holes=holes)
+    plan = CellPlan(-(-height // CELL), -(-width // CELL), (4, 4), overlap, 0, 16)
+    layers = layers_of(dtype)
+    engine = Engine(scene, Net(), fakes.contract(), plan, 3, activation="identity", cell=CELL)
+    todo = list(range(plan.block_count))
+    with tempfile.TemporaryDirectory() as folder, Worker(engine, layers) as worker:
+        whole, path = Path(folder) / f"whole{suffix}", Path(folder) / f"f{suffix}"
+        with target(whole, scene, layers).begin(plan) as store:
+            run_local(worker, todo, store.put)
+        order.shuffle(todo)
+        begun = target(path, scene, layers).begin(plan, {"what": "features"})
+        with pytest.raises(KeyboardInterrupt), begun as store:
+            run_local(worker, todo[: int(share * len(todo))], store.put)
+            raise KeyboardInterrupt
+        assert not path.exists()
+        with target(path, scene, layers).begin(plan, {"what": "features"}) as store:
+            left = Course(plan, store, None, "fake").todo
+            assert len(left) == len(todo) - int(share * len(todo))
+            run_local(worker, left, store.put)
+        assert contents(path) == contents(whole)
+        assert {p.name for p in Path(folder).iterdir()} == {path.name, whole.name}
 
 
 def test_a_folder_that_is_no_store_is_never_thrown_away(fakes: SimpleNamespace, tmp_path: Path) -> None:

@@ -234,7 +234,9 @@ def test_interrupted_and_gone_on_with_the_same_bytes(
     assert not path.exists() and folder_of(path).exists()
     with pytest.raises(OutputError, match=r"was begun before with another .*run that again"):
         swath.embed(**{**large, **more, "min_coverage": 50}, output=str(path))
+    told: Any = swath.embed(**large, **more, output=str(path), plan=True)
     again = swath.embed(**large, **more, output=str(path))
+    assert told.finished_blocks == again.kept_blocks
     assert 0 < again.kept_blocks < again.blocks
     assert contents(path) == contents(whole)
     assert {p.name for p in tmp_path.iterdir()} == {path.name, whole.name}
