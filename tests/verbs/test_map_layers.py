@@ -30,6 +30,7 @@ def test_each_task_has_its_bands() -> None:
         ]  # fmt: skip
     labels = map_layers(loaded(task="multilabel", classes=CLASSES), probabilities=True)
     assert isinstance(labels, LabelLayers)
+    assert map_layers(loaded(task="multilabel", classes=CLASSES), bits=16).dtype == "uint16"
     assert [b.name for b in labels.bands] == ["p(field)", "p(wood)", "coverage"]
     values = map_layers(
         loaded(task="regression", quantities=(Quantity("height", "m", 2.0, 0.5), Quantity("cover"))),

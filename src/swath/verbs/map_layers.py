@@ -32,7 +32,7 @@ def map_layers(
     task = task_of(loaded)
     asked = {"probabilities": probabilities, "entropy": entropy, "bits": bits != 8}
     if task in ("regression", "multilabel"):
-        given = [name for name, wanted in asked.items() if wanted and (task, name) != _OWN]
+        given = [name for name, wanted in asked.items() if wanted and (task, name) not in _OWN]
         if task == "multilabel" and disagreement:
             given.append("disagreement")
         if given:
@@ -55,13 +55,13 @@ def map_layers(
         )  # fmt: skip
     classes = map_classes(loaded)
     if task == "multilabel":
-        return LabelLayers(classes, min_coverage, temperature)
+        return LabelLayers(classes, min_coverage, temperature, bits)
     title = "change" if task == "change" else "class"
     return ClassLayers(classes, min_coverage, probabilities, entropy, disagreement, bits, title, temperature)
 
 
 # Every map of labels holds their probabilities.
-_OWN = ("multilabel", "probabilities")
+_OWN = (("multilabel", "probabilities"), ("multilabel", "bits"))
 
 
 def task_of(loaded: Loaded) -> MapTask:

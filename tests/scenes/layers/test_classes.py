@@ -4,6 +4,8 @@ from types import SimpleNamespace
 
 import numpy as np
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from swath.data.legend import LandClass
 from swath.errors import ConfigError, ContractError
@@ -64,3 +66,31 @@ def test_legends_that_do_not_fit_the_network_are_refused(fakes: SimpleNamespace)
         ClassLayers(fakes.classes).encode(BlockMap(Box(0, 0, 1, 1), p, np.array([[100]], np.uint8)))
     with pytest.raises(ConfigError, match="12 is neither 8 nor 16"):
         ClassLayers(fakes.classes, bits=12)  # type: ignore[arg-type]
+
+
+@given(
+    st.lists(st.lists(st.floats(0, 1, width=32), min_size=4, max_size=4), min_size=1, max_size=6),
+    st.sampled_from([8, 16]),
+)
+def test_shares_are_rounded_each_on_its_own(
+    fakes: SimpleNamespace, rows: list[list[float]], bits: int
+) -> None:
+    """Each is off by half a step at most; their sum by half a step for each class, and so need not be 100."""
+    p = np.array(rows, np.float32).T + np.float32(1e-3)
+    p = (p / p.sum(0))[:, None]
+    layers = ClassLayers(fakes.classes, probabilities=True, bits=bits)  # type: ignore[arg-type]  # 8 or 16
+    got = layers.encode(BlockMap(Box(0, 0, 1, len(rows)), p, np.full((1, len(rows)), 100, np.uint8)))
+    step = 1 if bits == 8 else 0.01
+    shares = got[3:].astype(np.float64) * step
+    assert np.abs(shares - p * 100.0).max() <= step / 2 + 1e-4
+    assert np.abs(shares.sum(0) - 100).max() <= 4 * step / 2 + 1e-3
+    # The confidence is the largest of them, rounded alike.
+    assert np.array_equal(got[1], got[3:].max(0))
+
+
+def test_a_sum_that_is_not_a_hundred(fakes: SimpleNamespace) -> None:
+    p = np.array([0.334, 0.333, 0.333], np.float32)[:, None, None]
+    for bits, total in ((8, 99), (16, 10000)):
+        layers = ClassLayers(fakes.classes[:3], probabilities=True, bits=bits)  # type: ignore[arg-type]  # 8 or 16
+        got = layers.encode(BlockMap(Box(0, 0, 1, 1), p, np.full((1, 1), 100, np.uint8)))
+        assert got[3:].astype(int).sum() == total

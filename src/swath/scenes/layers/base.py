@@ -14,6 +14,8 @@ from swath.errors import ConfigError
 from swath.scenes.box import Box
 
 NODATA = 255  # of 8-bit maps; 65535 of 16-bit ones, NaN of those of real numbers
+SHARE_NODATA = {8: NODATA, 16: 65535}
+SHARE_STEPS = {8: 1, 16: 100}  # per percent
 # Tag of a map: the first column of the scene that training never saw.
 NEVER_SEEN = "NEVER_SEEN_FROM_COLUMN"
 # Tag of a map: its probabilities were calibrated by dividing logits by this.
@@ -118,6 +120,20 @@ def check_min_coverage(percent: int) -> None:
             where="min_coverage",
             mend="use 1 to map every pixel that has any valid input",
         )
+
+
+def check_bits(bits: int) -> None:
+    """Raise ConfigError if shares cannot be written with so many."""
+    if bits not in SHARE_NODATA:
+        raise ConfigError(f"{bits} is neither 8 nor 16", where="bits")
+
+
+def percent(share: npt.NDArray[np.float32], bits: int) -> Array:
+    """Shares of 0 to 1 as whole percent (8 bits) or hundredths of a percent (16), each rounded on its own: those of all
+    classes sum to 100 only within half a step for each.
+    """
+    rounded: Array = np.rint(np.clip(share, 0.0, 1.0) * (100.0 * SHARE_STEPS[bits])).astype(f"uint{bits}")
+    return rounded
 
 
 def check_temperature(temperature: float | None) -> None:

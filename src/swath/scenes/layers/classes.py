@@ -18,20 +18,22 @@ from swath.data.legend import LandClass, check_legend, rgb
 from swath.errors import ConfigError, ContractError
 from swath.scenes.layers.base import (
     NODATA,
+    SHARE_NODATA,
+    SHARE_STEPS,
     Activation,
     Array,
     BlockMap,
     Layer,
     band_tags,
     calibration_tags,
+    check_bits,
     check_min_coverage,
     check_temperature,
+    percent,
     probability,
 )
 
 COVERAGE = 2  # index of that band: it is known everywhere, and so never no-data
-_NODATA = {8: NODATA, 16: 65535}
-_STEPS = {8: 1, 16: 100}  # per percent
 _Floats = npt.NDArray[np.float32]
 
 
@@ -66,8 +68,7 @@ class ClassLayers:
 
     def __post_init__(self) -> None:
         check_legend(self.classes)
-        if self.bits not in _NODATA:
-            raise ConfigError(f"{self.bits} is neither 8 nor 16", where="bits")
+        check_bits(self.bits)
         if any(not 0 <= c.value < NODATA for c in self.classes):
             raise ConfigError(
                 f"class values must be 0 to {NODATA - 1} ({NODATA} is no-data)", where="classes"
@@ -89,12 +90,12 @@ class ClassLayers:
 
     @property
     def nodata(self) -> float:
-        return _NODATA[self.bits]
+        return SHARE_NODATA[self.bits]
 
     @property
     def bands(self) -> tuple[Layer, ...]:
         """The file's bands in order; the first one is the class."""
-        scale = 1 / _STEPS[self.bits]
+        scale = 1 / SHARE_STEPS[self.bits]
         said = probability(self.temperature)
 
         def share(name: str, meaning: str) -> Layer:
@@ -143,7 +144,7 @@ class ClassLayers:
         out[0][known] = values[p.argmax(axis=0)][known]
         places = [i for i in range(1, len(out)) if i != COVERAGE]
         for i, share in zip(places, shares, strict=True):
-            np.copyto(out[i], self._percent(share), where=known)
+            np.copyto(out[i], percent(share, self.bits), where=known)
         return out
 
     def tags(self) -> dict[str, str]:
@@ -151,10 +152,6 @@ class ClassLayers:
         names = {f"CLASS_{c.value}": c.name for c in self.classes}
         colors = {f"COLOR_{c.value}": c.hex for c in self.classes}
         return {**band_tags(self), **calibration_tags(self.temperature), **names, **colors}
-
-    def _percent(self, share: _Floats) -> Array:
-        percent: Array = np.rint(np.clip(share, 0.0, 1.0) * (100.0 * _STEPS[self.bits])).astype(self.dtype)
-        return percent
 
 
 def legend_of(tags: Mapping[str, str]) -> tuple[LandClass, ...]:
