@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -199,11 +200,14 @@ def test_a_calibrated_map_says_so_and_is_less_sure(tmp_path: Path, raster: Calla
         found[name], said = mapped(folder, network, [scene], raster, about, overlap=0, bits=16)
         told = said["tags"]
         assert said["made"].temperature == (None if calibration is None else 3.0)
+        item = json.loads((folder / "map.stac.json").read_text(encoding="utf-8"))["properties"]
         if calibration is None:
+            assert "swath:calibration" not in item
             assert "CALIBRATION_TEMPERATURE" not in told and "CALIBRATED_ON" not in told
         else:
             assert (told["CALIBRATION_TEMPERATURE"], told["CALIBRATED_ON"]) == ("3.0", "two valleys")
-            assert "calibrated by temperature 3" in told["BAND_2"] + said["made"].summary()
+            assert item["swath:calibration"] == {"temperature": 3.0, "data": "two valleys"}
+            assert "calibrated by temperature 3" in told["BAND_2"]
             assert "calibrated by temperature 3" in said["made"].summary()
     np.testing.assert_array_equal(found["plain"][0], found["cool"][0])
     sure = found["plain"][1].astype(np.float64) / 1e4

@@ -95,6 +95,8 @@ def item_text(
         outputs = len(facts.classes) or facts.outputs
         properties |= model_properties(facts.weights, facts.task, facts.classes, outputs)
         assets["model"] = model_asset(facts.weights, path.parent)
+        if layers.temperature is not None:
+            properties["swath:calibration"] = _calibration(facts.weights, layers.temperature)
     item: dict[str, Any] = {
         "type": "Feature",
         "stac_version": VERSION,
@@ -110,6 +112,12 @@ def item_text(
         "assets": assets,
     }
     return json.dumps(item, indent=1, ensure_ascii=False, allow_nan=False) + "\n"
+
+
+def _calibration(weights: Loaded, temperature: float) -> dict[str, Any]:
+    """By what the map's probabilities were calibrated, and on what that was fitted."""
+    said = weights.meta.calibration
+    return {"temperature": temperature, **({} if said is None else said.about)}
 
 
 def is_item_of_ours(path: Path) -> bool:
