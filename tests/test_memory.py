@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import platform
 import subprocess
 import sys
 from pathlib import Path
@@ -35,3 +36,20 @@ def test_the_peak_is_forgotten() -> None:
 
 def test_an_unknown_line_is_zero() -> None:
     assert status("NoSuchLine") == 0
+
+
+@pytest.mark.skipif(platform.libc_ver()[0] != "glibc", reason="other allocators have their own ways")
+@needs_linux
+def test_freed_memory_stays_until_the_end_of_the_block() -> None:
+    code = """
+import numpy as np
+from swath.memory import freed_memory_kept, resident
+start = resident()
+with freed_memory_kept():
+    held = [np.ones(16 << 20, np.uint8) for _ in range(8)]
+    del held
+    inside = resident()
+print(inside - start >= 100 << 20, resident() - start <= 20 << 20)
+"""
+    told = subprocess.run([sys.executable, "-c", code], check=True, capture_output=True, text=True).stdout
+    assert told.split() == ["True", "True"]

@@ -1,9 +1,12 @@
-"""How much memory this process holds or has held."""
+"""How much memory this process holds or has held, and what becomes of it when it is freed."""
 
 from __future__ import annotations
 
 import contextlib
+import ctypes
+import platform
 import sys
+from collections.abc import Iterator
 from pathlib import Path
 
 STATUS = Path("/proc/self/status")
@@ -36,6 +39,35 @@ def forget_peak() -> None:
     """Sets the peak to what is resident now, where the system can (Linux); elsewhere the old peak stays."""
     with contextlib.suppress(OSError):
         CLEAR.write_text("5", "ascii")
+
+
+# Numbers and limits of glibc's <malloc.h>.
+_TRIM_THRESHOLD, _TOP_PAD, _MMAP_THRESHOLD = -1, -2, -3
+_LARGEST_MMAP_THRESHOLD = 32 << 20
+
+
+@contextlib.contextmanager
+def freed_memory_kept() -> Iterator[None]:
+    """Memory that is freed inside the block stays with the process, for the next tensor; given back at its end.
+
+    A training step frees all its activations and asks for as much again. glibc gives what is freed back to the
+    system, which then has to clear every page anew: a third of a step's time on a CPU. Peaks stay as they are. It does
+    nothing where there is no glibc.
+    """
+    if platform.libc_ver()[0] != "glibc":
+        yield
+        return
+    libc = ctypes.CDLL(None)
+    libc.mallopt(_MMAP_THRESHOLD, _LARGEST_MMAP_THRESHOLD)
+    libc.mallopt(_TRIM_THRESHOLD, -1)  # never
+    libc.mallopt(_TOP_PAD, 64 << 20)
+    try:
+        yield
+    finally:
+        # Where the thresholds move to by themselves in a process that has freed large blocks.
+        libc.mallopt(_TOP_PAD, 0)
+        libc.mallopt(_TRIM_THRESHOLD, 2 * _LARGEST_MMAP_THRESHOLD)
+        libc.malloc_trim(0)
 
 
 def status(name: str) -> int:

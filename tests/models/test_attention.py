@@ -53,16 +53,17 @@ def test_kernels_agree_with_the_plain_form(kernel: str) -> None:
 def test_kernels_agree_in_gradient() -> None:
     """Of q, k, v and the bias; FlexAttention has no backward on the CPU."""
     grads = {}
-    for kernel in ("explicit", "sdpa"):
+    for kernel in ("explicit", "pieces", "sdpa"):
         q, k, v = (rand(2, 2, 6, 4, seed=s).requires_grad_() for s in (1, 2, 3))
         bias = rand(2, 6, 6, seed=4).requires_grad_()
         key_valid = torch.tensor([[True] * 4 + [False] * 2, [False] * 6])
         with force_kernel(kernel):
             attend(q, k, v, bias, key_valid=key_valid).square().sum().backward()
         grads[kernel] = [x.grad for x in (q, k, v, bias)]
-    for a, b in zip(grads["explicit"], grads["sdpa"], strict=True):
-        assert a is not None and a.isfinite().all()
-        torch.testing.assert_close(a, b, **CLOSE)
+    for other in ("pieces", "sdpa"):
+        for a, b in zip(grads["explicit"], grads[other], strict=True):
+            assert a is not None and a.isfinite().all()
+            torch.testing.assert_close(a, b, **CLOSE)
     assert grads["explicit"][3] is not None and grads["explicit"][3].abs().sum() > 0
 
 

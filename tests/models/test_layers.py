@@ -1,9 +1,11 @@
 from __future__ import annotations
 
+import contextlib
+
 import pytest
 import torch
 
-from swath.models.layers import DropPath, Mlp
+from swath.models.layers import DropPath, Mlp, activations_kept
 
 
 def test_mlp_keeps_the_shape() -> None:
@@ -26,3 +28,31 @@ def test_drop_path_does_nothing_in_eval_or_at_zero() -> None:
     assert "0.5" in repr(DropPath(0.5))
     with pytest.raises(ValueError, match="drop path"):
         DropPath(1.0)
+
+
+@pytest.mark.parametrize("bf16", [False, True])
+def test_mlp_keeps_its_hidden_layer_once_and_equals_the_form_that_keeps_it_twice(bf16: bool) -> None:
+    torch.manual_seed(0)
+    mlp, x = Mlp(6, 64), torch.randn(2, 5, 6)
+    found = {}
+    for kept in (True, False):
+        sizes: list[int] = []
+
+        def note(t: torch.Tensor, sizes: list[int] = sizes) -> torch.Tensor:
+            sizes.append(t.numel())
+            return t
+
+        own = x.clone().requires_grad_()
+        mlp.zero_grad()
+        with (
+            activations_kept() if kept else contextlib.nullcontext(),
+            torch.autocast("cpu", torch.bfloat16, enabled=bf16),
+            torch.autograd.graph.saved_tensors_hooks(note, lambda t: t),
+        ):
+            out = mlp(own)
+        out.float().square().sum().backward()
+        found[kept] = [out, own.grad, *(p.grad for p in mlp.parameters())]
+        assert sizes.count(2 * 5 * 64) == (2 if kept else 1)
+    for plain, fast in zip(found[True], found[False], strict=True):
+        assert plain is not None and fast is not None and plain.dtype == fast.dtype
+        torch.testing.assert_close(fast, plain, atol=2e-2 if bf16 else 1e-6, rtol=1e-2 if bf16 else 1e-5)

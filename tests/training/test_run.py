@@ -284,6 +284,16 @@ def test_settings_of_the_process_are_as_before(tmp_path, feed, small, objective)
     assert torch.equal(torch.rand(3), expected)
 
 
+def test_attention_computed_again_is_asked_for_by_the_run(tmp_path, feed, small, new_objective, monkeypatch):
+    from swath.models import attention
+
+    seen = []
+    monkeypatch.setattr("swath.training.run.step_flops", lambda *_: seen.append(attention._recomputed) or 0.0)
+    for number, kept in enumerate((False, "attention")):
+        fit(new_objective(), feed, small(steps=4, activation_checkpointing=kept), tmp_path / str(number))
+    assert seen == [False, True] and not attention._recomputed
+
+
 def test_frozen_parameters_stay(tmp_path, feed, small, new_segmenter):
     task = SegmentationTask(new_segmenter(), TaskConfig(("a", "b", "c")))
     task.network.body.requires_grad_(False)

@@ -14,6 +14,7 @@ import argparse
 import contextlib
 import json
 import logging
+import os
 import statistics
 import subprocess
 import sys
@@ -27,8 +28,8 @@ import torch
 from torch import Tensor, nn
 
 from swath.bench.record import about, write
-from swath.memory import forget_peak, peak_resident, resident
-from swath.models import attention
+from swath.memory import forget_peak, freed_memory_kept, peak_resident, resident
+from swath.models import attention, layers
 from swath.training.parallel import checkpoint_blocks, compile_blocks
 from swath.training.peak import STEP_OVER_FORWARD, matmul_peak
 
@@ -71,7 +72,10 @@ class Form:
     """How a model computes. Fields are switches over the plain form."""
 
     bf16: bool = False
-    kernels: bool = False  # those of the table instead of the explicit one; AdamW in one kernel
+    kernels: bool = (
+        False  # those of the table instead of the explicit one; AdamW in one kernel; freed memory kept
+    )
+    recomputed: bool = False  # the attention of windows
     checkpointed: bool = False
     compiled: bool = False
 
@@ -80,10 +84,11 @@ FORMS = {
     "plain": Form(),
     "fp32": Form(kernels=True),
     "bf16": Form(bf16=True, kernels=True),
+    "bf16_attention": Form(bf16=True, kernels=True, recomputed=True),
     "bf16_checkpointed": Form(bf16=True, kernels=True, checkpointed=True),
     "bf16_compiled": Form(bf16=True, kernels=True, compiled=True),
 }
-ON_CPU = ("plain", "fp32", "bf16", "bf16_checkpointed")
+ON_CPU = ("plain", "fp32", "bf16", "bf16_attention", "bf16_checkpointed")
 ON_GPU = ("plain", "bf16", "bf16_compiled", "bf16_checkpointed")
 
 
@@ -128,6 +133,9 @@ class Trainer:
         with contextlib.ExitStack() as stack:
             if not self.form.kernels:
                 stack.enter_context(attention.force_kernel("explicit"))
+                stack.enter_context(layers.activations_kept())
+            if self.form.recomputed:
+                stack.enter_context(attention.recompute_attention())
             if self.form.bf16:
                 stack.enter_context(torch.autocast(self.device, torch.bfloat16))
             yield
@@ -147,9 +155,9 @@ class Trainer:
         return float(counter.get_total_flops())
 
     def step(self) -> dict[str, float]:
-        """Seconds and GiB of activations of one step, and the loss."""
+        """Seconds, those of the CPU, and GiB of activations of one step, and the loss."""
         _forget_peak(self.device)
-        began = time.perf_counter()
+        began, cpu = time.perf_counter(), time.process_time()
         with self._way():
             loss = self._loss()
             loss.backward()  # type: ignore[no-untyped-call]  # torch gives it no types
@@ -158,7 +166,12 @@ class Trainer:
         told = float(loss.detach())  # waits for a GPU
         seconds = time.perf_counter() - began
         peak = _peak(self.device) - self.before - self._kept()
-        return {"seconds": seconds, "gib": peak / 2**30, "loss": told}
+        return {
+            "seconds": seconds,
+            "cpu": time.process_time() - cpu,  # of this process alone, whatever else the machine does
+            "gib": peak / 2**30,
+            "loss": told,
+        }
 
     def _kept(self) -> int:
         """Bytes of weights, gradients and the optimiser's state."""
@@ -192,7 +205,13 @@ def _peak(device: str) -> int:
 
 def serve(case: Case, form: Form, device: str) -> None:
     """Takes a step for every line of standard input, and answers on standard output; for `measure`."""
-    trainer = Trainer(case, form, device)
+    with contextlib.ExitStack() as stack:
+        if form.kernels:
+            stack.enter_context(freed_memory_kept())
+        _serve(Trainer(case, form, device))
+
+
+def _serve(trainer: Trainer) -> None:
     trainer.step()  # allocates, compiles, and gives the optimiser its state
     ready = {"flops": trainer.flops, "peak": trainer.peak_flops(), "threads": torch.get_num_threads()}
     sys.stdout.write(json.dumps(ready) + "\n")
@@ -263,6 +282,8 @@ def records(
     where = "gpu" if device == "cuda" else "cpu"
     common = about(COMMAND, device) | {"threads": int(facts["plain"]["threads"])}
     plain_rate = statistics.median(batch / s["seconds"] for s in steps["plain"])
+    plain_cpu = statistics.median(s["cpu"] for s in steps["plain"])
+    load = "" if device == "cuda" else f"; load average {os.getloadavg()[0]:.0f}"
     plain_memory = statistics.median(s["gib"] for s in steps["plain"])
     shape = "x".join(map(str, case.shape))
     found = []
@@ -287,7 +308,8 @@ def records(
                 "note": f"batch {batch} of {shape}, whole steps; utilisation {used:.3f} of the measured matmul peak of "
                 f"{facts[form]['peak'] / 1e12:.3f} TFLOP/s ({facts[form]['flops'] / 1e9:.1f} GFLOP a sample), the plain "
                 f"form {plain_used:.3f} of {facts['plain']['peak'] / 1e12:.3f}; losses {taken[0]['loss']:.4f} and "
-                f"{steps['plain'][0]['loss']:.4f}",
+                f"{steps['plain'][0]['loss']:.4f}; {plain_cpu / statistics.median(s['cpu'] for s in taken):.2f} times "
+                f"as fast by the processes' own CPU time{load}",
             }
         )
         memory = statistics.median(s["gib"] for s in taken)

@@ -1,6 +1,6 @@
 """The one door of all attention: `attend` (design §5).
 
-Three kernels compute the same function. Which is fastest depends on the device, the number type, the number
+Four kernels compute the same function. Which is fastest depends on the device, the number type, the number
 of keys and above all on whether an additive bias is learned: fused kernels have no gradient for the bias, so
 SDPA then falls back to a slow form of its own. The choice is read from `attention_table.json`, which
 `make bench-attention` writes from measurements; models never call a kernel themselves.
@@ -21,7 +21,11 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-KERNELS = ("explicit", "sdpa", "flex")
+from swath.models.attention_pieces import attend_in_pieces
+
+# "pieces" is the explicit form that does not keep the attention matrix; where nothing is to be kept, or a compiler
+# makes that choice, it is "explicit".
+KERNELS = ("explicit", "pieces", "sdpa", "flex")
 # What is added to the scores: nothing; a mask or a bias without gradient; a bias with one.
 BIAS_KINDS = ("none", "fixed", "learned")
 
@@ -32,6 +36,7 @@ _TABLE: dict[str, Any] = json.loads(
 _CPU = "cpu+amx" if getattr(torch.cpu, "_is_amx_tile_supported", bool)() else "cpu"
 # A plain global, not a context variable: torch.compile can guard on it.
 _forced: str | None = None
+_recomputed = False
 
 
 def attend(
@@ -72,7 +77,11 @@ def attend(
         bias = bias.to(q.dtype)
     train = torch.is_grad_enabled() and (q.requires_grad or k.requires_grad or v.requires_grad)
     kernel = choose_kernel(device_name(q.device.type), q.dtype, k.shape[-2], _bias_kind(bias, allowed), train)
-    if kernel == "explicit":
+    if kernel == "explicit" and _recomputed:
+        kernel = "pieces"
+    if kernel == "pieces" and train and not torch.compiler.is_compiling():
+        return attend_in_pieces(q, k, v, bias, allowed, dead, scale)
+    if kernel in ("explicit", "pieces"):
         out = _explicit(q, k, v, bias, allowed, scale)
     else:
         # Fused kernels take 4-D tensors only; with five dimensions SDPA silently takes its slowest path.
@@ -123,6 +132,17 @@ def force_kernel(kernel: str) -> Iterator[None]:
         _forced = before
 
 
+@contextlib.contextmanager
+def recompute_attention() -> Iterator[None]:
+    """No attention matrix is kept for the backward pass inside the block: "pieces" wherever "explicit" is chosen."""
+    global _recomputed
+    before, _recomputed = _recomputed, True
+    try:
+        yield
+    finally:
+        _recomputed = before
+
+
 def _bias_kind(bias: Tensor | None, allowed: Tensor | None) -> str:
     if bias is None:
         return "none" if allowed is None else "fixed"
@@ -145,10 +165,11 @@ def _explicit(
     q: Tensor, k: Tensor, v: Tensor, bias: Tensor | None, allowed: Tensor | None, scale: float
 ) -> Tensor:
     scores = (q * scale) @ k.transpose(-2, -1)  # [..., heads, N, M]
+    # In place: nothing that follows needs the scores as they were, and fresh memory costs more than the sums.
     if bias is not None:
-        scores = scores + bias
+        scores += bias
     if allowed is not None:
-        scores = scores.masked_fill(~allowed, float("-inf"))
+        scores.masked_fill_(~allowed, float("-inf"))
     return scores.softmax(dim=-1).to(v.dtype) @ v
 
 

@@ -2,12 +2,35 @@
 
 from __future__ import annotations
 
+import contextlib
+from collections.abc import Iterator
+from typing import Any
+
 import torch
+import torch.nn.functional as F
 from torch import Tensor, nn
+from torch.autograd.function import once_differentiable
+
+# A plain global, not a context variable: torch.compile can guard on it.
+_all_kept = False
+
+
+@contextlib.contextmanager
+def activations_kept() -> Iterator[None]:
+    """Layers keep all that autograd would keep by itself: the plain twin, for tests and benchmarks."""
+    global _all_kept
+    before, _all_kept = _all_kept, True
+    try:
+        yield
+    finally:
+        _all_kept = before
 
 
 class Mlp(nn.Module):
-    """Linear, exact GELU, Linear; [..., D] -> [..., D]."""
+    """Linear, exact GELU, Linear; [..., D] -> [..., D].
+
+    The GELU's output is as large as its input, and cheap: the backward pass computes it again instead of keeping it.
+    """
 
     def __init__(self, dim: int, hidden: int) -> None:
         super().__init__()
@@ -17,8 +40,37 @@ class Mlp(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         """[..., D] -> [..., D]."""
-        out: Tensor = self.fc2(self.act(self.fc1(x)))
+        hidden = self.fc1(x)
+        trains = torch.is_grad_enabled() and hidden.requires_grad
+        if _all_kept or not trains or torch.compiler.is_compiling():  # a compiler decides itself what is kept
+            plain: Tensor = self.fc2(self.act(hidden))
+            return plain
+        # As autocast would convert them, once per pass: for a linear layer and for what is no layer to it.
+        weight, bias = self.fc2.weight.to(hidden.dtype), self.fc2.bias.to(hidden.dtype)
+        out: Tensor = _GeluLinear.apply(hidden, weight, bias)  # type: ignore[no-untyped-call]  # torch gives it no types
         return out
+
+
+class _GeluLinear(torch.autograd.Function):
+    """linear(gelu(x), weight, bias), keeping x and not gelu(x)."""
+
+    @staticmethod
+    def forward(ctx: Any, x: Tensor, weight: Tensor, bias: Tensor) -> Tensor:
+        ctx.save_for_backward(x, weight)
+        return F.linear(F.gelu(x), weight, bias)
+
+    @staticmethod
+    @once_differentiable
+    def backward(ctx: Any, grad: Tensor) -> tuple[Tensor | None, ...]:
+        x, weight = ctx.saved_tensors
+        rows = grad.reshape(-1, grad.shape[-1])
+        with torch.autocast(x.device.type, enabled=False):
+            inward = None
+            if ctx.needs_input_grad[0]:
+                inward = torch.ops.aten.gelu_backward((rows @ weight).view(x.shape), x)
+            by_weight = rows.T @ F.gelu(x).reshape(rows.shape[0], -1) if ctx.needs_input_grad[1] else None
+            by_bias = rows.sum(dim=0) if ctx.needs_input_grad[2] else None
+        return inward, by_weight, by_bias
 
 
 class DropPath(nn.Module):

@@ -58,7 +58,7 @@ class TrainConfig:
         strategy: how several processes share the work: "ddp" copies the weights, "fsdp" (FSDP2) divides them;
             "auto" is ddp.
         activation_checkpointing: keep only the inputs of blocks for the backward pass: a third more time, far
-            less memory.
+            less memory. "attention" computes the attention of windows again, and nothing else: a little of both.
         compile: compile the blocks with torch.compile; slow to begin, faster on a GPU.
         seed: of every draw.
         augment: what is done to the samples.
@@ -95,7 +95,7 @@ class TrainConfig:
     device: Literal["auto", "cpu", "cuda"] = "auto"
     devices: int = 1
     strategy: Literal["auto", "ddp", "fsdp"] = "auto"
-    activation_checkpointing: bool = False
+    activation_checkpointing: bool | Literal["attention"] = False
     compile: bool = False
     seed: int = 0
     augment: AugmentConfig = field(default_factory=AugmentConfig)

@@ -19,6 +19,8 @@ from torch import nn
 import swath
 from swath.errors import ConfigError
 from swath.feed.base import Feed
+from swath.memory import freed_memory_kept
+from swath.models.attention import recompute_attention
 from swath.training.checkpoint import AtomicCheckpointIO, load_checkpoint, newest_good
 from swath.training.config import TrainConfig
 from swath.training.copies import Copies
@@ -155,7 +157,7 @@ def _fit(
     # FSDP2 divides the weights for good: it gets a copy, and the caller's module the whole weights at the end.
     divided = place.size > 1 and config.strategy == "fsdp"
     trained = copy.deepcopy(objective) if divided else objective
-    if config.activation_checkpointing:
+    if config.activation_checkpointing is True:
         checkpoint_blocks(trained)
     if config.compile:
         compile_blocks(trained)
@@ -163,6 +165,9 @@ def _fit(
     with contextlib.ExitStack() as stack:
         stack.enter_context(quiet_lightning())
         stack.enter_context(deterministic(config.threads))
+        stack.enter_context(freed_memory_kept())
+        if config.activation_checkpointing == "attention":
+            stack.enter_context(recompute_attention())
         stack.enter_context(stop.kept())
         metrics_log = MetricsLog(folder.metrics, start) if place.leads else None
         if metrics_log is not None:
