@@ -101,14 +101,14 @@ def predict(*sources: str | Path, **options: Any) -> PredictResult:
 
 
 def embed(*sources: str | Path, **options: Any) -> EmbedResult:
-    """Write what an encoder sees of a scene of any size, as a georeferenced raster of features.
+    """Write what an encoder sees of a scene of any size, as GeoTIFF, GeoParquet or Zarr.
 
     Args:
         sources: recipes by name, or paths of YAML files.
         options: of `swath.verbs.embed.EmbedConfig`: `weights`, `input`, `output` and more.
 
     Returns:
-        The file's path, how many features there are, and the pixels per cell.
+        The output's path, how many features there are, and the pixels per cell.
 
     Raises:
         SwathError: in one line; no file is left then.

@@ -31,8 +31,8 @@ class EmbedConfig:
         overwrite: replace an earlier output, and throw away an unfinished one that was begun with other options.
         level: of the encoder's maps, 0 is the finest; -1 the coarsest.
         pooled: instead of a level's cells, one vector per window, the encoder's own; windows lie side by side then.
-        dtype: of the file. "uint8" are 8 bits with a scale and an offset for each feature, which GDAL, QGIS and
-            xarray apply; a number is then within half a scale.
+        dtype: of the file. "uint8" are 8 bits with a scale and an offset for each feature, which GDAL and QGIS
+            apply; a number is then within half a scale.
         range: of all features in 8 bits, such as [-4, 4]; null: each feature has its own, of a sample.
         sample: windows of the sample, spread evenly over the scene; its range is widened by an eighth on either
             side. What lies beyond is stored as the end, and counted.

@@ -87,7 +87,7 @@ VERBS: dict[str, Verb] = {
         Verb("predict", "map a scene of any size to a Cloud-Optimized GeoTIFF with confidence and coverage"),
         Verb(
             "embed",
-            "write what an encoder sees of a scene of any size, as a georeferenced raster of features",
+            "write what an encoder sees of a scene of any size, as GeoTIFF, GeoParquet or Zarr",
         ),
         Verb("evaluate", "score trained weights on data, or a map against labels"),
         Verb("calibrate", "fit how far trained weights can be believed, and write it into them"),
