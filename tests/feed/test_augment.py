@@ -134,3 +134,29 @@ def test_radiometry_stretches_what_normalises_and_no_pixel(cube, contract):
     # One sample's stretch does not depend on its batch.
     alone = augment(make(cube, contract, count=5), replace(NO_AUGMENT, radiometry=0.1), seed=3, first=0)
     assert torch.equal(alone.gain[4], out.gain[4])
+
+
+def test_windows_are_resized_with_their_validity_and_target(cube, contract):
+    batch = make(cube, contract, size=30, count=3)
+    batch = replace(batch, valid=torch.ones_like(batch.valid), pixels=batch.pixels.float())
+    batch.valid[0, 0, 0, 10, 10] = False
+    out = augment(batch, replace(NO_AUGMENT, resize=32), seed=1, first=0)
+    assert out.pixels.shape[-2:] == out.valid.shape[-2:] == out.target.shape[-2:] == (32, 32)
+    plain = torch.nn.functional.interpolate(batch.pixels.flatten(1, 2), (32, 32), mode="bilinear")
+    held = out.valid.flatten(1, 2)
+    torch.testing.assert_close(out.pixels.flatten(1, 2)[held], plain[held], atol=1e-2, rtol=1e-4)
+    hole = (~out.valid[0, 0, 0]).nonzero()
+    assert len(hole) >= 4 and bool(((hole >= 9) & (hole <= 12)).all())
+    assert out.valid[1:].all() and out.valid[0, 0, 1:].all()
+    near = torch.nn.functional.interpolate(batch.target[:, None].double(), (32, 32), mode="nearest-exact")
+    assert torch.equal(out.target, near[:, 0].to(out.target.dtype))
+    same = augment(batch, replace(NO_AUGMENT, resize=30), seed=1, first=0)
+    assert torch.equal(same.pixels, batch.pixels)
+
+
+def test_only_square_windows_are_resized(cube, contract):
+    batch = make(cube, contract, size=(6, 9))
+    with pytest.raises(ConfigError, match="not square"):
+        augment(batch, AugmentConfig(resize=8), seed=1, first=0)
+    with pytest.raises(ConfigError, match="resize"):
+        AugmentConfig(resize=-1)

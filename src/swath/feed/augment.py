@@ -17,6 +17,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from swath.cube import CubeBatch
+from swath.errors import ConfigError
 from swath.feed.base import IGNORE
 from swath.feed.config import AugmentConfig, Interpolation
 from swath.rng import numpy_generator
@@ -41,6 +42,7 @@ def augment(batch: CubeBatch, config: AugmentConfig, *, seed: int, first: int) -
         seed: of the run.
         first: number of the batch's first sample in the run.
     """
+    batch = resized(batch, config.resize)
     b, t, c, h, w = batch.pixels.shape
     draws = [_draw(config, seed, first + i, t, c, h == w) for i in range(b)]
     pixels, valid, target = batch.pixels, batch.valid, batch.target
@@ -72,6 +74,28 @@ def augment(batch: CubeBatch, config: AugmentConfig, *, seed: int, first: int) -
     if config.day_jitter:
         days = _move_days(days, torch.tensor([d.days for d in draws], device=days.device))
     return replace(batch, pixels=pixels, valid=valid, target=target, gain=gain, bias=bias, days=days)
+
+
+def resized(batch: CubeBatch, size: int) -> CubeBatch:
+    """The batch with square windows of `size` pixels a side, bilinearly; 0: as it is.
+
+    A pixel is valid only if all that its kernel may touch was; a target of the pixels' size follows.
+
+    Raises:
+        ConfigError: the windows are not square, so that places would be squeezed.
+    """
+    h, w = batch.pixels.shape[-2:]
+    if size == 0 or size == h == w:
+        return batch
+    if h != w:
+        raise ConfigError(f"windows of {h} x {w} pixels are not square", where="resize", mend="leave it 0")
+    whole = torch.tensor([(0.0, 0.0, 1.0, 1.0)], device=batch.pixels.device).expand(len(batch.pixels), 4)
+    grid = crop_grid(whole, size, size)
+    pixels, valid = resample(batch.pixels, batch.valid, grid, "bilinear")
+    target = batch.target
+    if target is not None and target.ndim >= 3 and target.shape[-2:] == (h, w):
+        target = _resample_target(target, grid)
+    return replace(batch, pixels=pixels, valid=valid, target=target)
 
 
 def _draw(config: AugmentConfig, seed: int, number: int, t: int, c: int, square: bool) -> _Draw:
@@ -160,12 +184,12 @@ def _resample_target(target: Tensor, grid: Tensor) -> Tensor:
         )
         share = F.grid_sample(unknown.to(grid.dtype), grid, padding_mode="border", align_corners=False)
         # A weight of less than this is rounding of a sample point that lies on a pixel's centre.
-        return torch.where(share > 1e-4, float("nan"), values).view_as(target)
+        return torch.where(share > 1e-4, float("nan"), values).view(*target.shape[:-2], *grid.shape[1:3])
     # Class numbers are small: exact in float64. Nearest, since the mean of two classes is none.
     near = F.grid_sample(
         (flat - IGNORE).double(), grid.double(), mode="nearest", padding_mode="zeros", align_corners=False
     )
-    return (near.round().to(target.dtype) + IGNORE).view_as(target)
+    return (near.round().to(target.dtype) + IGNORE).view(*target.shape[:-2], *grid.shape[1:3])
 
 
 def _move_days(days: Tensor, by: Tensor) -> Tensor:

@@ -29,6 +29,8 @@ class AugmentConfig:
         day_jitter: all days of a sample are moved together by a whole number of days, up to this many either way,
             so that a season is learned and no calendar; the pixels stay. (Which dates a sample takes is drawn by
             the feed.)
+        resize: side in pixels that windows are resized to, bilinearly, before all else; 0: they stay. For publications
+            that enlarge their images, such as BigEarthNet's 120 pixels to 128. Training alone: what is held out stays.
     """
 
     flips: bool = True
@@ -39,6 +41,7 @@ class AugmentConfig:
     date_dropout: float = 0.0
     radiometry: float = 0.0
     day_jitter: int = 0
+    resize: int = 0
 
     def __post_init__(self) -> None:
         for name in ("resized_crop", "band_dropout", "date_dropout", "radiometry"):
@@ -49,6 +52,8 @@ class AugmentConfig:
             raise ConfigError(
                 f"is '{self.interpolation}'", where="interpolation", mend="use bicubic or bilinear"
             )
+        if self.resize < 0:
+            raise ConfigError(f"is {self.resize}", where="resize", mend="give a number of pixels, or 0")
         if not 0 <= self.day_jitter <= 182:
             raise ConfigError(
                 f"{self.day_jitter} is not 0 to 182",

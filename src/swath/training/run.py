@@ -18,6 +18,7 @@ from torch import nn
 
 import swath
 from swath.errors import ConfigError
+from swath.feed.augment import resized
 from swath.feed.base import Feed
 from swath.memory import freed_memory_kept
 from swath.models.attention import recompute_attention
@@ -152,6 +153,8 @@ def _fit(
     start, checkpoint = decided(lambda: _begin(folder, config, place))
     # Said and recorded: it decides both speed and digits.
     log.info("%s in %s on %s: %s", title, precision.name, device, precision.why)
+    if config.augment.resize:
+        log.info("training windows are resized to %d pixels a side", config.augment.resize)
     began = time.perf_counter()
     stop = StopRequest()
     # FSDP2 divides the weights for good: it gets a copy, and the caller's module the whole weights at the end.
@@ -184,7 +187,8 @@ def _fit(
         def work() -> Work:
             if divided:
                 return Work()  # a pass of one process alone would wait for the others' parts
-            return Work(step_flops(objective, feed.take(0, 1), config.seed), peak_of(precision))
+            sample = resized(feed.take(0, 1), config.augment.resize)
+            return Work(step_flops(objective, sample, config.seed), peak_of(precision))
 
         keeper = Keeper(folder, module, metrics_log, bar, stop, validate, callbacks, start, periodic, work)
         over = start >= config.steps or _waited_enough(checkpoint, config)

@@ -24,7 +24,9 @@ def make_objective(config: PretrainConfig, data: Pretraining) -> nn.Module:
 
     if config.model.system in ("simclr", "moco"):
         return agreement(config, data)
-    network = pretraining_network(config.model, data.contract, config.data.window)
+    network = pretraining_network(
+        config.model, data.contract, config.training.augment.resize or config.data.window
+    )
     mask = config.mask
     if config.model.system == "spectralgpt":
         from swath.models.spectralgpt import SpectralGPT
@@ -94,7 +96,9 @@ def agreement(config: PretrainConfig, data: Pretraining) -> nn.Module:
     from swath.pretraining.simclr import SimCLRConfig, SimCLRObjective
     from swath.verbs.networks import pretraining_network
 
-    network = pretraining_network(config.model, data.contract, config.data.window)
+    network = pretraining_network(
+        config.model, data.contract, config.training.augment.resize or config.data.window
+    )
     if isinstance(network, Swin3D):
         width = network.config.width(network.config.stages - 1)
     else:
