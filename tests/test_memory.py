@@ -10,7 +10,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from swath.memory import forget_peak, peak_resident, resident, status
+from swath.memory import forget_peak, give_back, peak_resident, resident, status
 
 LINUX = Path("/proc/self/clear_refs").exists()
 needs_linux = pytest.mark.skipif(not LINUX, reason="only Linux keeps these accounts")
@@ -53,3 +53,16 @@ print(inside - start >= 100 << 20, resident() - start <= 20 << 20)
 """
     told = subprocess.run([sys.executable, "-c", code], check=True, capture_output=True, text=True).stdout
     assert told.split() == ["True", "True"]
+
+
+@pytest.mark.skipif(platform.libc_ver()[0] != "glibc", reason="other allocators have their own ways")
+@needs_linux
+def test_freed_memory_goes_back_to_the_system() -> None:
+    # Small pieces lie in the heap; the last one, which is kept, holds up what is freed below it.
+    pieces = [np.ones(64 << 10, np.uint8) for _ in range(2048)]
+    kept = pieces[-1]
+    before = resident()
+    del pieces
+    give_back()
+    assert resident() < before - (100 << 20)
+    assert kept.all()

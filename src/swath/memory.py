@@ -67,7 +67,17 @@ def freed_memory_kept() -> Iterator[None]:
         # Where the thresholds move to by themselves in a process that has freed large blocks.
         libc.mallopt(_TOP_PAD, 0)
         libc.mallopt(_TRIM_THRESHOLD, 2 * _LARGEST_MMAP_THRESHOLD)
-        libc.malloc_trim(0)
+        give_back()
+
+
+def give_back() -> None:
+    """Returns to the system what the C library keeps of freed memory; does nothing where there is no glibc.
+
+    Each thread's heap may keep as much as it once needed, and the more often threads meet in an unlucky order, the
+    more that is: a process that streams would seem to grow with the length of the stream.
+    """
+    if platform.libc_ver()[0] == "glibc":
+        ctypes.CDLL(None).malloc_trim(0)
 
 
 def status(name: str) -> int:

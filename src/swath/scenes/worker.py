@@ -10,10 +10,12 @@ from typing import Self
 
 import torch
 
+from swath.memory import give_back
 from swath.scenes.engine import Engine
 from swath.scenes.layers import BlockMap, Layers
 from swath.scenes.piece import Piece, pack
 from swath.scenes.reading import BlockInput
+from swath.scenes.windows import Block
 
 _PACKERS = 4
 
@@ -40,12 +42,19 @@ class Worker:
         if self._ahead is not None and self._ahead[0] == index:
             future = self._ahead[1]
         else:
-            future = self._reader.submit(self.engine.read, block)
+            future = self._reader.submit(self._read, block)
         self._ahead = None
         given = future.result()
         if following is not None:
-            self._ahead = following, self._reader.submit(self.engine.read, self.engine.plan.block(following))
-        return self.engine.compute(block, given, on_windows)
+            self._ahead = following, self._reader.submit(self._read, self.engine.plan.block(following))
+        result = self.engine.compute(block, given, on_windows)
+        give_back()
+        return result
+
+    def _read(self, block: Block) -> BlockInput:
+        given = self.engine.read(block)
+        give_back()  # what conversion took on the way
+        return given
 
     def pack(self, index: int, result: BlockMap) -> Piece:
         """A block as the file will hold it."""
