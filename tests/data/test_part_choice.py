@@ -65,6 +65,18 @@ def test_groups_by_name_keep_to_their_part() -> None:
         members(ITEMS, PartsSpec(by="groups", train=("g0",)), "test")
 
 
+def test_patterns_name_the_groups_that_are_not_written_out() -> None:
+    spec = PartsSpec(by="groups", train=("g0",), validation=("g[13579]",), test=("g[02468]",))
+    found = {p: {ITEMS[i].group for i in members(ITEMS, spec, p)} for p in ("train", "validation", "test")}  # type: ignore[arg-type]
+    assert found == {
+        "train": {"g0"},
+        "validation": {"g1", "g3", "g5", "g7", "g9"},
+        "test": {"g2", "g4", "g6", "g8"},
+    }
+    with pytest.raises(ConfigError, match=r"data.parts.test: group 'g1' is in validation and in test"):
+        members(ITEMS, PartsSpec(by="groups", train=("g0",), validation=("g[1-3]",), test=("g1*",)), "test")
+
+
 @given(st.floats(0.1, 0.8), st.integers(0, 99))
 def test_validation_takes_whole_groups_of_train(share: float, seed: int) -> None:
     spec = PartsSpec(validation_share=share, seed=seed)

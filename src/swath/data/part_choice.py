@@ -8,6 +8,7 @@ share of whole groups of train becomes one: never neighbours at random, unless t
 from __future__ import annotations
 
 import datetime as dt
+import fnmatch
 from collections.abc import Sequence
 from pathlib import Path
 from typing import cast
@@ -82,17 +83,34 @@ def fraction(ids: Sequence[str], share: float, seed: int) -> list[int]:
 
 
 def _named_groups(items: Sequence[Located], spec: PartsSpec) -> dict[str, list[int]]:
+    """By names of groups, or patterns of names; a name that is written out counts before any pattern."""
     known = sorted({i.group for i in items if i.group is not None})
-    for part in PARTS:
-        for name in getattr(spec, part):
-            if name not in known:
-                few = ", ".join(known[:8]) + " …" * (len(known) > 8)
-                raise ConfigError(
-                    f"there is no group '{name}'",
-                    where=f"{_WHERE}.{part}",
-                    mend=f"use {few}" if known else "its items have no groups: divide in another way",
-                )
-    return {p: [i for i, item in enumerate(items) if item.group in getattr(spec, p)] for p in PARTS}
+    given: dict[str, str] = {}
+    for exact in (True, False):
+        for part in PARTS:
+            for name in getattr(spec, part):
+                if (name in known) != exact:
+                    continue
+                for group in [name] if exact else fnmatch.filter(known, name):
+                    if given.get(group, part) != part and not exact and not _written(group, spec):
+                        raise ConfigError(
+                            f"group '{group}' is in {given[group]} and in {part}",
+                            where=f"{_WHERE}.{part}",
+                            mend="write patterns that do not overlap",
+                        )
+                    given.setdefault(group, part)
+                if not exact and not fnmatch.filter(known, name):
+                    few = ", ".join(known[:8]) + " …" * (len(known) > 8)
+                    raise ConfigError(
+                        f"there is no group '{name}'",
+                        where=f"{_WHERE}.{part}",
+                        mend=f"use {few}" if known else "its items have no groups: divide in another way",
+                    )
+    return {p: [i for i, item in enumerate(items) if given.get(item.group or "") == p] for p in PARTS}
+
+
+def _written(group: str, spec: PartsSpec) -> bool:
+    return any(group in getattr(spec, part) for part in PARTS)
 
 
 def _divided(items: Sequence[Located], spec: PartsSpec) -> dict[str, list[int]]:

@@ -23,7 +23,8 @@ class PartsSpec:
         by: "official": its own parts; "groups": whole scenes, tiles or sites; "blocks": squares of the ground, with a
             buffer; "within": squares inside every record, of whose pixels each part sees its own alone; "regions":
             polygons; "dates": by time; "list": as written down; "random": item by item, which flatters.
-        train: names of its official parts, or of groups; empty: the official part of that name, or `shares` of groups.
+        train: names of its official parts, or of groups (or patterns of them, such as "site-*"); empty: the official
+            part of that name, or `shares` of groups.
         validation: the same; without any, `validation_share` of train.
         test: the same; nothing but scoring ever opens it.
         validation_share: share of the items of train, in whole groups, that validation takes of it; 0: none.
