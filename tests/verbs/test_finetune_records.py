@@ -381,3 +381,44 @@ def test_two_processes_end_as_one(tmp_path: Path) -> None:
     assert one.validation == two.validation
     logs = [[r for r in read_metrics(Path(x.folder) / "metrics.jsonl") if "loss" in r] for x in (one, two)]
     assert [r["loss"] for r in logs[0]] == pytest.approx([r["loss"] for r in logs[1]], abs=1e-5)
+
+
+@pytest.mark.shared_data
+def test_real_chips_keep_their_elevation_bands_whole(shared_data: Path) -> None:
+    from swath.data.part_spec import PartsSpec
+    from swath.verbs.labelled_options import RecordData
+    from swath.verbs.labelled_records import open_part
+    from swath.verbs.options import LayoutOptions
+
+    parts = PartsSpec(
+        by="groups", train=("elevation-0",), validation=("elevation-*[13579]",), test=("elevation-*[02468]",)
+    )
+    layout = LayoutOptions("hls-water", str(shared_data / "hls-water-306"))
+    data = RecordData(layout=layout, parts=parts, label_fraction=0.1)
+    train, validation = open_part(data, "train"), open_part(data, "validation")
+    assert len(train) == 15 and set(train.groups) == {"elevation-0"}
+    assert len(validation) > 20 and all(str(g)[-1] in "13579" for g in validation.groups)
+    assert [b.name for b in train.cubes[0].bands] == ["B02", "B03", "B04", "B05", "B06", "B07"]
+
+
+@pytest.mark.slow  # real change pairs
+@pytest.mark.shared_data
+def test_a_real_change_pair_end_to_end(tmp_path: Path, shared_data: Path) -> None:
+    result = swath.finetune(
+        run={"folder": str(tmp_path / "run")},
+        model=UNET,
+        data={
+            "layout": {"name": "landsat-change", "root": str(shared_data / "cd-landsat")},
+            "parts": {
+                "by": "within",
+                "block": 64,
+                "buffer": 16,
+                "shares": {"train": 0.6, "validation": 0.2, "test": 0.2},
+            },
+            "window": 32,
+            "draw": "windows",
+            "min_valid": 0.5,
+        },
+        training={**TRAINING, "steps": 30, "validate_every": 0},
+    )
+    assert result.task == "change" and result.validation["overall_accuracy"] > 0.6  # type: ignore[operator]  # it has one

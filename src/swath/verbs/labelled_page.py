@@ -116,7 +116,8 @@ def _answers(page: Page, shown: Sequence[Answer], meaning: Meaning) -> None:
         else:
             truth = in_colours(_plane(one.truth), meaning.classes)
             answer = in_colours(_plane(one.answer), meaning.classes)
-            words = f"{one.id}; white is unknown."
+            words = f"{one.id}; white is unknown or unseen."
+        answer[~one.valid.any((0, 1))] = 0  # nothing was seen there
         page.figure(panels([("seen", seen), ("truth", truth), ("answer", answer)]), words)
     if meaning.classes and shown[0].answer.ndim >= 2:
         page.legend(meaning.classes)
