@@ -195,7 +195,8 @@ class Answerer:
                 values = self._quantities(logits.movedim(1, 0)).movedim(0, 1)
             assert batch.target is not None
             for i, v, t in zip(batch.ids, values, batch.target, strict=True):
-                yield Answer(i, units.name(i), v, t)
+                if _known(t.numpy()).any():
+                    yield Answer(i, units.name(i), v, t)
 
     def _quantities(self, values: Tensor) -> Tensor:
         """Outputs [K,…] as quantities."""
