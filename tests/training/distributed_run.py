@@ -16,6 +16,23 @@ fakes = importlib.util.module_from_spec(spec)
 spec.loader.exec_module(fakes)
 
 
+def segmentation(wavelengths: tuple[float, ...], *, adapters: bool) -> torch.nn.Module:
+    """A small encoder and head on the labels, with LoRA or without."""
+    from swath.models.lora import add_lora
+    from swath.models.lora_config import LoRAConfig
+    from swath.models.task_network import TaskNetwork, TaskNetworkConfig
+    from swath.models.vit_encoder import ViTConfig
+    from swath.tasks.config import TaskConfig
+    from swath.tasks.segmentation import SegmentationTask
+
+    torch.manual_seed(0)
+    encoder = ViTConfig(wavelengths, (), 16, 8, 8, 2, 2)
+    task = SegmentationTask(TaskNetwork(TaskNetworkConfig("vit", encoder, 3)), TaskConfig(("a", "b", "c")))
+    if adapters:
+        add_lora(task, LoRAConfig(rank=2))
+    return task
+
+
 def main() -> None:
     from swath.contract import Normalisation, contract_for
     from swath.cube import Encoding
@@ -35,8 +52,11 @@ def main() -> None:
     feed = WindowFeed([contract.convert(cube)], contract, 16, seed=3, labels=[labels], min_valid=0.1)
     resume = options.pop("resume", False)
     poison = options.pop("poison", None)
+    part = options.pop("part", None)
     config = TrainConfig(**{**fakes.TRAINING, **options})
     objective = fakes.FakeBlocks() if options.get("strategy") == "fsdp" else fakes.FakeObjective(dropout=0.0)
+    if part is not None:
+        objective = segmentation(contract.wavelengths, adapters=part == "lora")
     if poison is not None:
         take = feed.take
 

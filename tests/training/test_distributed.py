@@ -65,6 +65,18 @@ def test_two_processes_equal_one(tmp_path: Path, strategy: str, accumulate: int)
     assert sorted(p.name for p in two.iterdir()) == ["checkpoints", "end.pt", "metrics.jsonl"]
 
 
+@pytest.mark.parametrize(("part", "strategy"), [("lora", "fsdp"), ("thaw", "ddp")])
+def test_a_part_of_a_network_trains_alike(tmp_path: Path, strategy: str, part: str) -> None:
+    """Adapters on frozen blocks, and an encoder that thaws on the way with rates that fall by layer."""
+    one, two = tmp_path / "one", tmp_path / "two"
+    options: dict[str, Any] = {"part": part, "strategy": strategy, "layer_decay": 0.8}
+    if part == "thaw":
+        options |= {"freeze": "encoder", "unfreeze_start": 4, "unfreeze_every": 3}
+    run(one, 1, batch_size=4, **options)
+    run(two, 2, batch_size=2, **options)
+    assert_equal_runs(one, two)
+
+
 @pytest.mark.parametrize("strategy", ["ddp", "fsdp"])
 @pytest.mark.parametrize("worlds", [(1, 2), (2, 1)])
 def test_a_run_goes_on_with_another_number_of_processes(
