@@ -80,6 +80,18 @@ def test_a_folder_in_the_way_is_named(tmp_path: Path) -> None:
         make(tmp_path / "map.tif", overwrite=True)
 
 
+def test_an_interrupted_one_says_that_it_can_be_gone_on_with(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    caplog.set_level("INFO", "swath")
+    make(tmp_path / "whole.tif")
+    assert "are kept" not in caplog.text
+    monkeypatch.setattr(CogSink, "_finish", lambda *_: (_ for _ in ()).throw(KeyboardInterrupt))
+    with pytest.raises(KeyboardInterrupt):
+        make(tmp_path / "map.tif")
+    assert "1 of 1 blocks are kept: the same command goes on" in caplog.text
+
+
 @pytest.mark.parametrize("moved", [0, 1, 2, 3])
 def test_stopped_while_files_are_moved_the_same_command_ends(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, moved: int

@@ -5,6 +5,7 @@ it until it can be made of them, and it is moved under its name when it is whole
 from __future__ import annotations
 
 import json
+import logging
 import os
 from abc import ABC, abstractmethod
 from collections.abc import Iterable, Iterator, Mapping, Sequence
@@ -24,6 +25,7 @@ from swath.scenes.piece import Piece, Record
 from swath.scenes.windows import Plan
 from swath.scenes.work import WorkFolder, digest, folder_of
 
+log = logging.getLogger(__name__)
 # In the work folder: the hashes of what is being moved beside the output.
 _PARTS = "parts.json"
 
@@ -126,6 +128,9 @@ class Target(ABC):
                 self._finish(plan, work)
             keep = False
         finally:
+            if keep and about is not None and work.finished:
+                done = len(work.finished)
+                log.info("%d of %d blocks are kept: the same command goes on", done, plan.block_count)
             work.close(keep=keep)
 
     @abstractmethod
