@@ -220,3 +220,45 @@ def test_weights_of_another_kind_are_refused(eurosat: Any, water: Any, tmp_path:
 def test_options_of_intervals_are_checked(wrong: dict[str, Any]) -> None:
     with pytest.raises(ConfigError, match="intervals"):
         IntervalOptions(**wrong)
+
+
+def written(name: str, root: Path, **options: Any) -> LayoutOptions:
+    import runpy
+
+    build = runpy.run_path(str(Path(__file__).parents[1] / "data/layouts/conftest.py"))["BUILD"]
+    return LayoutOptions(name, str(root), {**build[name](root), **options})
+
+
+def test_several_labels_of_records_are_scored_as_by_a_loop(tmp_path: Path) -> None:
+    data = OptionalData(layout=written("bigearthnet", tmp_path), cube="sentinel2")
+    part = open_part(data, "test")
+    cube = part.records[0].cube
+    eats = sets.contract(tuple(b.name for b in cube.bands), cube.shape[2], gsd=None)
+    names = tuple(c.name for c in part.classes)
+    weights, network = sets.task_weights(tmp_path / "w.safetensors", eats, "multilabel", names)
+    found = run(EvaluateConfig(weights, data, precision="fp32"))
+    outputs, targets = plain(network, eats, part)
+    assert isinstance(found, WeightsScores)
+    probabilities, truth = 1 / (1 + np.exp(-np.stack(outputs))), np.stack(targets)
+    micro = metrics.average_precision_score(truth, probabilities, average="micro")
+    assert found.scores["map_micro"] == pytest.approx(micro, rel=1e-5) and found.reliability == {}
+
+
+def test_change_is_scored_as_by_a_loop(tmp_path: Path) -> None:
+    data = OptionalData(layout=written("oscd", tmp_path), parts=PartsSpec(validation_share=0.5))
+    part = open_part(data, "test")
+    cube = part.records[0].cube
+    eats = sets.contract(
+        tuple(b.name for b in cube.bands), min(cube.shape[2:]), gsd=None, min_dates=2, max_dates=2
+    )
+    names = tuple(c.name for c in part.classes)
+    weights, network = sets.task_weights(tmp_path / "w.safetensors", eats, "change", names)
+    found = run(EvaluateConfig(weights, data, precision="fp32"))
+    assert isinstance(found, WeightsScores) and found.task == "change"
+    if cube.shape[2] == cube.shape[3]:  # one window is the whole record
+        outputs, targets = plain(network, eats, part)
+        truth, guess = np.stack(targets).ravel(), np.stack(outputs).argmax(1).ravel()
+        expected = metrics.confusion_matrix(truth[truth >= 0], guess[truth >= 0], labels=range(2))
+        assert found.table["confusion"] == expected.tolist()
+    known = sum(int((np.asarray(r.target) >= 0).sum()) for r in part.records)
+    assert found.table["count"] == known
