@@ -348,6 +348,24 @@ def test_published_files_from_a_yaml(tmp_path: Path) -> None:
         swath.finetune(str(tmp_path / "oscd.yaml"), **{"data.scene.files": "a.tif", "data.labels": "b.tif"})
 
 
+@pytest.mark.slow  # a run and a map
+def test_its_weights_draw_maps(tmp_path: Path, raster: Callable[..., str]) -> None:
+    import rasterio
+
+    result = tune(tmp_path / "run", "segmentation", UNET)
+    kinds = np.random.default_rng(0).integers(0, 3, (12, 12)).repeat(4, 0).repeat(4, 1)
+    levels = np.array([[500, 500, 500], [3000, 3000, 3000], [500, 3000, 500]], np.uint16)
+    scene = raster(
+        tmp_path / "scene.tif", levels[kinds].transpose(2, 0, 1), names=("B03", "B04", "B08"), res=10.0
+    )
+    stated = {"sensor": "sentinel2", "unit": "reflectance", "scale": 1e-4, "offset": 0.0, "level": "L2A"}
+    out = str(tmp_path / "map.tif")
+    swath.predict(weights=result.weights, output=out, precision="fp32", input={"files": scene, **stated})
+    with rasterio.open(out) as file:
+        values = file.read(1)
+    assert (values == np.array([3, 5, 9])[kinds]).mean() > 0.9
+
+
 @pytest.mark.slow  # starts two processes
 def test_two_processes_end_as_one(tmp_path: Path) -> None:
     root = tmp_path / "otbtf"
