@@ -11,6 +11,7 @@
 #   make ledger        what equals what: the test vectors of published codes, and the fast paths
 #   make ledger-docs   the same for the fast paths, written to docs/ledger.md
 #   make bench-pretrain    measure pretraining against the same models written plainly
+#   make bench-visible     what ST-SwinMAE's encoder on visible tokens alone gains in speed and loses in learning
 #   make bench-attention   measure the attention kernels and write the table that picks one
 #   make bench-data    measure how fast records reach a batch: shards, GeoTIFFs, WebDataset, HDF5; about ten minutes
 #   make bench-scenes  measure memory and speed of maps, against the bare forward pass and a plain loop; about an hour
@@ -50,7 +51,7 @@ links="$${PIP_FIND_LINKS:-$$links}"; \
 || $(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt -e ".[test]"
 endef
 
-.PHONY: help install demo demo-full demo-series test test-slow test-stac-api test-oldest lint ledger ledger-docs bench-attention bench-pretrain bench-data bench-scenes bench-scenes-huge
+.PHONY: help install demo demo-full demo-series test test-slow test-stac-api test-oldest lint ledger ledger-docs bench-attention bench-visible bench-pretrain bench-data bench-scenes bench-scenes-huge
 
 help:
 	@sed -n '2,/^$$/s/^# \{0,1\}//p' Makefile
@@ -118,6 +119,9 @@ bench-scenes: $(STAMP)
 
 bench-scenes-huge: $(STAMP)
 	$(BIN)/python -m swath.bench.scenes --huge $(ARGS)
+
+bench-visible: $(STAMP)
+	$(BIN)/python -m swath.bench.visible $(ARGS)
 
 bench-attention: $(STAMP)
 	$(BIN)/python -m swath.bench.attention $(ARGS)

@@ -33,6 +33,23 @@ def segmentation(wavelengths: tuple[float, ...], *, adapters: bool) -> torch.nn.
     return task
 
 
+def published(kind: str, wavelengths: tuple[float, ...]) -> torch.nn.Module:
+    """MoCo v2, whose copy and queue move after each step, or BEiT, whose network encodes hidden tokens."""
+    from swath.models.beit import BEiT, BEiTConfig
+    from swath.models.vit_encoder import ViT, ViTConfig
+    from swath.pretraining.beit import BEiTObjective
+    from swath.pretraining.moco import MoCoConfig, MoCoObjective
+
+    torch.manual_seed(0)
+    size = {"image_size": 16, "patch_size": 4, "embed_dim": 8, "depth": 1, "heads": 2}
+    if kind == "moco":
+        config = MoCoConfig("v2", momentum=0.9, hidden=0, embedding=8, queue=10)
+        return MoCoObjective(ViT(ViTConfig(wavelengths=wavelengths, **size)), 8, config)
+    network = BEiT(BEiTConfig(wavelengths=wavelengths, cells=2, codes=6, **size))
+    network.visual_tokens.codes.copy_(torch.rand(6, 12, generator=torch.Generator().manual_seed(9)))
+    return BEiTObjective(network, 0.4, 3)
+
+
 def main() -> None:
     from swath.contract import Normalisation, contract_for
     from swath.cube import Encoding
@@ -52,11 +69,13 @@ def main() -> None:
     feed = WindowFeed([contract.convert(cube)], contract, 16, seed=3, labels=[labels], min_valid=0.1)
     resume = options.pop("resume", False)
     poison = options.pop("poison", None)
-    part = options.pop("part", None)
+    part, kind = options.pop("part", None), options.pop("objective", "")
     config = TrainConfig(**{**fakes.TRAINING, **options})
     objective = fakes.FakeBlocks() if options.get("strategy") == "fsdp" else fakes.FakeObjective(dropout=0.0)
     if part is not None:
         objective = segmentation(contract.wavelengths, adapters=part == "lora")
+    if kind:
+        objective = published(kind, contract.wavelengths)
     if poison is not None:
         take = feed.take
 
