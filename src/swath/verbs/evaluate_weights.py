@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
 from typing import Any
 
 import torch
@@ -19,6 +19,7 @@ from swath.verbs.answerer import Answer, Answerer
 from swath.verbs.labelled_options import RecordData
 from swath.verbs.labelled_records import Part
 from swath.verbs.score_units import IntervalOptions, Units
+from swath.verbs.worst_records import Worst
 
 _WIDE = 12
 """Confusion matrices of more classes are not shown on a terminal."""
@@ -38,6 +39,7 @@ class WeightsScores:
         reliability: surprise and calibration error, of tasks with one class each; coverage of conformal sets or
             intervals, if the weights hold any.
         notes: what must be said with them.
+        worst: records that are answered worst, and how far off each is (see `Worst`).
     """
 
     task: str
@@ -48,6 +50,7 @@ class WeightsScores:
     intervals: dict[str, Any]
     reliability: dict[str, Any]
     notes: tuple[str, ...] = ()
+    worst: tuple[tuple[str, float], ...] = ()
 
     def summary(self) -> str:
         """A table for a terminal."""
@@ -94,34 +97,69 @@ def score_weights(
         ConfigError, ContractError: the data do not fit the weights.
     """
     answerer.check(part.meaning)
-    scored = _collector(answerer)
     reliability = Reliability() if answerer.activation == "softmax" else None
     conformal = _Conformal(answerer)
-    for answer in answerer.answers(part, data, units):
-        _collect(scored, answer)
+
+    def look(answer: Answer) -> None:
         if reliability is not None:
             reliability.update(*labelled(answer))
         conformal.add(answer)
-    if not scored.blocks:
-        raise InputError(f"nothing in part {part.name} is labelled", mend="check the labels")
-    table = scored.compute()
-    intervals: Intervals = bootstrap(scored, options.draw, units.words)
+
+    answers = answerer.answers(part, data, units)
+    found = score_answers(answerer.task, answerer.names, part, answers, units, options, look)
     said: dict[str, Any] = {} if reliability is None else dict(reliability.compute())
     if reliability is not None:
         said["temperature"] = answerer.temperature
     if conformal.thresholds:
         said["conformal"] = conformal.compute(options)
+    return replace(found, reliability=said)
+
+
+def score_answers(
+    task: str,
+    names: Sequence[str],
+    part: Part,
+    answers: Iterable[Answer],
+    units: Units,
+    options: IntervalOptions,
+    look: Callable[[Answer], None] | None = None,
+) -> WeightsScores:
+    """Scores what anything says of a part.
+
+    Args:
+        task: of the part.
+        names: of its classes or quantities.
+        part: that was asked about.
+        answers: to all of it.
+        units: the blocks that the answers name.
+        options: of the intervals.
+        look: is shown each answer.
+
+    Raises:
+        InputError: nothing in the part is labelled.
+    """
+    scored, worst = _collector(task, names), Worst(task)
+    for answer in answers:
+        _collect(scored, answer)
+        worst.add(answer)
+        if look is not None:
+            look(answer)
+    if not scored.blocks:
+        raise InputError(f"nothing in part {part.name} is labelled", mend="check the labels")
+    table = scored.compute()
+    intervals: Intervals = bootstrap(scored, options.draw, units.words)
     plain = table.to_dict()
     note = str(plain.pop("note", ""))
     return WeightsScores(
-        task=answerer.task,
+        task=task,
         part=part.name,
         records=len(part),
         scores=dict(table.summary()),
         table=plain,
         intervals=intervals.to_dict(),
-        reliability=said,
+        reliability={},
         notes=tuple(filter(None, [note, *intervals.notes])),
+        worst=worst.compute(),
     )
 
 
@@ -131,12 +169,10 @@ def labelled(answer: Answer) -> tuple[torch.Tensor, torch.Tensor]:
     return answer.values.movedim(0, -1)[known], answer.target[known]
 
 
-def _collector(answerer: Answerer) -> BlockScores:
-    if answerer.task == "regression":
-        return RegressionBlocks(answerer.names)
-    if answerer.task == "multilabel":
-        return MultilabelBlocks(answerer.names)
-    return ClassBlocks(answerer.names)
+def _collector(task: str, names: Sequence[str]) -> BlockScores:
+    if task == "regression":
+        return RegressionBlocks(names)
+    return MultilabelBlocks(names) if task == "multilabel" else ClassBlocks(names)
 
 
 def _collect(scored: BlockScores, answer: Answer) -> None:

@@ -90,6 +90,7 @@ VERBS: dict[str, Verb] = {
             "write what an encoder sees of a scene of any size, as GeoTIFF, GeoParquet or Zarr",
         ),
         Verb("evaluate", "score trained weights on data, or a map against labels"),
+        Verb("baseline", "score a plain method on data: majority, spectral index, random forest"),
         Verb("calibrate", "fit how far trained weights can be believed, and write it into them"),
         Verb("pack", "write a data set into shards that feed a GPU, check them, take their statistics"),
         Verb("inspect", "say what a scene, weights or a run hold, and whether they fit"),
