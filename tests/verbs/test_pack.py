@@ -106,6 +106,20 @@ def test_verify_names_the_damaged_file_and_record(shards: str, tmp_path: Path) -
         run(PackConfig(output=str(copy), verify=True))
 
 
+def test_verify_sees_a_digit_that_changed_in_what_explains_them(shards: str, tmp_path: Path) -> None:
+    copy = tmp_path / "copy"
+    shutil.copytree(shards, copy)
+    path = copy / "shards.json"
+    said = json.loads(path.read_text())
+    said["encodings"][0][0][0][1] *= 2  # unit, scale, offset, level
+    path.write_text(json.dumps(said))
+    with pytest.raises(InputError, match=r"shards\.json is not as it was written"):
+        run(PackConfig(output=str(copy), verify=True))
+    del said["sha256"]  # as in shards that were packed before it was there
+    path.write_text(json.dumps(said))
+    assert run(PackConfig(output=str(copy), verify=True)).records == 24
+
+
 def test_inspect_sums_them_up(shards: str) -> None:
     rows = dict(inspect(InspectConfig(shards)).rows)
     assert rows["records"] == "24, of which 1 are bad (weight 0)"

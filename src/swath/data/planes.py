@@ -56,7 +56,11 @@ class Opened:
 def open_planes(spec: SceneSpec) -> Opened:
     """Open and check all files of a spec. Closes what it opened when it raises (InputError, ConfigError)."""
     if spec.sensor is None:
-        raise InputError("no sensor is named", where=spec.name, mend="set sensor, such as sensor: sentinel2")
+        raise InputError(
+            "no sensor is named",
+            where=spec.name,
+            mend="name it: --sensor, or sensor: in YAML, such as sentinel2",
+        )
     device = sensor(spec.sensor)
     if spec.mask_band and (spec.stack_dates != 1 or any(len(row) != 1 for row in spec.file_table)):
         raise InputError(
@@ -162,7 +166,7 @@ def _name_stack(source: Any, file: int, device: Sensor, spec: SceneSpec) -> list
             raise InputError(
                 f"its {count} bands bear no names of {device.name}",
                 where=path,
-                mend=f"name them in file order, bands: [{', '.join(device.names[:3])}, …]",
+                mend=f"name them in file order: --bands, or bands: in YAML, such as [{', '.join(device.names[:3])}, …]",
             )
         if len(named) == count or len(wanted) != count:
             _missing(wanted, named, count, device, path)

@@ -1,4 +1,4 @@
-"""Checks shards: every file and every record by its sha256."""
+"""Checks shards: what explains them, every file and every record by its sha256."""
 
 from __future__ import annotations
 
@@ -6,6 +6,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 from swath.errors import InputError
+from swath.feed.shard_format import MANIFEST, seal
 from swath.feed.shard_write import hash_file, hash_record
 from swath.feed.shards import Shards
 
@@ -20,6 +21,10 @@ def damaged(
     """
     root = Path(folder)
     shards = Shards(root)
+    bad: list[str] = []
+    # Shards that were written before it was sealed say nothing of their own.
+    if shards.manifest.get("sha256", seal(shards.manifest)) != seal(shards.manifest):
+        bad.append(MANIFEST)
     entries = list(shards.manifest["index"].values())
     of_group: dict[int, list[str]] = {}
     for number, group in enumerate(shards.manifest["groups"]):
@@ -27,7 +32,6 @@ def damaged(
         for series in group["files"].values():
             entries += series
             of_group[number] += [file["name"] for file in series]
-    bad: list[str] = []
     for number, entry in enumerate(entries):
         progress("hashing files", number, len(entries))
         path = root / entry["name"]

@@ -24,6 +24,7 @@ from swath.feed.shard_format import (
     MANIFEST,
     STATISTICS,
     GroupSpec,
+    seal,
     shard_name,
 )
 from swath.feed.shard_write import ArrayWriter, WrittenFile, hash_file, read_block
@@ -83,9 +84,16 @@ def finish(
         "groups": listed,
         **index.write(folder),
     }
+    return _write_manifest(folder, manifest)
+
+
+def _write_manifest(folder: Path, manifest: Mapping[str, Any]) -> dict[str, Any]:
+    # What is said is sealed as it will be read: tuples are lists in JSON.
+    sealed: dict[str, Any] = json.loads(json.dumps(manifest))
+    sealed["sha256"] = seal(sealed)
     with atomic(folder / MANIFEST) as temporary:
-        temporary.write_text(json.dumps(manifest, indent=1) + "\n", "utf-8")
-    return manifest
+        temporary.write_text(json.dumps(sealed, indent=1) + "\n", "utf-8")
+    return sealed
 
 
 def _parts_of(block: Path, index: Index, groups: Sequence[_Group]) -> Iterator[tuple[_Group, dict[str, Any]]]:
@@ -261,8 +269,7 @@ def replace_split(
         raise OutputError(
             f"cannot be written ({err.strerror or err})", where=folder, mend="check its rights and space"
         ) from err
-    with atomic(folder / MANIFEST) as temporary:
-        temporary.write_text(json.dumps({**manifest, **about, "index": entries}, indent=1) + "\n", "utf-8")
+    _write_manifest(folder, {**manifest, **about, "index": entries})
     if old["name"] not in {entry["name"] for entry in entries.values()}:
         (folder / old["name"]).unlink(missing_ok=True)
 

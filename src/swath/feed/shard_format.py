@@ -15,6 +15,7 @@ become several groups, and nothing is resized. Record i of the data set lies in 
 from __future__ import annotations
 
 import datetime as dt
+import hashlib
 import json
 import math
 import re
@@ -182,6 +183,12 @@ def dates_to_list(dates: Sequence[dt.date | None]) -> list[str | None]:
 def shard_name(group: int, number: int, array: str) -> str:
     """A file of arrays, relative to the folder."""
     return f"g{group:03d}/{number:05d}.{array}.npy"
+
+
+def seal(manifest: Mapping[str, Any]) -> str:
+    """The sha256 of what shards.json says, all but its own `sha256`: a digit that changed is else a wrong scale."""
+    said = {key: value for key, value in manifest.items() if key != "sha256"}
+    return hashlib.sha256(json.dumps(said, sort_keys=True).encode()).hexdigest()
 
 
 def read_manifest(text: str, where: Path | str) -> dict[str, Any]:

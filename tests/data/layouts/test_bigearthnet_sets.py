@@ -96,6 +96,26 @@ def test_v2_labels_maps_and_pairs(tmp_path: Path, builders: Any) -> None:
         open_layout("bigearthnet-v2", tmp_path)
 
 
+def test_v2_patches_without_the_table_are_a_folder_of_ones_own(tmp_path: Path, builders: Any) -> None:
+    pytest.importorskip("pyarrow")
+    builders.bigearthnet_v2(tmp_path)
+    whole = open_layout("bigearthnet-v2", tmp_path).read(1).cube
+    (tmp_path / "metadata.parquet").unlink()
+    with pytest.raises(
+        InputError, match=r"metadata.parquet: the table .* is missing; fetch it from https://\S+; .*folder"
+    ):
+        open_layout("bigearthnet-v2", tmp_path)
+    plain = {"sensor": "sentinel2", "unit": "reflectance", "scale": 1e-4, "offset": 0.0, "level": "L2A"}
+    files = "BigEarthNet-S2/*/{place}/S2A_MSIL2A_{date:%Y%m%dT%H%M%S}_*_{band}.tif"
+    own = open_layout(
+        "folder", tmp_path, spec={**plain, "images": files, "bands": [b.name for b in whole.bands]}
+    )
+    cube = own.read(1).cube
+    assert len(own.items) == 3 and cube.dates == whole.dates
+    np.testing.assert_array_equal(cube.pixels, whole.pixels)
+    np.testing.assert_array_equal(cube.valid, whole.valid)
+
+
 def test_v2_a_table_of_something_else(tmp_path: Path, builders: Any) -> None:
     pa, pq = pytest.importorskip("pyarrow"), pytest.importorskip("pyarrow.parquet")
     row = {"patch_id": "S2A_1", "labels": ["Pastures"], "split": "train", "s1_name": "x"}

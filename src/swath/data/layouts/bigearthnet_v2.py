@@ -83,7 +83,14 @@ class BigEarthNetV2(Listed):
         self.target = one_of("target", target, ("labels", "map"))
         self.s1 = s1
         self.resampling: Resampling = resampling
-        self._table = must_exist(folder / "metadata.parquet", "the table of patches")
+        self._table = folder / "metadata.parquet"
+        if not self._table.is_file():
+            raise InputError(
+                "the table of patches, with their labels and parts, is missing",
+                where=self._table,
+                mend=f"fetch it from {self.info.source.split(', ')[1]}; "
+                "patches alone are a folder of your own (layout folder, docs/own-data.md)",
+            )
         self._rows: dict[str, tuple[list[str], str]] = {}
         items: list[Item] = []
         for row in _read_rows(self._table):

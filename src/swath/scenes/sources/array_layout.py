@@ -76,7 +76,9 @@ def layout_of(data: Any, spec: SourceSpec) -> ArrayLayout:
     """
     where = spec.name
     if spec.sensor is None:
-        raise InputError("no sensor is named", where=where, mend="set sensor, such as sensor: sentinel2")
+        raise InputError(
+            "no sensor is named", where=where, mend="name it: --sensor, or sensor: in YAML, such as sentinel2"
+        )
     device = sensor(spec.sensor)
     found = _variables(data, spec, device)
     axes = {name: _axes(data[name], where) for name in {v for v, _ in found.values()}}
