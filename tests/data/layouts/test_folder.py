@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import logging
 import re
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -14,6 +15,7 @@ import rasterio
 from rasterio import Affine
 
 from swath.cube import Encoding
+from swath.data.collection import Collection
 from swath.data.labels import IGNORE
 from swath.data.layouts.base import Layout
 from swath.data.layouts.folder import Folder
@@ -269,6 +271,31 @@ def test_what_is_in_no_part_is_said(fields: Path, caplog: pytest.LogCaptureFixtu
         layout = open_layout("folder", fields, "train")
     assert isinstance(layout, Folder) and layout.left_out > 0
     assert f"{layout.left_out} of 72 items are in no part" in caplog.text
+
+
+@pytest.mark.parametrize("size", [None, 4])
+def test_an_image_that_cannot_be_opened_is_a_bad_item_and_the_rest_is_read(
+    tmp_path: Path, write: Callable[..., str], caplog: pytest.LogCaptureFixture, size: int | None
+) -> None:
+    for name in ("a.tif", "b.tif", "c.tif"):
+        write(name, np.ones((1, 4, 4), np.uint16))
+    (tmp_path / "b.tif").write_bytes(b"")
+    spec: dict[str, Any] = {"sensor": "sentinel2", "images": "{place}.tif", "bands": ["B02"], "unit": "dn"}
+    if size is not None:
+        spec["size"] = size
+    collection = Collection(Folder(tmp_path, spec=spec), limit=0.5)
+    assert [collection.read(i).weight for i in range(len(collection))] == [1.0, 0.0, 1.0]
+    assert "b.tif: is an empty file" in collection.bad[0].reason
+    with pytest.raises(InputError, match="1 of 3 items cannot be read"):
+        Collection(Folder(tmp_path, spec=spec)).read(1)
+    spec["split"] = {"kind": "groups", "shares": {"train": 0.5, "test": 0.5}}
+    parts = [Folder(tmp_path, part, spec=spec).items for part in ("train", "test")]
+    assert [len(part) for part in parts] == [1, 1]
+    assert "1 images cannot be opened and are in no part" in caplog.text
+    for name in ("a.tif", "c.tif"):
+        (tmp_path / name).write_bytes(b"")
+    with pytest.raises(InputError, match=r"a\.tif: is an empty file"):
+        Folder(tmp_path, spec=spec)
 
 
 def test_linked_folders_are_looked_into_and_a_loop_of_links_ends(tmp_path: Path) -> None:

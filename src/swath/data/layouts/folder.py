@@ -46,11 +46,12 @@ class Folder:
 
     Items are whole images, or windows of the stated size on a grid from the upper left corner; at the lower and
     right edge they reach beyond the image, where pixels are invalid and labels unknown. A window's cube carries
-    the statistics of its whole image.
+    the statistics of its whole image. An image that cannot be opened is one item, and an error when it is read; in a
+    part it is left out, with a warning, since nobody knows where it lies.
 
     Raises:
         ConfigError: the YAML is wrong.
-        InputError: files are missing, or not as it says.
+        InputError: files are missing, or not as it says, or no image can be opened.
     """
 
     info: ClassVar[LayoutInfo] = LayoutInfo(
@@ -86,7 +87,8 @@ class Folder:
             self.spec = spec if isinstance(spec, FolderSpec) else folder_spec(spec)
         names = list_files(self.root)
         self.places = {p.name: p for p in find_places(self.spec, self.root, names)}
-        self._frames = {name: self._open(place) for name, place in self.places.items()}
+        self._broken: dict[str, InputError] = {}
+        self._frames = self._open_all()
         self._statistics: dict[str, BandStatistics] = {}
         self._targets = self._labels(names)
         self._windows = self._list()
@@ -103,6 +105,8 @@ class Folder:
         """One image or window, with its target."""
         item = self._items[index]
         place, (row, col, height, width) = self._windows[index]
+        if place in self._broken:
+            raise self._broken[place]
         image = self.places[place]
         with open_scene(image.scene) as scene:
             if place not in self._statistics:
@@ -118,9 +122,22 @@ class Folder:
         """Where and when an item is, without reading it."""
         item = self._items[index]
         place, (row, col, height, width) = self._windows[index]
+        if place in self._broken:  # nobody knows where or when
+            return Located(item.id, item.group)
         grid, dates = self._frames[place]
         left, low, right, high = bounds_of(grid.window(row, col, height, width))
         return Located(item.id, item.group, Box(grid.crs or f"image {place}", left, low, right, high), dates)
+
+    def _open_all(self) -> dict[str, tuple[Grid, tuple[dt.date | None, ...]]]:
+        frames = {}
+        for name, place in self.places.items():
+            try:
+                frames[name] = self._open(place)
+            except InputError as err:
+                self._broken[name] = err
+        if not frames:
+            raise next(iter(self._broken.values()))
+        return frames
 
     def _open(self, place: ImagePlace) -> tuple[Grid, tuple[dt.date | None, ...]]:
         with open_scene(place.scene) as scene:
@@ -143,12 +160,15 @@ class Folder:
     def _list(self) -> list[tuple[str, tuple[int, int, int, int]]]:
         windows = []
         for place in sorted(self.places):
+            if place in self._broken:
+                windows.append((place, (0, 0, self.spec.size or 1, self.spec.size or 1)))
+                continue
             grid = self._frames[place][0]
             height, width = (self.spec.size,) * 2 if self.spec.size else (grid.height, grid.width)
             for row, col in itertools.product(range(0, grid.height, height), range(0, grid.width, width)):
                 windows.append((place, (row, col, height, width)))
         if self.spec.labels is not None and self.spec.labels.labelled_only:
-            windows = [w for w in windows if self._labelled(*w)]
+            windows = [w for w in windows if w[0] in self._broken or self._labelled(*w)]
             if not windows:
                 raise InputError("no item holds a label", where=self.root, mend="check where the labels lie")
         return windows
@@ -177,9 +197,11 @@ class Folder:
                 )
             return
         listed = self._targets.splits if isinstance(self._targets, TableTargets) else {}
-        located = [self.located(i) for i in range(len(self._items))]
-        parts = divide(located, self.spec.split, self.root, listed)
-        names = parts.names(len(self._items))
+        opened = [i for i, (place, _) in enumerate(self._windows) if place not in self._broken]
+        parts = divide([self.located(i) for i in opened], self.spec.split, self.root, listed)
+        names: list[str | None] = [None] * len(self._items)
+        for i, name in zip(opened, parts.names(len(opened)), strict=True):
+            names[i] = name
         if split is not None and split not in parts.parts:
             raise ConfigError(
                 f"there is no part '{split}'",
@@ -191,10 +213,16 @@ class Folder:
         self._windows = [self._windows[i] for i in kept]
         self.left_out = len(parts.left_out)
         if self.left_out:
-            log.info("%s: %d of %d items are in no part", self.root, self.left_out, len(located))
+            log.info("%s: %d of %d items are in no part", self.root, self.left_out, len(opened))
+        if split is not None and self._broken:
+            # Where they lie is not known, so no part may hold them; whoever takes all items has them on the list.
+            first = next(iter(self._broken.values()))
+            log.warning(
+                "%s: %d images cannot be opened and are in no part: %s", self.root, len(self._broken), first
+            )
 
     def _describe(self) -> LayoutInfo:
-        first = self.places[sorted(self.places)[0]]
+        first = self.places[min(self._frames)]
         with open_scene(first.scene) as scene:
             bands = tuple(b.name for b in scene.bands)
             encoding, known = scene.encodings[0][0], scene.known[0][0]
