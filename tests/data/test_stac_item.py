@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import json
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -7,7 +8,7 @@ from typing import Any
 import pytest
 
 from swath.bands import sensor
-from swath.data.stac_item import read_item
+from swath.data.stac_item import parse_item, read_item
 from swath.errors import InputError
 
 Item = Callable[..., Path]
@@ -83,3 +84,19 @@ def test_no_json(tmp_path: Path) -> None:
         read_item(tmp_path / "a.json")
     with pytest.raises(InputError, match="no such file"):
         read_item(tmp_path / "b.json")
+
+
+@pytest.mark.parametrize(
+    ("href", "wanted"),
+    [
+        ("./B04.tif", "https://host/items/a/B04.tif"),
+        ("../B04.tif", "https://host/items/B04.tif"),
+        ("/data/B04.tif", "https://host/data/B04.tif"),  # of that server, never of this machine
+        ("s3://bucket/B04.tif", "s3://bucket/B04.tif"),
+    ],
+)
+def test_assets_of_a_server_lie_there(stac_item: Item, href: str, wanted: str) -> None:
+    data = json.loads(stac_item("a.json", {"red": "B04.tif"}).read_text(encoding="utf-8"))
+    data["assets"]["red"]["href"] = href
+    item = parse_item(data, "https://host/items/a/a.json?key=x/y")
+    assert item.assets[0].href == wanted

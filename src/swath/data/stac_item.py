@@ -16,6 +16,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 from typing import Any
+from urllib.parse import urljoin
 
 from swath.bands import SENSORS, Band, Sensor
 from swath.cube import Encoding, Unit
@@ -207,6 +208,8 @@ def find_item(path: str) -> StacItem | None:
 
 
 def _resolved(href: str, where: str) -> str:
+    if where.startswith(("http://", "https://")):
+        return urljoin(where, href)  # "/a.tif" is of that server, and never of this machine
     if "://" in href or href.startswith("/"):
         return href
     base = where.rsplit("/", 1)[0] if "/" in where else "."

@@ -1,6 +1,10 @@
 from __future__ import annotations
 
 import datetime as dt
+import threading
+from dataclasses import replace
+from functools import partial
+from http.server import SimpleHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from types import SimpleNamespace
 
@@ -87,3 +91,35 @@ def test_a_catalogue_that_goes_in_circles_ends(tmp_path: Path, make: SimpleNames
     )
     found = find_items(SourceSpec(root))
     assert {data["id"] for data, _ in found} == {"i"} and Path(found[0][1]).parent.name == "sub"
+
+
+def test_all_pages_of_a_search_result_are_read(
+    tmp_path: Path, make: SimpleNamespace, caplog: pytest.LogCaptureFixture
+) -> None:
+    def page(name: str, following: str) -> str:
+        features = [make.item(name + n, "2022-06-01", {"blue": "b.tif"}) for n in "xy"]
+        links = [{"rel": "next", "href": following}] if following else []
+        data = {"type": "FeatureCollection", "features": features, "links": links}
+        return str(make.json(tmp_path / f"{name}.json", data))
+
+    first = page("a", "b.json")
+    page("b", "/c.json")
+    page("c", "")
+    page("round", "round.json")
+    with ThreadingHTTPServer(
+        ("127.0.0.1", 0), partial(SimpleHTTPRequestHandler, directory=tmp_path)
+    ) as server:
+        threading.Thread(target=server.serve_forever, daemon=True).start()
+        address = f"http://127.0.0.1:{server.server_port}"
+        try:
+            spec = SourceSpec(f"{address}/a.json")
+            found = [data["id"] for data, _ in find_items(spec)]
+            circle = [data["id"] for data, _ in find_items(SourceSpec(f"{address}/round.json"))]
+            with pytest.raises(InputError, match="more than 3 items"):
+                find_items(replace(spec, search=SearchOptions(max_items=3)))
+        finally:
+            server.shutdown()
+    assert found == ["ax", "ay", "bx", "by", "cx", "cy"] and circle == ["roundx", "roundy"]
+    # A page that was saved may be all that is wanted; that it is one is said.
+    assert [data["id"] for data, _ in find_items(SourceSpec(first))] == ["ax", "ay"]
+    assert "one page of a longer search result" in caplog.text

@@ -6,6 +6,7 @@ import datetime as dt
 import http.client
 import importlib
 import json
+import logging
 import os
 import re
 import urllib.error
@@ -19,6 +20,7 @@ from swath.errors import ConfigError, InputError
 from swath.scenes.sources.retry import retrying
 from swath.scenes.sources.spec import RetryOptions, SearchOptions, SourceSpec
 
+log = logging.getLogger(__name__)
 Item = Mapping[str, Any]
 _TIMEOUT = 60
 
@@ -87,12 +89,7 @@ def _items(data: Mapping[str, Any], where: str, spec: SourceSpec) -> Iterator[tu
     if kind == "Feature":
         yield data, where
     elif kind == "FeatureCollection":
-        features = data.get("features")
-        if not isinstance(features, list) or not all(isinstance(f, dict) for f in features):
-            raise InputError("is a search result without items", where=where, mend="fetch it anew")
-        for feature in features:
-            # A result of a search says where each item is at home; hrefs are relative to that.
-            yield feature, _home(feature, where)
+        yield from _pages(data, where, spec.retry)
     elif any(link.get("rel") == "search" for link in _links(data)):
         yield from _search(where, spec)
     elif kind in ("Catalog", "Collection"):
@@ -105,6 +102,30 @@ def _items(data: Mapping[str, Any], where: str, spec: SourceSpec) -> Iterator[tu
         )
 
 
+def _pages(data: Mapping[str, Any], where: str, retry: RetryOptions) -> Iterator[tuple[Item, str]]:
+    """The items of a search result. An API gives a long one in pages, each of which links to the next."""
+    seen: set[str] = set()
+    while where not in seen:
+        seen.add(where)
+        features = data.get("features")
+        if not isinstance(features, list) or not all(isinstance(f, dict) for f in features):
+            raise InputError("is a search result without items", where=where, mend="fetch it anew")
+        for feature in features:
+            # A result of a search says where each item is at home; hrefs are relative to that.
+            yield feature, _home(feature, where)
+        links = [link for link in _links(data) if link.get("rel") == "next"]
+        if not links or not features:
+            return
+        href, method = links[0].get("href"), str(links[0].get("method", "GET")).upper()
+        if "://" not in where or method != "GET" or not isinstance(href, str):
+            # Of a file that somebody saved, that page may be all that is wanted; yet it is said.
+            log.warning("%s is one page of a longer search result; the other pages are left out", where)
+            return
+        where = _joined(where, href)
+        if where not in seen:
+            data = read_json(where, retry)
+
+
 def _links(data: Mapping[str, Any]) -> Iterable[Mapping[str, Any]]:
     links = data.get("links")
     return [link for link in links if isinstance(link, dict)] if isinstance(links, list) else []
@@ -114,7 +135,7 @@ def _home(item: Item, otherwise: str) -> str:
     for link in _links(item):
         href = link.get("href")
         if link.get("rel") == "self" and isinstance(href, str) and ("://" in href or href.startswith("/")):
-            return href
+            return _joined(otherwise, href)
     return otherwise
 
 
@@ -147,9 +168,9 @@ def _walk(data: Mapping[str, Any], where: str, retry: RetryOptions) -> Iterator[
 
 
 def _joined(home: str, href: str) -> str:
-    if "://" in href or href.startswith("/"):
-        return href
-    return urljoin(home, href) if "://" in home else os.path.normpath(Path(home).parent / href)
+    if "://" in home:
+        return urljoin(home, href)  # "/items/a.json" is of that server, and never of this machine
+    return href if "://" in href else os.path.normpath(Path(home).parent / href)
 
 
 def _search(where: str, spec: SourceSpec) -> Iterator[tuple[Item, str]]:
