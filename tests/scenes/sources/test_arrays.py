@@ -114,6 +114,25 @@ def test_one_variable_per_band(make: SimpleNamespace, tmp_path: Path) -> None:
         open_source(spec_of(tmp_path / "a.zarr", bands=("B08",)))
 
 
+@pytest.mark.parametrize(
+    ("mask", "fill"), [(MaskOptions("qa", (9,)), 255), (MaskOptions("qa", bits=(3,)), np.nan)]
+)
+def test_where_a_mask_says_nothing_no_pixel_is_known_to_be_clear(
+    make: SimpleNamespace, tmp_path: Path, mask: MaskOptions, fill: float
+) -> None:
+    pixels = pixels_of(make)
+    data = cube_of(pixels)
+    said = np.full((T, H, W), 4, np.float32 if np.isnan(fill) else np.uint8)
+    said[0, 1:3, 2:4] = fill
+    said[1, 0, :2] = 9
+    data["qa"] = (("time", "y", "x"), said, {} if np.isnan(fill) else {"_FillValue": np.uint8(fill)})
+    data.to_zarr(tmp_path / "a.zarr", zarr_format=3, consolidated=False)
+    with open_source(spec_of(tmp_path / "a.zarr", variable="reflectance", mask=mask)) as scene:
+        valid = scene.read(0, 0, H, W).valid
+    assert not valid[0, :, 1:3, 2:4].any() and not valid[1, :, 0, :2].any()
+    assert valid.sum() == pixels.size - 2 * (4 + 2)
+
+
 def test_times_out_of_order_are_put_in_order(make: SimpleNamespace, tmp_path: Path) -> None:
     pixels = pixels_of(make)
     cube_of(pixels).isel(time=[2, 0, 1]).to_zarr(tmp_path / "a.zarr", zarr_format=3, consolidated=False)

@@ -55,6 +55,7 @@ class ArrayLayout:
         grid: of the pixels.
         dtype: of the stored numbers.
         mask: the variable that says what a pixel is, or None.
+        mask_nodata: its number where it says nothing, or None.
         axes: per variable, which dimension is time, band, y and x ("t", "c", "y", "x").
     """
 
@@ -65,6 +66,7 @@ class ArrayLayout:
     grid: Grid
     dtype: np.dtype[Any]
     mask: str | None
+    mask_nodata: float | None
     axes: dict[str, dict[str, str]]
 
 
@@ -107,7 +109,8 @@ def layout_of(data: Any, spec: SourceSpec) -> ArrayLayout:
     if dtype.kind not in "fiu":
         raise InputError(f"is of type {dtype}, not real numbers", where=where, mend="name other variables")
     grid = _grid(data, data[first], axes[first], spec)
-    return ArrayLayout(tuple(found), planes, dates, steps, grid, dtype, mask, axes)
+    mask_nodata = None if mask is None else _fill(data[mask])
+    return ArrayLayout(tuple(found), planes, dates, steps, grid, dtype, mask, mask_nodata, axes)
 
 
 def _variables(data: Any, spec: SourceSpec, device: Sensor) -> dict[Band, tuple[str, int | None]]:
@@ -273,8 +276,10 @@ def _encoding(array: Any, band: Band, spec: SourceSpec) -> Encoding:
 
 
 def _nodata(array: Any, spec: SourceSpec) -> float | None:
-    if spec.nodata is not None:
-        return spec.nodata
+    return _fill(array) if spec.nodata is None else spec.nodata
+
+
+def _fill(array: Any) -> float | None:
     for key in _FILLS:
         if key in array.attrs:
             value = np.asarray(array.attrs[key]).reshape(-1)

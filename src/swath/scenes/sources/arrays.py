@@ -110,7 +110,9 @@ class ArraySource(Windowed):
         layout, step = self._layout, self._layout.steps[date]
         clear: BoolArray | None = None
         if layout.mask is not None:
-            clear = clear_of(self._read(layout.mask, step, [None], window)[0], self.spec.mask)
+            kinds = self._read(layout.mask, step, [None], window)[0]
+            # Where a mask says nothing, the pixel is not known to be clear.
+            clear = _valid(kinds, layout.mask_nodata, clear_of(kinds, self.spec.mask))
         places: dict[str, list[int]] = {}
         for band, plane in enumerate(layout.planes):
             places.setdefault(plane.variable, []).append(band)

@@ -210,7 +210,8 @@ def clear_of(kinds: Array, mask: MaskOptions) -> BoolArray:
     clear: BoolArray = ~np.isin(kinds, mask.values)
     if mask.bits:
         bits = sum(1 << bit for bit in set(mask.bits))
-        clear &= (kinds.astype(np.int64) & bits) == 0
+        with np.errstate(invalid="ignore"):  # what says nothing (NaN) has any bits
+            clear &= (kinds.astype(np.int64) & bits) == 0
     return clear
 
 
