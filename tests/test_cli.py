@@ -302,3 +302,14 @@ def test_an_option_of_a_list_adds_up_and_others_are_replaced(
         assert cli.main(["dummy", "--json", *words.split()]) == 0
         told = json.loads(capsys.readouterr().out)
         assert told == {"names": names, "act": "y" if "--act" in words else ""}
+
+
+def test_a_recipe_is_known_in_whichever_place_it_stands() -> None:
+    evaluate = registry.VERBS["evaluate"].load()
+    for words in (["w.safetensors", "data.yaml"], ["data.yaml", "w.safetensors"]):
+        line = cli._split(evaluate, words)
+        assert (line.options, line.sources) == ({"weights": "w.safetensors"}, ["data.yaml"])
+    line = cli._split(evaluate, ["scores.yml"])
+    assert (line.options, line.sources) == ({}, ["scores.yml"])
+    line = cli._split(evaluate, ["runs/unet"])
+    assert (line.options, line.sources) == ({"weights": "runs/unet"}, [])

@@ -15,7 +15,7 @@ import math
 import os
 import sys
 import traceback
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -118,7 +118,7 @@ class _Line:
 def _split(verb: LoadedVerb, words: Sequence[str]) -> _Line:
     """Sort the words after a verb into sources, options and switches."""
     line = _Line()
-    free_places = iter(verb.positional)
+    free_places = list(verb.positional)
     rest = iter(range(len(words)))
     only_places = False
     for i in rest:
@@ -158,18 +158,28 @@ def _split(verb: LoadedVerb, words: Sequence[str]) -> _Line:
     return line
 
 
-def _place(line: _Line, word: str, free: Iterator[str], verb: LoadedVerb) -> None:
-    name = next(free, None)
+def _place(line: _Line, word: str, free: list[str], verb: LoadedVerb) -> None:
+    """A word without an option's name: a recipe is known as one in whichever place it stands."""
+    name = RECIPE if RECIPE in free and _is_recipe(word, verb) else next(iter(free), None)
     if name is None:
         taken = " ".join(p.upper() for p in verb.positional)
         raise ConfigError(
             f"'{word}' is one word too many after 'swath {verb.verb.name} {taken}'",
             mend="options are written --NAME VALUE",
         )
+    free.remove(name)
     if name == RECIPE:
         line.sources.append(word)
     else:
         line.options[name] = word
+
+
+def _is_recipe(word: str, verb: LoadedVerb) -> bool:
+    """A YAML file by its name, or a packaged recipe of the verb."""
+    from swath.verbs.yaml_file import SUFFIXES, recipe_verb, recipes
+
+    packaged = recipes().get(word)
+    return Path(word).suffix in SUFFIXES or (packaged is not None and recipe_verb(packaged) == verb.verb.name)
 
 
 def _set(line: _Line, verb: LoadedVerb, name: str, value: str) -> None:
