@@ -14,6 +14,7 @@
 #   make bench-visible     what ST-SwinMAE's encoder on visible tokens alone gains in speed and loses in learning
 #   make bench-attention   measure the attention kernels and write the table that picks one
 #   make bench-data    measure how fast records reach a batch: shards, GeoTIFFs, WebDataset, HDF5; about ten minutes
+#   make bench-transfer DATA=FOLDER   measure transfer on data sets that lie in a folder, pretrained against scratch; hours
 #   make bench-scenes  measure memory and speed of maps, against the bare forward pass and a plain loop; about an hour
 #   make bench-scenes-huge   the same for 50,000 x 50,000 pixels
 #
@@ -51,7 +52,7 @@ links="$${PIP_FIND_LINKS:-$$links}"; \
 || $(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt -e ".[test]"
 endef
 
-.PHONY: help install demo demo-full demo-series test test-slow test-stac-api test-oldest lint ledger ledger-docs bench-attention bench-visible bench-pretrain bench-data bench-scenes bench-scenes-huge
+.PHONY: help install demo demo-full demo-series test test-slow test-stac-api test-oldest lint ledger ledger-docs bench-attention bench-visible bench-pretrain bench-data bench-scenes bench-scenes-huge bench-transfer
 
 help:
 	@sed -n '2,/^$$/s/^# \{0,1\}//p' Makefile
@@ -114,6 +115,10 @@ bench-data: $(STAMP)
 	$(BIN)/python -m swath.bench.data $(ARGS)
 
 # TerraTorch is compared with where a Python has it: ARGS="--peer-python /path/to/python".
+bench-transfer: $(STAMP)
+	@if [ -z "$(DATA)" ]; then echo "name the folder of the data sets: make bench-transfer DATA=/path/to/data" >&2; exit 1; fi
+	$(BIN)/python -m swath.bench.transfer --data "$(DATA)" $(ARGS)
+
 bench-scenes: $(STAMP)
 	$(BIN)/python -m swath.bench.scenes $(ARGS)
 

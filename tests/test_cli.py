@@ -305,7 +305,7 @@ def test_an_option_of_a_list_adds_up_and_others_are_replaced(
 
 
 def test_a_recipe_is_known_in_whichever_place_it_stands() -> None:
-    evaluate = registry.VERBS["evaluate"].load()
+    evaluate = Verb("evaluate", "score").load()
     for words in (["w.safetensors", "data.yaml"], ["data.yaml", "w.safetensors"]):
         line = cli._split(evaluate, words)
         assert (line.options, line.sources) == ({"weights": "w.safetensors"}, ["data.yaml"])

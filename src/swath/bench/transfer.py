@@ -10,13 +10,12 @@ folder, so that an interrupted comparison goes on.
 from __future__ import annotations
 
 import argparse
-import json
 import logging
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable
 from functools import partial
 from pathlib import Path
-from typing import Any
 
+from swath.bench.record import write
 from swath.bench.transfer_table import Experiment, records_of
 from swath.bench.transfer_water import SHARES, water
 from swath.verbs.run_many import Answer, Run, run_all
@@ -60,15 +59,6 @@ def main() -> None:
         )
         command = f"make bench-transfer DATA=FOLDER ARGS='--only {name} --seeds {options.seeds}'"
         write(options.results, records_of(experiment.cells, answers, command, options.threads))
-
-
-def write(path: Path, found: Sequence[Mapping[str, Any]]) -> None:
-    """Replaces the records of these measures, and leaves the others."""
-    old = json.loads(path.read_text("utf-8")) if path.exists() else []
-    new = {r["measure"] for r in found}
-    path.parent.mkdir(parents=True, exist_ok=True)
-    kept = [r for r in old if r["measure"] not in new]
-    path.write_text(json.dumps([*kept, *found], indent=1) + "\n", "utf-8")
 
 
 if __name__ == "__main__":

@@ -1,0 +1,81 @@
+"""The comparison on real data: which commands, and what is made of their answers."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import pytest
+
+from swath.bench import transfer, transfer_water
+from swath.bench.record import write
+from swath.bench.transfer_table import Cell, records_of
+from swath.verbs.run_many import Answer, Run, _check
+
+TABLE = "chip,median_elevation_m,elevation_band,water_fraction\n7,1,0,0.5\n8,2,1,0.1\n9,3,2,0.2\n10,3,2,0.2\n"
+
+
+@pytest.fixture
+def data(tmp_path: Path) -> Path:
+    root = tmp_path / transfer_water.FOLDER
+    (root / "data" / "images").mkdir(parents=True)
+    for chip in (7, 8, 9):
+        (root / "data" / "images" / f"{chip}.tif").touch()
+    (root / "chips.csv").write_text(TABLE)
+    return tmp_path
+
+
+def test_bands_of_elevation_are_divided_whole(data: Path) -> None:
+    root = data / transfer_water.FOLDER
+    parts = transfer_water.parts(root)
+    assert (parts["train"], parts["validation"], parts["test"]) == (
+        ["elevation-0"], ["elevation-1"], ["elevation-2"],
+    )  # fmt: skip
+    assert transfer_water.others(root) == ["8", "9"]
+
+
+@pytest.mark.parametrize("name", transfer.EXPERIMENTS)
+def test_every_row_learns_from_the_same_labels(data: Path, tmp_path: Path, name: str) -> None:
+    experiment = transfer.EXPERIMENTS[name](data, tmp_path / "work", 2)
+    _check(experiment.runs)  # each comes after what it needs
+    names = {run.name for run in experiment.runs}
+    assert all(needed in names for cell in experiment.cells for needed in cell.runs)
+    assert all(cell.baseline in {c.measure for c in experiment.cells} for cell in experiment.cells)
+
+    def value(run: Run, option: str) -> str:
+        return run.words[run.words.index(option) + 1]
+
+    learning = [run for run in experiment.runs if run.words[0] in ("finetune", "probe")]
+    options = ("--data.parts", "--data.label_fraction", "--data.window")
+    assert len({tuple(value(run, o) for o in options) for run in learning}) == 1
+    for run in learning:
+        assert value(run, "--data.label_seed") == run.name.rpartition("-")[2]
+    for run in experiment.runs:
+        if run.words[0] == "pretrain":
+            assert json.loads(value(run, "--data.hold_out")) == ["8", "9"]
+
+
+def test_records_hold_every_seed_and_the_baseline(tmp_path: Path) -> None:
+    def answer(iou: float) -> Answer:
+        return Answer(
+            {"table": {"classes": [{"name": "no water", "iou": 0.9}, {"name": "water", "iou": iou}]}}, 3.0, 1
+        )
+
+    cells = [
+        Cell("a", "IoU", ("a0", "a1"), transfer_water.finetuned_iou, "whole", baseline="b"),
+        Cell("b", "IoU", ("b0", "b1"), transfer_water.finetuned_iou, "plain", baseline="b"),
+    ]
+    answers = {"a0": answer(0.4), "a1": answer(0.6), "b0": answer(0.3), "b1": answer(0.2)}
+    first, second = records_of(cells, answers, "make bench-transfer", 1)
+    assert (first["value"], first["baseline"], first["ratio"], first["runs"]) == (0.5, 0.25, 2.0, [0.4, 0.6])
+    assert "standard deviation 0.1414" in first["note"] and "3 s a run" in first["note"]
+    assert second["ratio"] == 1.0
+    path = tmp_path / "results" / "transfer.json"
+    write(path, [first, second])
+    write(path, [{**first, "value": 0.1}])
+    assert [(r["measure"], r["value"]) for r in json.loads(path.read_text())] == [("b", 0.25), ("a", 0.1)]
+
+
+def test_a_probe_is_scored_on_the_test_part() -> None:
+    rows = [{"name": "no water", "iou": 0.9}, {"name": "water", "iou": 0.25}]
+    assert transfer_water.probed_iou({"probes": [{"test": {"classes": rows}}]}) == 0.25
