@@ -14,6 +14,7 @@ from torch import nn
 from swath.contract import InputContract
 from swath.cube import BandStatistics
 from swath.data.gdal import bounded_cache
+from swath.errors import WeightsError
 from swath.scenes.engine import Engine, WindowNetwork
 from swath.scenes.features import FeatureMap
 from swath.scenes.layers import FeatureLayers, Layers
@@ -64,6 +65,7 @@ class WeightsJob:
         holes: go on where the scene cannot be read.
         statistics: of the scene, where the contract normalises by them: read once for all workers.
         cell: pixels per cell, where the plan counts in cells.
+        sha256: of the weights: another machine may hold other ones under that name. Empty: not compared.
     """
 
     weights: str
@@ -79,6 +81,7 @@ class WeightsJob:
     holes: bool
     statistics: BandStatistics | None
     cell: int = 1
+    sha256: str = ""
 
     @contextmanager
     def open(self) -> Iterator[Worker]:
@@ -90,7 +93,14 @@ class WeightsJob:
         from swath.weights.build import build_loaded
         from swath.weights.file import load
 
-        network = self.network(build_loaded(load(Path(self.weights)))).to(self.device).eval()
+        loaded = load(Path(self.weights))
+        if self.sha256 and loaded.sha256 != self.sha256:
+            raise WeightsError(
+                "are not those that the work was begun with",
+                where=loaded.path,
+                mend="let all machines have the same file, and leave it as it is",
+            )
+        network = self.network(build_loaded(loaded)).to(self.device).eval()
         with open_source(self.input) as scene, self.worker(scene, network) as worker:
             yield worker
 

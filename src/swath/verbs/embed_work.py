@@ -67,6 +67,7 @@ def feature_job(
         turns=False,
         holes=config.max_holes > 0,
         statistics=scene.statistics() if whole else None,
+        sha256=loaded.sha256,
         cell=cell,
         level=config.level,
         pooled=config.pooled,

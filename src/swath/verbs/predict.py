@@ -240,6 +240,7 @@ def _job(config: PredictConfig, loaded: Loaded, scene: Any, begun: Any) -> Weigh
         turns=config.turns,
         holes=config.max_holes > 0,
         statistics=scene.statistics() if whole else None,
+        sha256=loaded.sha256,
     )
 
 
