@@ -102,7 +102,7 @@ class ClassLayers:
             return Layer(name, meaning, "average", "percent", scale)
 
         found = [
-            Layer(self.title, "land class with the highest probability", "mode"),
+            Layer(self.title, "class with the highest probability", "mode"),
             share("confidence", f"{said} of that class"),
             Layer("coverage", "share of (date, band) pairs with valid input", "average", "percent"),
         ]
