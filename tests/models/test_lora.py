@@ -9,6 +9,7 @@ from hypothesis import strategies as st
 from torch import Tensor, nn
 
 from swath.errors import ConfigError
+from swath.models.layers import Mlp
 from swath.models.lora import LoRALinear, add_lora, merge_lora
 from swath.models.lora_config import LoRAConfig
 from swath.models.spectralgpt import EncoderConfig
@@ -120,6 +121,16 @@ def test_one_layer_by_hand() -> None:
         layer.lora_b.copy_(torch.tensor([[1.0], [-1.0]]))
     x = torch.tensor([[1.0, 1.0, 1.0]])
     torch.testing.assert_close(layer(x), base(x) + torch.tensor([[24.0, -24.0]]))
+
+
+def test_adapters_in_an_mlp_learn() -> None:
+    mlp = Mlp(4, 8)
+    mlp.requires_grad_(False)
+    mlp.fc1, mlp.fc2 = (LoRALinear(layer, LoRAConfig(2)) for layer in (mlp.fc1, mlp.fc2))  # type: ignore[assignment]  # as add_lora does
+    torch.nn.init.normal_(mlp.fc2.lora_b)
+    mlp(torch.randn(3, 4)).square().sum().backward()
+    learned = {name for name, p in mlp.named_parameters() if p.grad is not None and p.grad.abs().sum() > 0}
+    assert {"fc2.lora_a", "fc2.lora_b", "fc1.lora_b"} <= learned
 
 
 def test_chosen_layers_alone() -> None:

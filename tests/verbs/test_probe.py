@@ -179,3 +179,19 @@ def test_features_lie_in_the_users_cache(monkeypatch: Any, tmp_path: Path) -> No
     assert verb.default_cache() == tmp_path / "swath" / "features"
     monkeypatch.delenv("XDG_CACHE_HOME")
     assert verb.default_cache() == Path.home() / ".cache" / "swath" / "features"
+
+
+def test_an_untrained_encoder_is_another_and_its_features_are_its_own(eurosat: Any, tmp_path: Path) -> None:
+    weights, data = eurosat
+
+    def probed(untrained: int | None) -> verb.ProbeResult:
+        cache = str(tmp_path / "c")
+        return verb.run(
+            ProbeConfig(weights, data, ("linear",), QUICK, cache=cache, untrained=untrained)  # type: ignore[arg-type]  # literal
+        )
+
+    results = [probed(seed) for seed in (None, 1, 2)]
+    assert all(r.kept == 0 and r.computed > 0 for r in results)  # no one's features are another's
+    assert len({r.probes[0].tried for r in results}) == 3
+    again = probed(1)
+    assert again.computed == 0 and again.probes == results[1].probes

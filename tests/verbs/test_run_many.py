@@ -72,3 +72,26 @@ def test_a_damaged_answer_is_named(tmp_path: Path) -> None:
     (tmp_path / "a.json").write_text("{")
     with pytest.raises(SwathError, match=r"a\.json"):
         run_all([Run("a", ("inspect",))], tmp_path)
+
+
+def test_failures_that_are_wanted_stop_only_what_waits_for_them(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def answer(run: Run, folder: Path, threads: int) -> Answer:
+        if run.name == "bad":
+            raise SwathError("cannot be")
+        return Answer({}, 0.0, 0)
+
+    monkeypatch.setattr(run_many, "_answer", answer)
+    runs = [
+        Run("bad", ()),
+        Run("b", (), ("bad",)),
+        Run("c", (), ("b",)),
+        Run("good", ()),
+        Run("e", (), ("good",)),
+    ]
+    failures: dict[str, SwathError] = {}
+    assert set(run_all(runs, tmp_path, failures=failures)) == {"good", "e"}
+    assert list(failures) == ["bad"] and "cannot be" in str(failures["bad"])
+    with pytest.raises(SwathError, match="cannot be"):
+        run_all(runs, tmp_path)

@@ -42,7 +42,12 @@ class Mlp(nn.Module):
         """[..., D] -> [..., D]."""
         hidden = self.fc1(x)
         trains = torch.is_grad_enabled() and hidden.requires_grad
-        if _all_kept or not trains or torch.compiler.is_compiling():  # a compiler decides itself what is kept
+        adapted = (
+            type(self.fc2) is not nn.Linear
+        )  # an adapter stands in its place, which has a way of its own
+        if (
+            _all_kept or adapted or not trains or torch.compiler.is_compiling()
+        ):  # a compiler decides what is kept
             plain: Tensor = self.fc2(self.act(hidden))
             return plain
         # As autocast would convert them, once per pass: for a linear layer and for what is no layer to it.

@@ -40,6 +40,7 @@ class ProbeConfig:
             labels per pixel; empty: all that the task has.
         probe: what is tried.
         score_test: also score what was chosen on the test part; without it, that part is not opened.
+        untrained: seed; the encoder's numbers are drawn anew from it, so that what is probed is its form alone.
         cache: folder in which features are kept, to be computed once; empty: swath's folder in the user's cache;
             "none": they are kept in memory.
         intervals: how confidence intervals of the test part are made; "square" takes each window as a block.
@@ -56,6 +57,7 @@ class ProbeConfig:
     methods: tuple[Method, ...] = ()
     probe: ProbeOptions = field(default_factory=ProbeOptions)
     score_test: bool = False
+    untrained: int | None = None
     cache: str = ""
     intervals: IntervalOptions = field(default_factory=IntervalOptions)
     output: str = ""
@@ -177,6 +179,8 @@ def _probe(config: ProbeConfig) -> ProbeResult:
     from swath.weights.file import load
 
     loaded = load(config.weights)
+    if config.untrained is not None:
+        loaded = _untrained(loaded, config.untrained)
     train = _open(config, "train")
     task: ProbeTask = train.task
     maps = per_pixel(train)
@@ -233,6 +237,21 @@ def _probe(config: ProbeConfig) -> ProbeResult:
     width = sum(m.shape[1] for m in first.maps) if maps else first.pooled.shape[1]
     computed, kept = (0, 0) if cache is None else (cache.computed, cache.kept)
     return ProbeResult(task, records, width, computed, kept, tuple(probes))
+
+
+def _untrained(loaded: Loaded, seed: int) -> Loaded:
+    """The same network with fresh numbers."""
+    from dataclasses import replace
+
+    import torch
+
+    from swath.rng import derive
+    from swath.weights.build import build
+
+    torch.manual_seed(derive(seed, "initialise"))
+    state = build(loaded.meta, loaded.path).state_dict()
+    # The features that are kept are those of these numbers.
+    return replace(loaded, state=state, sha256=f"{loaded.sha256}-untrained-{seed}")
 
 
 def default_cache() -> Path:

@@ -91,6 +91,7 @@ VERBS: dict[str, Verb] = {
         ),
         Verb("evaluate", "score trained weights on data, or a map against labels"),
         Verb("baseline", "score a plain method on data: majority, spectral index, random forest"),
+        Verb("card", "does it beat a plain U-Net on your data? plain methods and encoders, compared"),
         Verb("calibrate", "fit how far trained weights can be believed, and write it into them"),
         Verb("pack", "write a data set into shards that feed a GPU, check them, take their statistics"),
         Verb("inspect", "say what a scene, weights or a run hold, and whether they fit"),

@@ -80,6 +80,7 @@ def run_all(
     jobs: int = 1,
     threads: int = 0,
     progress: Callable[[int, int, Run, Answer], None] | None = None,
+    failures: dict[str, SwathError] | None = None,
 ) -> dict[str, Answer]:
     """Answers by name; those kept in `folder` from before, if the words were the same, are taken as they are.
 
@@ -89,6 +90,8 @@ def run_all(
         jobs: processes at a time.
         threads: of each; 0: as torch chooses.
         progress: told after each run: how many are done, of how many, which, and its answer.
+        failures: given, it takes what each failed run said, the others go on, and runs that wait for a failed one are
+            left out.
 
     Raises:
         SwathError: a run failed; the message is its own, and answers that were there by then are kept.
@@ -107,6 +110,10 @@ def run_all(
             for future in done:
                 run = going.pop(future)
                 error = future.exception()
+                if isinstance(error, SwathError) and failures is not None:
+                    failures[run.name] = error
+                    left = [r for r in left if run.name not in _needs(r, runs)]
+                    continue
                 if error is not None:
                     failed = failed or error
                     continue
@@ -126,6 +133,17 @@ def _check(runs: Sequence[Run]) -> None:
             what = f"waits for {missing[0]}, which does not come before it" if missing else "is there twice"
             raise ValueError(f"run {run.name} {what}")
         seen.add(run.name)
+
+
+def _needs(run: Run, runs: Sequence[Run]) -> set[str]:
+    """Names of all that must be there before it."""
+    by_name = {one.name: one for one in runs}
+    found: set[str] = set()
+    new = set(run.after)
+    while new:
+        found |= new
+        new = {name for one in new for name in by_name[one].after} - found
+    return found
 
 
 def _ready(left: Sequence[Run], answers: Mapping[str, Answer], free: int) -> Iterator[Run]:

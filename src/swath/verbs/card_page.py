@@ -1,0 +1,214 @@
+"""The page of a card: the answer, curves, maps side by side, where each fails, what it costs, and every command."""
+
+from __future__ import annotations
+
+import logging
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from statistics import mean
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import numpy.typing as npt
+
+from swath.errors import SwathError
+from swath.report.fractions import Point, over_labels
+from swath.report.html import Page
+from swath.report.panels import in_colours, in_shades, panels
+from swath.verbs.card import CardConfig
+from swath.verbs.card_plan import Look
+from swath.verbs.card_scores import SCORE_WORDS, Card, cost_table, score_table
+from swath.verbs.labelled_options import RecordData
+
+if TYPE_CHECKING:
+    from swath.cube import Cube, Sample
+    from swath.report.figures import RGBA
+
+log = logging.getLogger(__name__)
+_MOST_MAPS = 4
+_OFF = {
+    "classification": "what probability was left for other classes",
+    "segmentation": "share of labelled pixels that are wrong",
+    "change": "share of labelled pixels that are wrong",
+    "multilabel": "share of labels that are wrong",
+    "regression": "root of the mean squared error",
+}
+
+
+@dataclass(frozen=True, eq=False)
+class Maps:
+    """Answers about one record: word -> picture, the truth among them."""
+
+    id: str
+    pictures: tuple[tuple[str, RGBA], ...]
+
+
+def write_page(
+    path: Path, config: CardConfig, data: RecordData, seen: Look, card: Card, failed: Mapping[str, str]
+) -> Path:
+    """Writes card.html; maps are drawn with the weights that the cells left."""
+    maps: Sequence[Maps] = ()
+    note = ""
+    if seen.per_pixel:
+        try:
+            maps = draw_maps(config, data, card)
+        except SwathError as error:
+            # Scores are worth their page even where the files of weights are gone.
+            note = f"No maps: {error}"
+    return card_page(card, maps, failed, note).write(path)
+
+
+def card_page(card: Card, maps: Sequence[Maps], failed: Mapping[str, str], note: str = "") -> Page:
+    """The page, from numbers and pictures alone."""
+    head, _, rest = card.answer.partition(": ")
+    rival = "a plain U-Net" if card.seen.per_pixel else "a network from scratch"
+    page = Page(f"Does it beat {rival} on these data?", f"**{head.capitalize()}**: {rest}.")
+    page.section("Scores").figure(
+        over_labels(curve_points(card), score=SCORE_WORDS[card.score_name]),
+        "Mean over seeds on the test part; bars are intervals over places.",
+    )
+    page.table(score_table(card)).table(cost_table(card))
+    page.notes(
+        "The best encoder is the one that the validation part likes best; the test part chooses nothing.",
+        "All networks train for the same steps with rates that were not searched for these data: a longer or better "
+        "tuned training may move any of them.",
+    )
+    if card.leak is not None:
+        _leak(page, card.leak)
+    if maps or note:
+        page.section(
+            "Maps side by side", "Records of the test part, with the most labels and the first seed."
+        )
+        for one in maps:
+            page.figure(panels(one.pictures), f"{one.id}; white is unknown.")
+        if maps and card.seen.classes:
+            page.legend(card.seen.classes)
+        if note:
+            page.notes(note)
+    _fails(page, card)
+    if failed:
+        page.section("What failed", "These commands gave no answer; their cells are empty.")
+        page.notes(*failed.values())
+    page.section("Every command", "Each cell is what these print; a network is trained, then scored.")
+    for row in card.rows():
+        page.text(f"**{card.title(row)}**")
+        page.code([run.command for s in card.scored if s.row == row for run in s.cell.runs])
+    return page
+
+
+def curve_points(card: Card) -> dict[str, list[Point]]:
+    """Title -> its points; ends of intervals are means over seeds."""
+    lines: dict[str, list[Point]] = {}
+    for row in card.rows():
+        points: list[Point] = []
+        for share in sorted({s.cell.fraction for s in card.scored if s.row == row}):
+            found = card.of(row, share)
+            lows, highs = (
+                [s.low for s in found if s.low is not None],
+                [s.high for s in found if s.high is not None],
+            )
+            ends = (mean(lows), mean(highs)) if lows and highs else (math.nan, math.nan)
+            points.append((share, mean(s.score for s in found), *ends))
+        lines[card.title(row)] = points
+    return lines
+
+
+def _leak(page: Page, leak: Mapping[str, float]) -> None:
+    page.section(
+        "What a random split would have said",
+        "The plain methods again, with all labels, on records that are divided at random, so that neighbours stand on "
+        "both sides. What is gained there is lost on other places.",
+    )
+    page.facts({name: f"{by:+.2f}" for name, by in leak.items()})
+    learned = [by for name, by in leak.items() if name != "majority"]
+    if learned:
+        page.text(f"A method that learns is flattered by up to {max(learned):.2f}.")
+    if "majority" in leak:
+        page.notes("What the majority gains knows no neighbours: the parts hold other shares of the classes.")
+
+
+def _fails(page: Page, card: Card) -> None:
+    rows = [(row, found[0]) for row in card.rows() if (found := card.of(row, card.most)) and found[0].worst]
+    if not rows:
+        return
+    page.section(
+        "Where each fails", f"The records that are answered worst, and {_OFF[card.seen.task]} (first seed)."
+    )
+    for row, one in rows:
+        listed = ", ".join(f"`{record}` {off:.2f}" for record, off in one.worst[:5])
+        page.text(f"**{card.title(row)}**: {listed}")
+    page.notes("Probes are scored all at once and name no records.")
+
+
+def draw_maps(config: CardConfig, data: RecordData, card: Card) -> list[Maps]:
+    """Truth, network from scratch and best fine-tuned encoder, on the records that each answers worst and on others.
+
+    Raises:
+        SwathError: the data or the weights are not there any more.
+    """
+    from swath.verbs.answerer import Answerer
+    from swath.verbs.labelled_records import open_part
+    from swath.weights.file import load
+
+    drawn = _drawn(card)
+    part = open_part(data, "test")
+    chosen = _chosen(card, part.ids, drawn)
+    answerers = {
+        card.title(row): Answerer(load(card.of(row, card.most)[0].cell.weights), device=config.device)
+        for row in drawn
+    }
+    found = []
+    for i in chosen:
+        record = part.records[i]
+        said = {title: one.map(record.cube, one.temperature) for title, one in answerers.items()}
+        found.append(Maps(record.id, tuple(_pictures(record, said, card.seen))))
+    return found
+
+
+def _drawn(card: Card) -> list[tuple[str, str]]:
+    """What draws maps: the network from scratch, and the best of those that were fine-tuned."""
+    rows = [r for r in card.rows() if card.of(r, card.most) and card.of(r, card.most)[0].cell.weights]
+    tuned = [r for r in rows if r[0] != "scratch"]
+    best = card.best if card.best in tuned else None
+    if best is None and tuned:
+        best = max(tuned, key=lambda r: mean(s.validation or 0.0 for s in card.of(r, card.most)))
+    return [r for r in rows if r[0] == "scratch" or r == best]
+
+
+def _chosen(card: Card, ids: Sequence[str], drawn: Sequence[tuple[str, str]]) -> list[int]:
+    """The worst record of each that is drawn, then others evenly over the part."""
+    names = [card.of(row, card.most)[0].worst[0][0] for row in drawn if card.of(row, card.most)[0].worst]
+    found = [ids.index(name) for name in dict.fromkeys(names) if name in ids]
+    even = np.linspace(0, len(ids) - 1, min(_MOST_MAPS, len(ids))).round().astype(int).tolist()
+    return list(dict.fromkeys([*found, *even]))[:_MOST_MAPS]
+
+
+def _pictures(
+    record: Sample, said: Mapping[str, npt.NDArray[np.float32]], seen: Look
+) -> list[tuple[str, RGBA]]:
+    truth = np.asarray(record.target)
+    truth = truth if truth.ndim == 2 else truth[-1]
+    pictures = [("seen", _composite(record.cube))]
+    short = [(title.partition(": ")[2] or title, values) for title, values in said.items()]
+    if seen.classes:
+        pictures.append(("truth", in_colours(truth, seen.classes)))
+        return pictures + [(title, in_colours(values.argmax(0), seen.classes)) for title, values in short]
+    planes: list[tuple[str, npt.NDArray[Any]]] = [("truth", truth), *((t, v[0]) for t, v in short)]
+    known = truth[np.isfinite(truth)]
+    low, high = (float(known.min()), float(known.max())) if known.size else (0.0, 1.0)
+    return pictures + [(title, in_shades(plane, low, high)) for title, plane in planes]
+
+
+def _composite(cube: Cube) -> RGBA:
+    """The last date in natural colours, or by its last three bands."""
+    from swath.report.figures import stretch
+
+    common = [b.common for b in cube.bands]
+    natural = ("red", "green", "blue")
+    if all(c in common for c in natural):
+        index = [common.index(c) for c in natural]
+    else:
+        index = list(range(len(common)))[:-4:-1] if len(common) >= 3 else [0, 0, 0]
+    return stretch(cube.pixels[-1][index], cube.valid[-1][index])

@@ -1,0 +1,247 @@
+"""The card: what it plans, how it judges, what its page says; and whole cards on folders of one's own."""
+
+from __future__ import annotations
+
+import contextlib
+import io
+import json
+import re
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import own_folder
+import planted_sets as sets
+import pytest
+
+from swath.cli import main
+from swath.data.legend import LandClass
+from swath.data.part_spec import PartsSpec
+from swath.data.split_parts import Box, Located
+from swath.errors import ConfigError, OutputError, SwathError
+from swath.report.panels import in_colours
+from swath.verbs import run_many
+from swath.verbs.card import CardConfig, run
+from swath.verbs.card_page import Maps, card_page, curve_points
+from swath.verbs.card_plan import Cell, Look, cell_runs, plan
+from swath.verbs.card_scores import Scored, best_encoder, collect, said
+from swath.verbs.card_split import SHARES, best_block, settle
+from swath.verbs.labelled_options import RecordData
+from swath.verbs.options import LayoutOptions
+from swath.verbs.run_many import Answer, Run
+
+CLASSES = (LandClass(0, "land", (200, 180, 120)), LandClass(1, "water", (40, 110, 220)))
+MAPS = Look("segmentation", True, CLASSES, True)
+ROWS = {
+    ("majority", ""): (0.3, None), ("forest", ""): (0.5, None), ("scratch", ""): (0.6, 0.6),
+    ("probe", "mae"): (0.55, 0.7),     ("lora", "mae"): (0.7, 0.65), ("full", "mae"): (0.6, 0.8),
+}  # fmt: skip
+
+
+def scored(rows: dict[tuple[str, str], tuple[float, float | None]] = ROWS, seeds: int = 3) -> list[Scored]:
+    """Cells around these (test, validation) scores, 0.1 lower with a tenth of the labels."""
+    found = []
+    for (method, encoder), (test, validation) in rows.items():
+        for share in (0.1, 1.0):
+            for seed in range(seeds):
+                name = f"{method}{encoder}{share}{seed}"
+                cell = Cell(method, encoder, share, seed, (Run(name, ("evaluate", name)),))
+                score = test - 0.1 * (share < 1) + 0.01 * (seed - (seeds - 1) / 2)
+                found.append(
+                    Scored(
+                        cell,
+                        score,
+                        score - 0.05,
+                        score + 0.05,
+                        validation,
+                        2.0,
+                        10**8,
+                        (("r1", 0.5),),
+                        "9 blocks",
+                    )
+                )
+    return found
+
+
+def test_the_validation_part_chooses_and_the_line_is_honest() -> None:
+    card = said(scored(), MAPS, "divided")
+    # LoRA is best on the test part, which has no say.
+    assert card.best == ("full", "mae") and card.better is False
+    assert card.answer == (
+        "no: the U-Net from scratch is at 0.60 ± 0.01, the best encoder (mae: fine-tuned) at 0.60 ± 0.01; "
+        "the difference is within the spread"
+    )
+    better = said(scored({**ROWS, ("full", "mae"): (0.66, 0.8)}), MAPS, "divided")
+    assert better.better is True and "yes: " in better.answer and "overlap" in better.answer
+    apart = said(scored({**ROWS, ("full", "mae"): (0.8, 0.8)}), MAPS, "divided")
+    assert apart.better is True and "overlap" not in apart.answer
+    worse = said(scored({**ROWS, ("full", "mae"): (0.5, 0.8)}), MAPS, "divided")
+    assert worse.better is False and "worse by more than the spread" in worse.answer
+    forest = said(scored({**ROWS, ("forest", ""): (0.9, None)}), MAPS, "divided")
+    assert forest.answer.endswith("and the random forest is at 0.90, above both")
+
+
+def test_where_nothing_can_be_said_nothing_is() -> None:
+    one = said(scored(seeds=1), MAPS, "divided")
+    assert one.better is None and "one seed says nothing of the spread" in one.answer
+    none = said([s for s in scored() if not s.cell.encoder], MAPS, "divided")
+    assert (
+        none.better is None and "no encoder was scored" in none.answer and "random forest 0.50" in none.answer
+    )
+    alone = said([s for s in scored() if s.cell.method != "scratch"], MAPS, "divided")
+    assert alone.better is None and "was not scored beside it" in alone.answer
+    assert best_encoder([s for s in scored() if s.cell.method == "scratch"]) is None
+
+
+def test_the_page_shows_all_and_every_command() -> None:
+    card = said(scored(), MAPS, "divided by blocks")
+    card = replace(card, leak={"random forest": 0.31, "majority": 0.5})
+    truth = in_colours(np.array([[0, 1], [-1, 0]]), CLASSES)
+    html = card_page(
+        card, [Maps("r1", (("seen", truth), ("truth", truth)))], {"lora-mae": "lora-mae: it broke"}
+    ).html()
+    words = re.sub(r"data:image/png;base64,[^\"]+", "", html)
+    for cell in card.scored:
+        assert cell.cell.runs[0].command in words
+    for text in (
+        "<strong>No</strong>: the U-Net", "+0.31", "flattered by up to 0.31", "it broke", "divided by blocks",
+        "9 blocks",         "mae: LoRA", "0.600 ± 0.010", "10 % of labels", "Where each fails", "water",
+    ):  # fmt: skip
+        assert text in words, text
+    points = curve_points(card)["mae: LoRA"]
+    assert points[0] == pytest.approx((0.1, 0.6, 0.55, 0.65)) and points[1][0] == 1.0
+    table = card.to_dict()
+    assert len(table["cells"]) == len(card.scored) and json.loads(json.dumps(table)) == json.loads(
+        json.dumps(table)
+    )
+    assert table["cells"][0]["commands"] == [card.scored[0].cell.runs[0].command]
+
+
+def boxes(n: int, side: float = 100.0, step: float = 500.0) -> list[Located]:
+    places = [(i % 6 * step, i // 6 * step) for i in range(n)]
+    return [
+        Located(str(i), f"g{i % 7}", Box("p", x, y, x + side, y + side)) for i, (x, y) in enumerate(places)
+    ]
+
+
+def test_blocks_are_as_wide_as_loses_least() -> None:
+    items = boxes(36)
+    block = best_block(items)
+    assert block > 200
+    # Side by side and few: nothing can be kept apart.
+    assert best_block(boxes(2)) == 0.0
+
+
+def test_a_split_that_is_given_stays_and_is_named() -> None:
+    data = RecordData(layout=LayoutOptions("folder", "nowhere"), parts=PartsSpec(by="random", shares=SHARES))
+    assert settle(data, "auto") == (data, settle(data, "data")[1]) and "flatter" in settle(data, "auto")[1]
+    official = RecordData(layout=LayoutOptions("folder", "nowhere"))
+    assert "own parts" in settle(official, "data")[1]
+
+
+@pytest.fixture(scope="module")
+def lakes(tmp_path_factory: pytest.TempPathFactory) -> tuple[RecordData, str]:
+    root = tmp_path_factory.mktemp("lakes")
+    data = RecordData(layout=LayoutOptions("folder", own_folder.lakes(root)), window=32)
+    weights = sets.encoder_weights(root / "mae.safetensors", sets.contract(own_folder.BANDS, 32))
+    return data, weights
+
+
+def test_other_options_are_other_commands(lakes: Any, tmp_path: Path) -> None:
+    data, weights = lakes
+    config = CardConfig(str(tmp_path), data, (weights,), fractions=(1.0, 0.1), seeds=2, leak=True)
+
+    def commands(config: CardConfig) -> dict[str, str]:
+        return {r.name: r.command for r in cell_runs(plan(config, config.data, MAPS, tmp_path))}
+
+    first = commands(config)
+    # Majority and index draw nothing once all labels are there; networks are trained, then scored.
+    assert len(first) == (3 + 3 + 4) + 2 * 4 + 2 * 4 + 2 * (2 * 4) + 3
+    assert commands(config) == first
+    longer = commands(replace(config, steps=7))
+    changed = {name for name in first if first[name] != longer[name]}
+    assert changed == {n for n in first if n.startswith(("scratch", "lora", "full"))}
+    Path(weights).touch()
+    assert commands(config) == first
+    other = tmp_path / "mae.safetensors"
+    other.write_bytes(Path(weights).read_bytes() + b"x")
+    again = commands(replace(config, weights=(str(other),)))
+    assert again["probe-mae-1-0"] != first["probe-mae-1-0"] and again["forest-1-0"] == first["forest-1-0"]
+    assert {s for s in first if s.startswith("leak-")} == {
+        "leak-majority-1-0",
+        "leak-index-1-0",
+        "leak-forest-1-0",
+    }
+
+
+def test_a_cell_that_is_not_whole_is_left_out() -> None:
+    runs = (Run("a.fit", ()), Run("a.score", (), ("a.fit",)))
+    assert collect([Cell("scratch", "", 1.0, 0, runs)], {"a.fit": Answer({}, 1.0, 1)}, "segmentation") == []
+
+
+def test_what_does_not_fit_is_said(lakes: Any, tmp_path: Path) -> None:
+    data, _ = lakes
+    for options, message in (
+        ({"methods": ("probe",)}, "needs an encoder"), ({"seeds": 0}, "seeds"), ({"fractions": (0.0,)}, "fractions"),
+        ({"fractions": (1.0, 1.0)}, "twice"), ({"data": replace(data, label_fraction=0.5)}, "what the card varies"),
+    ):  # fmt: skip
+        with pytest.raises(ConfigError, match=message):
+            CardConfig(**{"folder": "x", "data": data, **options})
+    with pytest.raises(SwathError, match="is no file"):
+        run(CardConfig(str(tmp_path / "a"), data, ("none.safetensors",)))
+    (tmp_path / "b").mkdir()
+    (tmp_path / "b" / "note.txt").write_text("mine")
+    with pytest.raises(OutputError, match="holds something"):
+        run(CardConfig(str(tmp_path / "b"), data))
+    assert not (tmp_path / "a").exists()
+
+
+def inline(one: Run, folder: Path, threads: int) -> Answer:
+    """The command in this process: what it says is the same, and starting it costs nothing."""
+    out = io.StringIO()
+    with contextlib.redirect_stdout(out):
+        assert main([*one.words, "--json"]) == 0
+    return Answer(json.loads(out.getvalue()), 1.0, 10**8)
+
+
+def test_a_planted_leak_is_found_and_said(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(run_many, "_answer", inline)
+    data = RecordData(
+        layout=LayoutOptions("folder", own_folder.planted_leak(tmp_path / "data", places=30, each=3))
+    )
+    config = CardConfig(
+        str(tmp_path / "card"), data, methods=("majority", "forest"), fractions=(1.0,), seeds=1, leak=True
+    )
+    found = run(config)
+    table = json.loads((tmp_path / "card" / "table.json").read_text())
+    assert "by blocks of the ground" in table["split"]
+    honest = [c["score"] for c in table["cells"] if c["method"] == "forest"]
+    assert found.leak is not None
+    # Nobody can know the class of a place that was never seen; who saw its neighbour does.
+    assert max(honest) < 0.75, table
+    assert np.mean(honest) + found.leak["random forest"] > 0.95
+    assert "a random split flatters random forest by +0." in found.summary()
+    page = (tmp_path / "card" / "card.html").read_text()
+    assert "What a random split would have said" in page and f"{found.leak['random forest']:+.2f}" in page
+
+
+@pytest.mark.slow
+def test_a_whole_card_in_its_own_processes_and_again(lakes: Any, tmp_path: Path) -> None:
+    data, weights = lakes
+    config = CardConfig(
+        str(tmp_path / "card"), data, (weights,), ("index", "scratch", "probe", "lora"), fractions=(1.0,), seeds=1,
+        steps=4, batch_size=4, threads=1,
+    )  # fmt: skip
+    found = run(config)
+    assert not found.failed and found.cells == 4 and found.better is None
+    table = json.loads(Path(found.table).read_text())
+    scores = {c["method"]: c for c in table["cells"]}
+    assert scores["index"]["score"] > 0.95 and all(c["peak_bytes"] > 1 << 20 for c in table["cells"])
+    assert len(scores["scratch"]["commands"]) == 2 and scores["lora"]["worst"]
+    page = Path(found.page).read_text()
+    assert page.count("<figure>") >= 1 + 3 and "Maps side by side" in page and "What failed" not in page
+    again = run(replace(config, resume=True))
+    assert json.loads(Path(again.table).read_text()) == table  # seconds too: nothing ran
+    with pytest.raises(OutputError, match="holds something"):
+        run(config)
