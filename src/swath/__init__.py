@@ -14,7 +14,7 @@ from typing import Any
 
 __version__ = "0.1.0"
 
-_VERBS = ("demo", "embed", "evaluate", "finetune", "inspect", "predict", "pretrain", "probe")
+_VERBS = ("card", "demo", "embed", "evaluate", "finetune", "inspect", "predict", "pretrain", "probe")
 __all__ = ["__version__", *_VERBS]
 
 

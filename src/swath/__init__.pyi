@@ -1,3 +1,4 @@
+from swath.api import card as card
 from swath.api import demo as demo
 from swath.api import embed as embed
 from swath.api import evaluate as evaluate

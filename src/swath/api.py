@@ -19,6 +19,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal, overload
 
 if TYPE_CHECKING:
+    from swath.verbs.card import CardResult
     from swath.verbs.demo import DemoResult
     from swath.verbs.embed import EmbedResult
     from swath.verbs.evaluate import EvaluateResult
@@ -30,7 +31,25 @@ if TYPE_CHECKING:
     from swath.verbs.pretrain import PretrainResult
     from swath.verbs.probe import ProbeResult
 
-__all__ = ["demo", "embed", "evaluate", "finetune", "inspect", "predict", "pretrain", "probe"]
+__all__ = ["card", "demo", "embed", "evaluate", "finetune", "inspect", "predict", "pretrain", "probe"]
+
+
+def card(*sources: str | Path, **options: Any) -> CardResult:
+    """Say whether pretrained encoders beat a plain U-Net on labelled data.
+
+    Args:
+        sources: recipes by name, or paths of YAML files.
+        options: of `swath.verbs.card.CardConfig`, such as `folder="cards/fields"`, `weights=["mae.safetensors"]` and
+            `data={"layout": {"name": "folder", "root": "fields"}}`.
+
+    Returns:
+        The answer in one line, and where the page and the numbers are.
+
+    Raises:
+        SwathError: in one line.
+    """
+    result: CardResult = _run("card", sources, options)
+    return result
 
 
 def demo(*sources: str | Path, **options: Any) -> DemoResult:

@@ -118,7 +118,9 @@ class CardResult:
         """A few lines for a terminal."""
         lines = [self.answer]
         for name, flattered in (self.leak or {}).items():
-            lines.append(f"a random split flatters {name} by {flattered:+.3f}")
+            # The majority knows no neighbours: what it gains is how the classes fell.
+            if name != "majority":
+                lines.append(f"a random split flatters the {name} by {flattered:+.3f}")
         if self.failed:
             lines.append(f"{len(self.failed)} cells failed; the page says why")
         return "\n".join([*lines, f"page  {self.page}", f"table {self.table}"])
