@@ -191,7 +191,10 @@ def _pictures(
     truth = np.asarray(record.target)
     truth = truth if truth.ndim == 2 else truth[-1]
     pictures = [("seen", _composite(record.cube))]
-    short = [(title.partition(": ")[2] or title, values) for title, values in said.items()]
+    short = [
+        (title.partition(": ")[2] or title.removesuffix(" from scratch"), values)
+        for title, values in said.items()
+    ]
     if seen.classes:
         pictures.append(("truth", in_colours(truth, seen.classes)))
         return pictures + [(title, in_colours(values.argmax(0), seen.classes)) for title, values in short]
