@@ -40,7 +40,8 @@ class Join(nn.Module):
     def __init__(self, dim: int, out: int, dropout: float) -> None:
         super().__init__()
         self.conv = nn.Conv2d(dim, out, 1)
-        self.norm = nn.GroupNorm(DECODER_GROUPS, out)
+        # Narrow decoders get fewer groups: of one value alone, as a map of one cell has, a norm leaves nothing.
+        self.norm = nn.GroupNorm(min(DECODER_GROUPS, out // 4), out)
         self.act = nn.GELU()
         self.drop = nn.Dropout(dropout)
 
