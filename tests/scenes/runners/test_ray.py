@@ -34,6 +34,7 @@ def cluster() -> Iterator[Any]:
     ray = importlib.import_module("ray")
     paths = {"PYTHONPATH": os.environ.get("PYTHONPATH", "")}
     ray.init(
+        address="local",  # whatever cluster was left on this machine
         num_cpus=2,
         include_dashboard=False,
         log_to_driver=False,
