@@ -14,12 +14,14 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from swath.bench.transfer import Cell, Experiment
+from swath.bench.transfer_table import Cell, Experiment
 from swath.verbs.run_many import Run
 
 FOLDER = "hls-water-306"
-FRACTIONS = (0.1, 0.25, 1.0)
+SHARES = (100, 25, 10)
+"""Of the labels, percent."""
 TEACHES = "elevation-0"
+SCORED = "scored on whole chips of the even elevation bands"
 Words = tuple[str, ...]
 
 
@@ -66,68 +68,74 @@ TRAINING = (
 )  # fmt: skip
 
 
-def water(data: Path, work: Path, seeds: int) -> Experiment:
-    """Pretrained and from scratch, fine-tuned and probed, at 10, 25 and 100 % of the labels."""
+def water(data: Path, work: Path, seeds: int, share: int = 100) -> Experiment:
+    """Pretrained and from scratch, probed and fine-tuned, with `share` percent of the labels."""
     root = data / FOLDER
     layout = ("--data.layout.name", "hls-water", "--data.layout.root", str(root))
     labelled = (*layout, "--data.parts", json.dumps(parts(root)), "--data.window", "64")
     runs: list[Run] = []
-    cells: list[Cell] = []
     for name, family in FAMILIES.items():
-        folder = work / f"pretrain-{name}"
-        runs.append(Run(f"pretrain-{name}", (
-            "pretrain", "--run.folder", str(folder), "--run.overwrite", "true", *family.pretrain, *layout,
-            "--data.hold_out", json.dumps(others(root)), "--data.window", "64", "--data.normalise.scope", "fixed",
-            "--training.steps", "800", "--training.batch_size", "16", "--training.learning_rate", "2.0e-3",
-            "--training.warmup_steps", "80", "--training.clip_norm", "1.0", "--training.checkpoint_every", "800",
-        )))  # fmt: skip
+        for kind, steps, rate in (("pretrain", 800, "2.0e-3"), ("random", 1, "1e-12")):
+            runs.append(Run(f"{kind}-{name}", (
+                "pretrain", "--run.folder", str(work / f"{kind}-{name}"), "--run.overwrite", "true",
+                *family.pretrain, *layout, "--data.hold_out", json.dumps(others(root)), "--data.window", "64",
+                "--data.normalise.scope", "fixed", "--training.steps", str(steps), "--training.batch_size", "16",
+                "--training.learning_rate", rate, "--training.warmup_steps", str(steps // 10),
+                "--training.clip_norm", "1.0", "--training.checkpoint_every", str(steps),
+            )))  # fmt: skip
     rows: dict[str, tuple[Words, str]] = {"unet.scratch": (UNET, "")}
     for name, family in FAMILIES.items():
         rows[f"{name}.scratch"] = (family.finetune, "")
-        rows[f"{name}.pretrained"] = (family.finetune, name)
-    for fraction in FRACTIONS:
-        share = f"{round(100 * fraction)}"
-        subset = ("--data.label_fraction", str(fraction))
-        for row, (model, pretrained) in rows.items():
-            names = []
-            for seed in range(seeds):
-                names.append(f"score-{row}-{share}-{seed}")
-                runs += _trained(
-                    row, model, pretrained, share, seed, work, (*labelled, *subset), labelled, names[-1]
-                )
+        rows[f"{name}.pretrained"] = (family.finetune, f"pretrain-{name}")
+    cells: list[Cell] = []
+    for row, (model, start) in rows.items():
+        cells.append(Cell(
+            f"water.iou.finetuned.{row}.{share}",
+            "IoU of water",
+            tuple(f"score-{row}-{share}-{seed}" for seed in range(seeds)),
+            finetuned_iou,
+            f"{share} % of the labels, all of the network trained, 200 steps of 16 crops of 64 px; {SCORED}",
+            baseline=f"water.iou.finetuned.unet.scratch.{share}",
+        ))  # fmt: skip
+        for seed in range(seeds):
+            runs += _trained(row, model, start, share, seed, work, labelled)
+    for name in FAMILIES:
+        for kind in ("pretrain", "random"):
+            probes = [_probe(f"{kind}-{name}", share, seed, work, labelled) for seed in range(seeds)]
+            runs += probes
             cells.append(Cell(
-                f"water.iou.{row}.{share}", "IoU of water", tuple(names), water_iou,
-                f"{share} % of the labels, fine-tuned whole, 200 steps of 16 crops of 64 px; scored on whole chips of "
-                "the even elevation bands",
-                baseline=f"water.iou.unet.scratch.{share}",
+                f"water.iou.linear_probe.{name}.{'pretrained' if kind == 'pretrain' else 'random'}.{share}",
+                "IoU of water",
+                tuple(run.name for run in probes),
+                probed_iou,
+                f"{share} % of the labels, the encoder frozen; {SCORED}",
+                baseline=f"water.iou.linear_probe.{name}.random.{share}",
             ))  # fmt: skip
     return Experiment(tuple(runs), tuple(cells))
 
 
 def _trained(
-    row: str,
-    model: Words,
-    pretrained: str,
-    share: str,
-    seed: int,
-    work: Path,
-    data: Words,
-    scored: Words,
-    name: str,
-) -> list[Run]:
+    row: str, model: Words, start: str, share: int, seed: int, work: Path, data: Words
+) -> tuple[Run, Run]:
     """A fine-tuning and its score."""
     folder = work / f"finetune-{row}-{share}-{seed}"
-    weights = (
-        ("--weights", str(work / f"pretrain-{pretrained}" / "weights.safetensors")) if pretrained else ()
-    )
+    weights = ("--weights", str(work / start / "weights.safetensors")) if start else ()
     train = Run(f"finetune-{row}-{share}-{seed}", (
         "finetune", "--run.folder", str(folder), "--run.overwrite", "true", *model, *weights, *data,
-        "--data.label_seed", str(seed), *TRAINING, "--training.seed", str(seed), "--training.monitor", "miou",
-    ), (f"pretrain-{pretrained}",) if pretrained else ())  # fmt: skip
-    score = Run(
-        name, ("evaluate", "--weights", str(folder / "weights.safetensors"), *scored), after=(train.name,)
-    )
-    return [train, score]
+        "--data.label_fraction", str(share / 100), "--data.label_seed", str(seed), *TRAINING,
+        "--training.seed", str(seed), "--training.monitor", "miou",
+    ), (start,) if start else ())  # fmt: skip
+    score = ("evaluate", "--weights", str(folder / "weights.safetensors"), *data)
+    return train, Run(f"score-{row}-{share}-{seed}", score, after=(train.name,))
+
+
+def _probe(start: str, share: int, seed: int, work: Path, data: Words) -> Run:
+    """A linear probe per pixel on frozen features."""
+    return Run(f"probe-{start}-{share}-{seed}", (
+        "probe", "--weights", str(work / start / "weights.safetensors"), *data,
+        "--data.label_fraction", str(share / 100), "--data.label_seed", str(seed), "--methods", "[linear]",
+        "--score_test", "true", "--cache", str(work / "features"),
+    ), after=(start,))  # fmt: skip
 
 
 def parts(root: Path) -> dict[str, Any]:
@@ -153,7 +161,17 @@ def _table(root: Path) -> list[dict[str, str]]:
     return [row for row in rows if (root / "data" / "images" / f"{row['chip']}.tif").exists()]
 
 
-def water_iou(result: Mapping[str, Any]) -> float:
+def finetuned_iou(result: Mapping[str, Any]) -> float:
     """Over all scored pixels together."""
-    (iou,) = [row["iou"] for row in result["scores"]["classes"] if row["name"] == "water"]
+    return _iou(result["table"])
+
+
+def probed_iou(result: Mapping[str, Any]) -> float:
+    """The same, of the only probe."""
+    (probe,) = result["probes"]
+    return _iou(probe["test"])
+
+
+def _iou(table: Mapping[str, Any]) -> float:
+    (iou,) = [row["iou"] for row in table["classes"] if row["name"] == "water"]
     return float(iou)

@@ -1,0 +1,68 @@
+"""Cells of a table over seeds, and the records that are made of them."""
+
+from __future__ import annotations
+
+import math
+import statistics
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from swath.bench.record import about
+from swath.verbs.run_many import Answer, Run
+
+
+@dataclass(frozen=True)
+class Cell:
+    """One number of the table: over seeds.
+
+    Attributes:
+        measure: its name in the results.
+        unit: of the number.
+        runs: names of the runs that give it, one a seed.
+        score: reads it from an answer.
+        note: what must be known to read it.
+        baseline: measure of the cell that it is compared with; empty: none.
+    """
+
+    measure: str
+    unit: str
+    runs: tuple[str, ...]
+    score: Callable[[Mapping[str, Any]], float]
+    note: str
+    baseline: str = ""
+
+
+@dataclass(frozen=True)
+class Experiment:
+    """Runs, and what is made of their answers."""
+
+    runs: tuple[Run, ...]
+    cells: tuple[Cell, ...]
+
+
+def records_of(
+    cells: Sequence[Cell], answers: Mapping[str, Answer], command: str, threads: int
+) -> list[dict[str, Any]]:
+    """Records of design §5: the mean over seeds, each seed's number, and the seeds' standard deviation in the note."""
+    common = {**about(command), "threads": threads}
+    found: dict[str, list[float]] = {
+        cell.measure: [cell.score(answers[name].result) for name in cell.runs] for cell in cells
+    }
+    records = []
+    for cell in cells:
+        values = found[cell.measure]
+        mean = statistics.fmean(values)
+        spread = statistics.stdev(values) if len(values) > 1 else math.nan
+        record = {"measure": cell.measure, "value": round(mean, 4), "unit": cell.unit, **common}
+        if cell.baseline:
+            base = statistics.fmean(found[cell.baseline])
+            record |= {"baseline": round(base, 4), "ratio": round(mean / base, 4) if base else None}
+        record["runs"] = [round(v, 4) for v in values]
+        seeds = (
+            f"mean of {len(values)} seeds, standard deviation {spread:.4f}" if len(values) > 1 else "one seed"
+        )
+        seconds = statistics.fmean(answers[name].seconds for name in cell.runs)
+        record["note"] = f"{cell.note}; {seeds}; {seconds:.0f} s a run"
+        records.append(record)
+    return records
