@@ -33,7 +33,7 @@ RESULTS = Path("bench/results/scenes.json")
 # Of GDAL in the runs that measure memory.
 CACHE = 32 << 20
 BLOCK = 1024
-SIDES = {"1k": 1024, "2k": 2048, "4k": 4096, "5k": 5120, "20k": 20480, "50k": 50176}
+SIDES = {"1k": 1024, "2k": 2048, "4k": 4096, "5k": 5120, "10k": 10240, "20k": 20480, "50k": 50176}
 Numbers = dict[str, float]
 
 
@@ -139,12 +139,12 @@ def measure_memory(
 ) -> Iterator[list[dict[str, Any]]]:
     """Records of peak memory and speed with a convolution, so far, after each scene.
 
-    `sparse`: files beyond 5k without pixels, as that of 50k always is; the network runs all the same.
+    `sparse`: files without pixels, which are soon there; the network runs all the same.
     """
     found: dict[str, list[Numbers]] = {}
     for name in names:
-        large = SIDES[name] > SIDES["5k"]
-        shape = Shape(SIDES[name], SIDES[name], dates, large and (sparse or name == "50k"))
+        large = SIDES[name] > SIDES["10k"]
+        shape = Shape(SIDES[name], SIDES[name], dates, sparse)
         path = shape.file(folder)
         for _ in range(1 if large else runs):
             found.setdefault(name, []).extend(child(_own(shape, path, "map", "convolution"), cache=CACHE))
@@ -163,23 +163,23 @@ def memory_records(found: dict[str, list[Numbers]], dates: int, sparse: bool = F
         f"6 bands, {dates} date(s), a convolution over windows of 256 overlapping by 32, blocks of {BLOCK}, "
         f"GDAL's cache {CACHE >> 20} MiB; {load()}"
     )
+    kind = ".sparse" * sparse
     records = []
     for name, taken in found.items():
         shape = Shape(SIDES[name], SIDES[name], dates)
         peaks = [t["peak"] / 2**20 for t in taken]
         rates = [shape.km2 / t["cpu"] for t in taken]
         clock = statistics.median(shape.km2 / t["seconds"] for t in taken)
-        empty = name == "50k" or (sparse and SIDES[name] > SIDES["5k"])
-        pixels = f"{shape.height}x{shape.width} pixels" + " of a sparse file" * empty
+        pixels = f"{shape.height}x{shape.width} pixels" + " of a sparse file" * sparse
         few = "" if len(taken) > 2 else f"; {len(taken)} run(s) only, for the length"
         value = statistics.median(peaks)
         records.append({
-            "measure": f"scene.peak_memory.{name}.{dates}d", "value": round(value, 1), "unit": "MiB",
+            "measure": f"scene.peak_memory.{name}.{dates}d{kind}", "value": round(value, 1), "unit": "MiB",
             "baseline": round(base, 1), "ratio": round(base / value, 4), "runs": [round(p, 1) for p in peaks],
             **common, "note": f"{pixels}; baseline: the peak at {first}; {frame}{few}",
         })  # fmt: skip
         records.append({
-            "measure": f"scene.speed.{name}.{dates}d", "value": round(statistics.median(rates), 3),
+            "measure": f"scene.speed.{name}.{dates}d{kind}", "value": round(statistics.median(rates), 3),
             "unit": "km2 per CPU second", "baseline": None, "ratio": None, "runs": [round(r, 3) for r in rates],
             **common, "note": f"{pixels} of 10 m; {clock:.3g} km2 per second of the clock; {frame}{few}",
         })  # fmt: skip
@@ -296,9 +296,9 @@ def main(argv: Sequence[str] | None = None) -> None:
     parser.add_argument("--sides", default="1k,5k,20k", help=f"of memory, by comma: {', '.join(SIDES)}")
     parser.add_argument("--dates", type=int, default=1, help="of memory")
     parser.add_argument(
-        "--sparse", action="store_true", help="scenes beyond 5k without pixels, which are sooner there"
+        "--sparse", action="store_true", help="of memory: scenes without pixels, which are soon there"
     )
-    parser.add_argument("--huge", action="store_true", help="memory alone, at 5k and 50k")
+    parser.add_argument("--huge", action="store_true", help="memory alone, at 5k and 50k, sparse")
     parser.add_argument("--networks", default="small,base", help="of share")
     parser.add_argument("--rows", type=int, default=4096, help="of share's scene of 4096 columns")
     parser.add_argument("--peer-python", default="", help="a Python with TerraTorch")
@@ -337,7 +337,9 @@ def main(argv: Sequence[str] | None = None) -> None:
             peers = measure_peers(folder, ("1k", "2k", "4k"), options.runs, options.peer_python)
             write(options.results, peers)
         if "memory" in only:
-            for records in measure_memory(folder, sides, options.dates, options.runs, options.sparse):
+            for records in measure_memory(
+                folder, sides, options.dates, options.runs, options.sparse or options.huge
+            ):
                 write(options.results, records)
 
 
