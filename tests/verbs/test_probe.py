@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 from pathlib import Path
 from typing import Any
@@ -192,6 +193,8 @@ def test_an_untrained_encoder_is_another_and_its_features_are_its_own(eurosat: A
 
     results = [probed(seed) for seed in (None, 1, 2)]
     assert all(r.kept == 0 and r.computed > 0 for r in results)  # no one's features are another's
-    assert len({r.probes[0].tried for r in results}) == 3
+    # Scores may agree on data this easy; the features do not.
+    kept = [hashlib.sha256(p.read_bytes()).hexdigest() for p in (tmp_path / "c").rglob("*") if p.is_file()]
+    assert len(kept) >= 3 and len(set(kept)) == len(kept)
     again = probed(1)
     assert again.computed == 0 and again.probes == results[1].probes
