@@ -7,10 +7,10 @@ from pathlib import Path
 
 import pytest
 
-from swath.bench import transfer, transfer_water
+from swath.bench import transfer, transfer_water, transfer_water_lines
 from swath.bench.record import write
 from swath.bench.transfer_table import Cell, records_of
-from swath.verbs.run_many import Answer, Run, _check
+from swath.verbs.run_many import Answer, Run, check_order
 
 TABLE = "chip,median_elevation_m,elevation_band,water_fraction\n7,1,0,0.5\n8,2,1,0.1\n9,3,2,0.2\n10,3,2,0.2\n"
 
@@ -37,7 +37,7 @@ def test_bands_of_elevation_are_divided_whole(data: Path) -> None:
 @pytest.mark.parametrize("name", transfer.EXPERIMENTS)
 def test_every_row_learns_from_the_same_labels(data: Path, tmp_path: Path, name: str) -> None:
     experiment = transfer.EXPERIMENTS[name](data, tmp_path / "work", 2)
-    _check(experiment.runs)  # each comes after what it needs
+    check_order(experiment.runs)  # each comes after what it needs
     names = {run.name for run in experiment.runs}
     assert all(needed in names for cell in experiment.cells for needed in cell.runs)
     assert all(cell.baseline in {c.measure for c in experiment.cells} for cell in experiment.cells)
@@ -45,12 +45,15 @@ def test_every_row_learns_from_the_same_labels(data: Path, tmp_path: Path, name:
     def value(run: Run, option: str) -> str:
         return run.words[run.words.index(option) + 1]
 
-    learning = [run for run in experiment.runs if run.words[0] in ("finetune", "probe")]
-    options = ("--data.parts", "--data.label_fraction", "--data.window")
+    learning = [run for run in experiment.runs if run.words[0] in ("finetune", "probe", "baseline")]
+    assert learning
+    options = ("--data.parts", "--data.label_fraction")
     assert len({tuple(value(run, o) for o in options) for run in learning}) == 1
     for run in learning:
         assert value(run, "--data.label_seed") == run.name.rpartition("-")[2]
     for run in experiment.runs:
+        if run.words[0] in ("finetune", "probe"):
+            assert value(run, "--data.window") == "64"
         if run.words[0] == "pretrain":
             assert json.loads(value(run, "--data.hold_out")) == ["8", "9"]
 
@@ -79,3 +82,28 @@ def test_records_hold_every_seed_and_the_baseline(tmp_path: Path) -> None:
 def test_a_probe_is_scored_on_the_test_part() -> None:
     rows = [{"name": "no water", "iou": 0.9}, {"name": "water", "iou": 0.25}]
     assert transfer_water.probed_iou({"probes": [{"test": {"classes": rows}}]}) == 0.25
+
+
+def test_the_lines_have_the_labels_of_the_networks(data: Path, tmp_path: Path) -> None:
+    def labels(run: Run) -> tuple[str, ...]:
+        options = ("--data.parts", "--data.label_fraction", "--data.label_seed", "--data.layout.root")
+        return tuple(run.words[run.words.index(o) + 1] for o in options)
+
+    networks = transfer_water.water(data, tmp_path, 3, 25).runs
+    lines = transfer_water_lines.water_lines(data, tmp_path, 3, 25)
+    learning = {labels(run) for run in networks if run.words[0] == "finetune"}
+    assert {labels(run) for run in lines.runs} == learning and len(learning) == 3
+    assert [cell.measure for cell in lines.cells] == ["water.iou.line.index.25", "water.iou.line.forest.25"]
+
+
+def test_a_line_says_which_index_was_chosen() -> None:
+    def answer(index: str) -> Answer:
+        table = {"classes": [{"name": "water", "iou": 0.2}]}
+        return Answer({"table": table, "notes": [f"{index} above -0.3 is class number 1"]}, 1.0, 1)
+
+    cell = Cell(
+        "a", "IoU", ("0", "1", "2"), transfer_water.finetuned_iou, "x", "", transfer_water_lines.chosen_index
+    )
+    answers = {"0": answer("MNDWI"), "1": answer("NDWI"), "2": answer("MNDWI")}
+    (record,) = records_of([cell], answers, "make bench-transfer", 1)
+    assert record["note"].startswith("x; chosen: MNDWI 2 of 3, NDWI 1 of 3; mean of 3 seeds")

@@ -18,13 +18,15 @@ from pathlib import Path
 from swath.bench.record import write
 from swath.bench.transfer_table import Experiment, records_of
 from swath.bench.transfer_water import SHARES, water
+from swath.bench.transfer_water_lines import water_lines
 from swath.verbs.run_many import Answer, Run, run_all
 
 log = logging.getLogger(__name__)
 RESULTS = Path("bench/results/transfer.json")
 WORK = Path("runs/bench-transfer")
 EXPERIMENTS: dict[str, Callable[[Path, Path, int], Experiment]] = {
-    f"water-{share}": partial(water, share=share) for share in SHARES
+    **{f"water-{share}": partial(water, share=share) for share in SHARES},
+    **{f"water-lines-{share}": partial(water_lines, share=share) for share in SHARES},
 }
 """By name: from the folder of data, that of the work, and the number of seeds."""
 

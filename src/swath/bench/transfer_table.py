@@ -23,6 +23,7 @@ class Cell:
         score: reads it from an answer.
         note: what must be known to read it.
         baseline: measure of the cell that it is compared with; empty: none.
+        found: what the answers of all seeds say beside the score, in words; None: nothing.
     """
 
     measure: str
@@ -31,6 +32,7 @@ class Cell:
     score: Callable[[Mapping[str, Any]], float]
     note: str
     baseline: str = ""
+    found: Callable[[Sequence[Mapping[str, Any]]], str] | None = None
 
 
 @dataclass(frozen=True)
@@ -63,6 +65,9 @@ def records_of(
             f"mean of {len(values)} seeds, standard deviation {spread:.4f}" if len(values) > 1 else "one seed"
         )
         seconds = statistics.fmean(answers[name].seconds for name in cell.runs)
-        record["note"] = f"{cell.note}; {seeds}; {seconds:.0f} s a run"
+        notes = [cell.note, seeds, f"{seconds:.0f} s a run"]
+        if cell.found is not None:
+            notes.insert(1, cell.found([answers[name].result for name in cell.runs]))
+        record["note"] = "; ".join(notes)
         records.append(record)
     return records

@@ -95,8 +95,9 @@ def run_all(
 
     Raises:
         SwathError: a run failed; the message is its own, and answers that were there by then are kept.
+        ValueError: as `check_order`.
     """
-    _check(runs)
+    check_order(runs)
     answers: dict[str, Answer] = {}
     left = list(runs)
     with ThreadPoolExecutor(jobs) as pool:
@@ -125,7 +126,8 @@ def run_all(
     return answers
 
 
-def _check(runs: Sequence[Run]) -> None:
+def check_order(runs: Sequence[Run]) -> None:
+    """Raises ValueError unless each name is there once and after all that it waits for."""
     seen: set[str] = set()
     for run in runs:
         missing = [name for name in run.after if name not in seen]
