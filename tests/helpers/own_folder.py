@@ -84,3 +84,54 @@ def lakes(root: Path, images: int = 16, size: int = 32) -> str:
         images="images/{place}.tif",
         labels={"kind": "raster", "file": "labels/{place}.tif", "classes": classes},
     )
+
+
+CELL = 8
+LAND_AND_WATER = [
+    {"value": 1, "name": "land", "color": [200, 179, 122]},
+    {"value": 2, "name": "water", "color": [42, 111, 219]},
+]
+
+
+def scene(root: Path, size: tuple[int, int] = (128, 136), known: float = 1.0) -> dict[str, Any]:
+    """One image with lakes as options of data; `labels.tif` has land (1) and water (2), `labels.geojson` the same.
+
+    Args:
+        root: where to write.
+        size: height and width, whole cells.
+        known: share of the cells that have a label.
+    """
+    draw = np.random.default_rng(3)
+    rows, cols = size[0] // CELL, size[1] // CELL
+    lake, labelled = draw.random((rows, cols)) < 0.4, draw.random((rows, cols)) < known
+    wide = np.kron(lake, np.ones((CELL, CELL))).astype(bool)
+    level = np.where(
+        wide, np.array([600, 500, 400, 200])[:, None, None], [[[700]], [[800]], [[900]], [[2600]]]
+    )
+    image(
+        root / "scene.tif", (level + draw.normal(0, 120, level.shape)).clip(1).astype(np.uint16), 5e5, 5e6 + 1000
+    )  # fmt: skip
+    classes = np.where(labelled, 1 + lake, 0).astype(np.uint8)
+    image(root / "labels.tif", np.kron(classes, np.ones((CELL, CELL), np.uint8)), 5e5, 5e6 + 1000)
+    step = 10.0 * CELL
+    features = []
+    for row, col in np.argwhere(classes > 0).tolist():
+        left, top = 5e5 + step * col, 5e6 + 1000 - step * row
+        ring = [[left, top], [left + step, top], [left + step, top - step], [left, top - step], [left, top]]
+        features.append(
+            {
+                "type": "Feature",
+                "properties": {"kind": ("land", "water")[int(lake[row, col])]},
+                "geometry": {"type": "Polygon", "coordinates": [ring]},
+            }
+        )
+    named = {"type": "name", "properties": {"name": "urn:ogc:def:crs:EPSG::32633"}}
+    collection = {"type": "FeatureCollection", "crs": named, "features": features}
+    (root / "labels.geojson").write_text(json.dumps(collection))
+    return {
+        "scene": {
+            "files": str(root / "scene.tif"), "sensor": "sentinel2", "bands": list(BANDS), "unit": "reflectance",
+            "scale": 1e-4, "offset": 0.0, "level": "L2A",
+        },
+        "labels": str(root / "labels.tif"), "classes": LAND_AND_WATER, "ignore": [0], "window": 16,
+    }  # fmt: skip

@@ -14,7 +14,8 @@ from swath.data.part_spec import PartsSpec
 from swath.errors import SwathError
 from swath.verbs.answerer import per_pixel
 from swath.verbs.baseline import BaselineConfig, answers, goal_of, learn, run
-from swath.verbs.labelled_options import RecordData
+from swath.verbs.config import load_config
+from swath.verbs.labelled_options import LabelledData
 from swath.verbs.labelled_records import open_part
 from swath.verbs.options import LayoutOptions
 from swath.verbs.score_units import IntervalOptions, units_of
@@ -23,14 +24,16 @@ SHARES = {"train": 0.6, "validation": 0.2, "test": 0.2}
 
 
 @pytest.fixture(scope="module")
-def lakes(tmp_path_factory: pytest.TempPathFactory) -> RecordData:
+def lakes(tmp_path_factory: pytest.TempPathFactory) -> LabelledData:
     root = own_folder.lakes(tmp_path_factory.mktemp("lakes"), images=10)
     parts = PartsSpec(by="blocks", block=2000.0, shares=SHARES)
-    return RecordData(layout=LayoutOptions("folder", root), parts=parts)
+    return LabelledData(layout=LayoutOptions("folder", root), parts=parts)
 
 
 @pytest.mark.parametrize("square", [0, 16])
-def test_scores_are_those_of_a_loop_over_the_answers(lakes: RecordData, square: int, tmp_path: Path) -> None:
+def test_scores_are_those_of_a_loop_over_the_answers(
+    lakes: LabelledData, square: int, tmp_path: Path
+) -> None:
     intervals = IntervalOptions(unit="square", square=16) if square else IntervalOptions()
     out = tmp_path / "s.json"
     config = BaselineConfig("forest", lakes, trees=10, samples=500, intervals=intervals, output=str(out))
@@ -57,7 +60,7 @@ def test_scores_are_those_of_a_loop_over_the_answers(lakes: RecordData, square: 
         run(config)
 
 
-def test_methods_are_ordered_as_they_must_be(lakes: RecordData) -> None:
+def test_methods_are_ordered_as_they_must_be(lakes: LabelledData) -> None:
     scores = {m: run(BaselineConfig(m, lakes, trees=10)).scores["miou"] for m in ("majority", "index")}  # type: ignore[arg-type]  # literals
     assert scores["index"] > 0.9 > 0.5 > scores["majority"]
 
@@ -68,14 +71,27 @@ def test_a_planted_leak_flatters_a_random_split_alone(tmp_path: Path) -> None:
     blocks = PartsSpec(by="blocks", block=4000.0, shares={"train": 0.5, "test": 0.5})
     chance = PartsSpec(by="random", shares={"train": 0.5, "test": 0.5})
     honest, flattered = (
-        run(BaselineConfig("forest", RecordData(layout=layout, parts=p), trees=50)).scores["overall_accuracy"]
+        run(BaselineConfig("forest", LabelledData(layout=layout, parts=p), trees=50)).scores[
+            "overall_accuracy"
+        ]
         for p in (blocks, chance)
     )
     assert flattered > 0.95 and honest < 0.7
 
 
+def test_a_scene_by_its_columns_and_by_its_windows(tmp_path: Path) -> None:
+    given = own_folder.scene(tmp_path)
+    columns = load_config(BaselineConfig, [], {"method": "index", "data": given})
+    found = run(columns)
+    assert found.scores["miou"] > 0.9 and found.records == 1 and found.intervals["unit"].startswith("square")
+    split = {"by": "blocks", "block": 400.0, "shares": {"train": 0.5, "test": 0.5}}
+    windows = load_config(BaselineConfig, [], {"method": "index", "data": {**given, "parts": split}})
+    found = run(windows)
+    assert found.scores["miou"] > 0.9 and found.records > 3 and found.intervals["unit"] == "record"
+
+
 def test_the_command_line_and_its_one_line_errors(
-    lakes: RecordData, capsys: pytest.CaptureFixture[str]
+    lakes: LabelledData, capsys: pytest.CaptureFixture[str]
 ) -> None:
     assert lakes.layout is not None
     data = [

@@ -27,7 +27,8 @@ from swath.verbs.card_page import Maps, card_page, curve_points
 from swath.verbs.card_plan import Cell, Look, cell_runs, plan
 from swath.verbs.card_scores import Scored, best_encoder, collect, said
 from swath.verbs.card_split import SHARES, best_block, settle
-from swath.verbs.labelled_options import RecordData
+from swath.verbs.config import load_config
+from swath.verbs.labelled_options import LabelledData
 from swath.verbs.options import LayoutOptions
 from swath.verbs.run_many import Answer, Run
 
@@ -134,16 +135,18 @@ def test_blocks_are_as_wide_as_loses_least() -> None:
 
 
 def test_a_split_that_is_given_stays_and_is_named() -> None:
-    data = RecordData(layout=LayoutOptions("folder", "nowhere"), parts=PartsSpec(by="random", shares=SHARES))
+    data = LabelledData(
+        layout=LayoutOptions("folder", "nowhere"), parts=PartsSpec(by="random", shares=SHARES)
+    )
     assert settle(data, "auto") == (data, settle(data, "data")[1]) and "flatter" in settle(data, "auto")[1]
-    official = RecordData(layout=LayoutOptions("folder", "nowhere"))
+    official = LabelledData(layout=LayoutOptions("folder", "nowhere"))
     assert "own parts" in settle(official, "data")[1]
 
 
 @pytest.fixture(scope="module")
-def lakes(tmp_path_factory: pytest.TempPathFactory) -> tuple[RecordData, str]:
+def lakes(tmp_path_factory: pytest.TempPathFactory) -> tuple[LabelledData, str]:
     root = tmp_path_factory.mktemp("lakes")
-    data = RecordData(layout=LayoutOptions("folder", own_folder.lakes(root)), window=32)
+    data = LabelledData(layout=LayoutOptions("folder", own_folder.lakes(root)), window=32)
     weights = sets.encoder_weights(root / "mae.safetensors", sets.contract(own_folder.BANDS, 32))
     return data, weights
 
@@ -207,7 +210,7 @@ def inline(one: Run, folder: Path, threads: int) -> Answer:
 
 def test_a_planted_leak_is_found_and_said(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(run_many, "_answer", inline)
-    data = RecordData(
+    data = LabelledData(
         layout=LayoutOptions("folder", own_folder.planted_leak(tmp_path / "data", places=30, each=3))
     )
     config = CardConfig(
@@ -225,6 +228,31 @@ def test_a_planted_leak_is_found_and_said(tmp_path: Path, monkeypatch: pytest.Mo
     assert "flatters the majority" not in found.summary()
     page = (tmp_path / "card" / "card.html").read_text()
     assert "What a random split would have said" in page and f"{found.leak['random forest']:+.2f}" in page
+
+
+def test_one_scene_is_divided_by_blocks_of_its_ground(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(run_many, "_answer", inline)
+    given = own_folder.scene(tmp_path)
+    given |= {"labels": given["labels"].replace(".tif", ".geojson"), "attribute": "kind", "ignore": []}
+    words = {"folder": str(tmp_path / "card"), "data": given, "methods": ["majority", "index"], "leak": True}
+    config = load_config(CardConfig, [], {**words, "fractions": [0.2, 1.0], "seeds": 2})
+    run(config)
+    table = json.loads((tmp_path / "card" / "table.json").read_text())
+    assert "by blocks of the ground, with a buffer" in table["split"] and table["leak"]
+    scores = {(c["method"], c["fraction"], c["seed"]): c["score"] for c in table["cells"]}
+    assert scores["index", 1.0, 0] > 0.9 > scores["majority", 1.0, 0] and len(scores) == 2 * 3
+    page = (tmp_path / "card" / "card.html").read_text()
+    assert "swath baseline index" in page
+    with pytest.raises(ConfigError, match="no parts of its own"):
+        settle(config.data, "data")
+    with pytest.raises(
+        ConfigError, match=r"data\.window: \d+ windows with labels leave none .*; make windows smaller"
+    ):
+        settle(replace(config.data, window=64), "auto")
+    with pytest.raises(ConfigError, match=r"data\.east_start, data\.validation: divides a scene by columns"):
+        replace(config, data=replace(config.data, east_start=40))
 
 
 @pytest.mark.slow

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any, ClassVar
 
 import numpy as np
+import own_folder
 import pytest
 import torch
 
@@ -440,3 +441,19 @@ def test_a_real_change_pair_end_to_end(tmp_path: Path, shared_data: Path) -> Non
         training={**TRAINING, "steps": 30, "validate_every": 0},
     )
     assert result.task == "change" and result.validation["overall_accuracy"] > 0.6  # type: ignore[operator]  # it has one
+
+
+def test_windows_of_a_scene_are_records_that_parts_divide(tmp_path: Path) -> None:
+    given = own_folder.scene(tmp_path)
+    split = {"by": "blocks", "block": 400.0, "shares": {"train": 0.5, "validation": 0.25, "test": 0.25}}
+    data = {**given, "parts": split}
+    found = swath.finetune(run={"folder": str(tmp_path / "run")}, data=data, model=UNET, training=TRAINING)
+    assert isinstance(found, FinetuneResult) and found.selected_on == "part"
+    about = load(found.weights).meta.provenance
+    assert about["data"] == "scene.tif" and about["parts"] == "blocks" and about["train_records"] > 3
+    scored = swath.evaluate(weights=found.weights, data=data, threads=1)
+    assert scored.scores["miou"] > 0.9 and scored.records > 3
+    mapped = swath.predict(
+        weights=found.weights, input=given["scene"], output=str(tmp_path / "map.tif"), precision="fp32"
+    )
+    assert Path(mapped.map).is_file()

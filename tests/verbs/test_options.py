@@ -6,6 +6,7 @@ from typing import Any
 
 import pytest
 
+from swath.data.part_spec import PartsSpec
 from swath.data.spec import SceneSpec
 from swath.errors import ConfigError
 from swath.verbs.labelled_options import LabelledData
@@ -47,6 +48,9 @@ def test_shares_of_a_layout() -> None:
         LayoutOptions("eurosat", "folder", bad_items=-0.5)
 
 
+BLOCKS = PartsSpec(by="blocks", block=9.0, shares={"train": 0.5, "test": 0.5})
+
+
 @pytest.mark.parametrize(
     ("given", "words"),
     [
@@ -54,7 +58,10 @@ def test_shares_of_a_layout() -> None:
         ({"min_valid": -0.1}, "data.min_valid: is -0.1"),
         ({"validation": -3}, "data.validation: is -3; give a number of columns"),
         ({"east_start": -3}, "data.east_start: is -3"),
-        ({"normalise": NormaliseOptions()}, "data.normalise: statistics are always those of the columns"),
+        ({"east_start": 3, "parts": BLOCKS}, "data.east_start: divides by columns, and data.parts by blocks"),
+        ({"label_fraction": 0.5}, "data.label_fraction: a share is one of records"),
+        ({"attribute": "crop"}, "data.attribute: names a column, and the labels are no vectors"),
+        ({"normalise": NormaliseOptions()}, "data.normalise: statistics are always those of the pixels"),
         ({"normalise": NormaliseOptions("minmax", "fixed", (0, 9))}, "data.normalise: statistics are always"),
     ],
 )

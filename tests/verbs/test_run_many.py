@@ -95,3 +95,18 @@ def test_failures_that_are_wanted_stop_only_what_waits_for_them(
     assert list(failures) == ["bad"] and "cannot be" in str(failures["bad"])
     with pytest.raises(SwathError, match="cannot be"):
         run_all(runs, tmp_path)
+
+
+def test_a_command_that_was_killed_says_so(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    for code, stderr, words in (
+        (-9, "train: 3 records\n", "was ended by SIGKILL, as by a machine that is short of memory"),
+        (-15, "", "was ended by SIGTERM; try"),
+        (1, "train: 3 records\nKeyError: 'a'\n", "KeyError: 'a'"),
+        (3, "", "ended with code 3"),
+        (2, "error: mine\nmore\n", "mine; try"),
+    ):
+        done = CompletedProcess([], code, stdout="", stderr=stderr)
+        monkeypatch.setattr(subprocess, "run", lambda *_, done=done, **__: done)
+        with pytest.raises(SwathError) as caught:
+            run_all([Run("a", ("inspect",))], tmp_path)
+        assert words in str(caught.value)

@@ -13,17 +13,12 @@ import pytest
 from swath.bands import sensor
 from swath.contract import BandSpec
 from swath.cube import Cube, Encoding
-from swath.data.legend import LandClass
 from swath.data.spec import SceneSpec
 from swath.errors import ConfigError, InputError
-from swath.verbs.config import load_config
-from swath.verbs.finetune import FinetuneConfig
 from swath.verbs.options import NormaliseOptions, PixelData
 from swath.verbs.scene_data import (
     contract_of,
     fixed_normalisation,
-    legend,
-    read_labelled,
     read_patches,
     read_pretraining,
     read_scene,
@@ -139,27 +134,6 @@ def test_patches_are_held_out_by_name(tmp_path: Path) -> None:
         read_patches(str(tmp_path / "none"))
     with pytest.raises(InputError, match="holds no patch folders"):
         read_patches(str(tmp_path))
-
-
-def test_labels_are_divided_with_their_scene(land: Any) -> None:
-    data = load_config(FinetuneConfig, [], land.finetuning("unused")).data
-    read = read_labelled(data)
-    assert read.split.columns == {
-        "west": (0, 48),
-        "validation": (48, 64),
-        "buffer": (64, 80),
-        "east": (80, 112),
-    }
-    assert [c.name for c in read.classes] == ["forest", "town", "water"]
-    assert read.labels.min() == -1 and read.labels.max() == 2
-
-
-def test_the_legend_is_given_or_that_of_embedded_labels() -> None:
-    given = (LandClass(1, "a", (0, 0, 0)),)
-    assert legend("labels.tif", given, "classes") == given
-    assert len(legend("demo:landclass", (), "classes")) == 7
-    with pytest.raises(ConfigError, match=r"^classes: no classes are named; give value, name and color"):
-        legend("labels.tif", (), "classes")
 
 
 def test_a_scene_without_a_valid_pixel_is_refused(tmp_path: Path, raster: Callable[..., str]) -> None:

@@ -13,7 +13,6 @@ from torch import Tensor, nn
 
 from swath.contract import InputContract
 from swath.cube import Cube, Sample
-from swath.data.part_spec import PartName
 from swath.errors import ConfigError, WeightsError
 from swath.feed.config import IGNORE
 from swath.feed.normalise import normalise
@@ -23,7 +22,7 @@ from swath.scenes.layers import Activation
 from swath.scenes.windows import make_plan
 from swath.training.precision import choose_device, choose_precision
 from swath.verbs.labelled_feeds import score_feed
-from swath.verbs.labelled_options import LabelledData, RecordData
+from swath.verbs.labelled_options import RecordData
 from swath.verbs.labelled_records import Part
 from swath.verbs.map_layers import task_of
 from swath.verbs.score_units import Units, squares
@@ -214,28 +213,6 @@ def per_pixel(part: Part) -> bool:
     assert first.target is not None
     target = np.asarray(first.target)
     return target.ndim >= 2 and target.shape[-2:] == first.cube.shape[2:]
-
-
-def scene_part(data: LabelledData, name: PartName, *, crop: bool = False) -> Part:
-    """A part of a scene as one record: the columns to learn from, the block that selects, or what training never saw.
-
-    It is the whole scene, labelled there alone, so that maps of it are those that `swath predict` makes; or with
-    `crop` the part's columns and as much of what lies west of them as a window, which is context without labels.
-    """
-    from swath.verbs.scene_data import read_labelled
-
-    labelled = read_labelled(data)
-    columns = {"train": "west", "validation": "validation", "test": "east"}[name]
-    start, stop = labelled.split.columns[columns]
-    cube = labelled.cube if labelled.cube.statistics else labelled.cube.with_statistics()
-    target = np.full(labelled.labels.shape, IGNORE, np.int64)
-    target[:, start:stop] = labelled.labels[:, start:stop]
-    if crop:
-        left = max(0, start - data.window)
-        cube, target = cube.window(0, left, cube.shape[2], stop - left), target[:, left:stop]
-    title = f"columns {start} to {stop}"
-    record = Sample({"scene": replace(cube, source=title)}, title, target)
-    return Part(name, Meaning("segmentation", labelled.classes), [record], (title,), (None,), (None,))
 
 
 def _known(target: npt.NDArray[np.generic]) -> npt.NDArray[np.bool_]:

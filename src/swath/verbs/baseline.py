@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
 from swath.errors import ConfigError
-from swath.verbs.labelled_options import RecordData
+from swath.verbs.labelled_options import LabelledData
 from swath.verbs.registry import RECIPE
 from swath.verbs.score_units import IntervalOptions
 
@@ -34,7 +34,8 @@ class BaselineConfig:
         method: "majority", the same answer everywhere: the commonest class, or the mean; "index", the spectral index
             (NDWI, MNDWI, NDVI) and threshold that tell two classes of pixels apart best; "forest", a random forest
             on the bands of each pixel, or on the statistics of each image where it has one label.
-        data: a layout or shards, as for `swath finetune`; label_fraction and label_seed count here too.
+        data: a layout, shards, or a scene with labels, as for `swath finetune`; label_fraction and label_seed count
+            here too.
         part: that is scored.
         samples: labelled pixels that a forest learns from; all of them, if there are fewer.
         trees: of a forest.
@@ -46,7 +47,7 @@ class BaselineConfig:
     """
 
     method: Literal["majority", "index", "forest"]
-    data: RecordData
+    data: LabelledData
     part: Literal["test", "validation"] = "test"
     samples: int = 20_000
     trees: int = 200
@@ -72,17 +73,17 @@ def run(config: BaselineConfig) -> WeightsScores:
     from swath.files import atomic
     from swath.verbs.answerer import per_pixel
     from swath.verbs.evaluate_weights import score_answers
-    from swath.verbs.labelled_records import open_part
+    from swath.verbs.labelled_parts import open_labelled
     from swath.verbs.score_units import units_of
 
     if config.output and Path(config.output).exists() and not config.overwrite:
         raise OutputError("exists", where=config.output, mend="give another name, or --overwrite true")
-    train = open_part(config.data, "train")
+    train = open_labelled(config.data, "train")
     goal = goal_of(train)
     learned = learn(config, train, goal)
     for note in learned.notes:
         log.info("%s", note)
-    part = open_part(config.data, config.part)
+    part = open_labelled(config.data, config.part)
     units = units_of(part, config.intervals, per_pixel(part))
     meaning = part.meaning
     names = tuple(c.name for c in meaning.classes) or tuple(meaning.quantities)

@@ -121,9 +121,9 @@ def run(config: CalibrateConfig) -> CalibrateResult:
     from swath.errors import OutputError
     from swath.files import refuse_own_input
     from swath.scenes.worker import torch_threads
-    from swath.verbs.answerer import Answerer, per_pixel, scene_part
+    from swath.verbs.answerer import Answerer, per_pixel
     from swath.verbs.calibration_fit import fit
-    from swath.verbs.labelled_records import open_part
+    from swath.verbs.labelled_parts import open_labelled
     from swath.verbs.score_units import units_of
     from swath.weights.file import load, save
 
@@ -135,7 +135,7 @@ def run(config: CalibrateConfig) -> CalibrateResult:
         loaded, precision=config.precision, device=config.device, batch_size=config.batch_size
     )
     data = config.data
-    part = open_part(data, "validation") if data.scene is None else scene_part(data, "validation")
+    part = open_labelled(data, "validation")
     units = units_of(part, config.intervals, per_pixel(part))
     with torch_threads(config.threads or torch.get_num_threads()):
         found = fit(
@@ -172,12 +172,7 @@ def _calibration(found: Fitted, about: dict[str, Any]) -> Any:
 
 def _about(config: CalibrateConfig, found: Fitted, unit: str) -> dict[str, Any]:
     """What the weights say of it."""
-    data = config.data
-    if data.scene is not None:
-        name = f"the validation block of {Path(data.scene.name).name}"
-    else:
-        name = data.layout.name if data.layout is not None else ", ".join(Path(s).name for s in data.shards)
-        name = f"the validation part of {name}"
+    name = f"the validation {'block' if config.data.by_columns else 'part'} of {config.data.short_name}"
     conformal = {
         key: {
             "level": t.level,

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Literal
 
 from swath.errors import ConfigError
-from swath.verbs.labelled_options import RecordData
+from swath.verbs.labelled_options import LabelledData
 from swath.verbs.registry import RECIPE
 from swath.verbs.score_units import IntervalOptions
 
@@ -27,7 +27,8 @@ class CardConfig:
 
     Attributes:
         folder: of the card: `card.html`, `table.json`, the answers and the weights of each cell.
-        data: a layout or shards, as for `swath finetune`.
+        data: a layout, shards, or a scene with labels, as for `swath finetune`; of a scene, windows with labels are
+            records (data.window pixels wide).
         weights: files of pretrained encoders; without any, the plain methods and the U-Net are compared alone.
         methods: "majority", "index" (a spectral index and a threshold; maps of two classes), "forest", "scratch" (a
             U-Net; for one label per image a small Swin), "random" (a linear probe on an encoder that was never
@@ -51,7 +52,7 @@ class CardConfig:
     """
 
     folder: str
-    data: RecordData
+    data: LabelledData
     weights: tuple[str, ...] = ()
     methods: tuple[MethodName, ...] = ()
     fractions: tuple[float, ...] = (0.01, 0.05, 0.25, 1.0)
@@ -86,6 +87,12 @@ class CardConfig:
         if self.data.label_fraction != 1 or self.data.label_seed:
             raise ConfigError(
                 "is what the card varies", where="data.label_fraction", mend="use fractions and seeds"
+            )
+        if self.data.validation or self.data.east_start:
+            raise ConfigError(
+                "divides a scene by columns, which leaves no shares of labels to compare",
+                where="data.east_start, data.validation",
+                mend="leave them out: its windows are divided by blocks of the ground, or give data.parts",
             )
         needed = [m for m in self.methods if m in ("random", "probe", "lora", "full")]
         if needed and not self.weights:

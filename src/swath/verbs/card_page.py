@@ -20,7 +20,7 @@ from swath.report.panels import in_colours, in_shades, panels
 from swath.verbs.card import CardConfig
 from swath.verbs.card_plan import Look
 from swath.verbs.card_scores import SCORE_WORDS, Card, cost_table, score_table
-from swath.verbs.labelled_options import RecordData
+from swath.verbs.labelled_options import LabelledData
 
 if TYPE_CHECKING:
     from swath.cube import Cube, Sample
@@ -46,7 +46,7 @@ class Maps:
 
 
 def write_page(
-    path: Path, config: CardConfig, data: RecordData, seen: Look, card: Card, failed: Mapping[str, str]
+    path: Path, config: CardConfig, data: LabelledData, seen: Look, card: Card, failed: Mapping[str, str]
 ) -> Path:
     """Writes card.html; maps are drawn with the weights that the cells left."""
     maps: Sequence[Maps] = ()
@@ -142,7 +142,7 @@ def _fails(page: Page, card: Card) -> None:
     page.notes("Probes are scored all at once and name no records.")
 
 
-def draw_maps(config: CardConfig, data: RecordData, card: Card) -> list[Maps]:
+def draw_maps(config: CardConfig, data: LabelledData, card: Card) -> list[Maps]:
     """Truth, network from scratch and best fine-tuned encoder, on the records that each answers worst and on others.
 
     Raises:

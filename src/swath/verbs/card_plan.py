@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 from swath.files import atomic
 from swath.verbs.card import METHODS, CardConfig
 from swath.verbs.card_split import SHARES
-from swath.verbs.labelled_options import RecordData
+from swath.verbs.labelled_options import LabelledData
 from swath.verbs.run_many import Run
 
 if TYPE_CHECKING:
@@ -65,7 +65,7 @@ class Cell:
     leak: bool = False
 
 
-def look_at(data: RecordData) -> Look:
+def look_at(data: LabelledData) -> Look:
     """Reads one record of the train part."""
     from swath.baselines.index import indices_of
     from swath.verbs.answerer import per_pixel
@@ -77,7 +77,7 @@ def look_at(data: RecordData) -> Look:
     return Look(part.task, maps, part.classes, two and bool(indices_of(part.records[0].cube.bands)))
 
 
-def plan(config: CardConfig, data: RecordData, seen: Look, folder: Path) -> list[Cell]:
+def plan(config: CardConfig, data: LabelledData, seen: Look, folder: Path) -> list[Cell]:
     """All cells; the files of data that their commands read are written."""
     asked: tuple[str, ...] = config.methods or tuple(m for m in METHODS if m != "index" or seen.index)
     split = _data_file(data, folder)
@@ -121,7 +121,7 @@ def _names(files: Sequence[str]) -> list[str]:
     return [n if short.count(n) == 1 else f"{n}-{i + 1}" for i, n in enumerate(short)]
 
 
-def _data_file(data: RecordData, folder: Path) -> str:
+def _data_file(data: LabelledData, folder: Path) -> str:
     """A YAML file of the data, named after what it says: other data are other commands."""
     import yaml
 

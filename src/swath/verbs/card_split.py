@@ -10,7 +10,7 @@ from typing import Literal
 from swath.data.part_spec import PartsSpec
 from swath.data.split_parts import Located, by_blocks
 from swath.errors import ConfigError, SwathError
-from swath.verbs.labelled_options import RecordData
+from swath.verbs.labelled_options import LabelledData
 
 log = logging.getLogger(__name__)
 SHARES = {"train": 0.6, "validation": 0.2, "test": 0.2}
@@ -28,12 +28,16 @@ _WORDS = {
 }
 
 
-def settle(data: RecordData, split: Literal["auto", "data"]) -> tuple[RecordData, str]:
+def settle(data: LabelledData, split: Literal["auto", "data"]) -> tuple[LabelledData, str]:
     """The data with their parts, and how they are divided, in words.
 
     Raises:
         ConfigError: nothing says how records may be kept apart.
     """
+    if data.by_columns and split == "data":
+        raise ConfigError(
+            "a scene has no parts of its own", where="split", mend="leave it out, or give data.parts"
+        )
     if split == "data" or data.parts != PartsSpec():
         return data, f"divided {_WORDS[data.parts.by]}"
     from swath.verbs.labelled_sources import open_source
@@ -48,6 +52,12 @@ def settle(data: RecordData, split: Literal["auto", "data"]) -> tuple[RecordData
     if None not in groups and len(groups) >= _FEWEST_GROUPS:
         parts = PartsSpec(by="groups", shares=SHARES)
         return replace(data, parts=parts), f"divided {_WORDS['groups']}"
+    if data.scene is not None:
+        raise ConfigError(
+            f"{len(items)} windows with labels leave none to one of the parts once neighbours are kept apart",
+            where="data.window",
+            mend="make windows smaller, or give data.parts",
+        )
     raise ConfigError(
         "neither places nor groups of the records allow to keep neighbours apart",
         where="data.parts",

@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from swath.cube import BoolArray
     from swath.report.table import Table
     from swath.tasks.metrics import Scores
-    from swath.verbs.scene_data import Labelled
+    from swath.verbs.scene_labels import Labelled
 
 log = logging.getLogger(__name__)
 
@@ -137,7 +137,7 @@ def run(config: DemoConfig) -> DemoResult:
     """
     from swath.verbs.demo_page import write_page
     from swath.verbs.labelled_options import LabelledData
-    from swath.verbs.scene_data import read_labelled
+    from swath.verbs.scene_labels import read_labelled
 
     if config.series:
         from swath.verbs.demo_series import run_series

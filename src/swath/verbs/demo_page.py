@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from swath.report.table import Table
     from swath.tasks.metrics import Scores
     from swath.verbs.demo import DemoConfig
-    from swath.verbs.scene_data import Labelled
+    from swath.verbs.scene_labels import Labelled
 
 # Bands of Landsat 7 as red, green and blue.
 TRUE_COLOUR = ("B3", "B2", "B1")

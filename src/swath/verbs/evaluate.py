@@ -150,9 +150,9 @@ def _weights(config: EvaluateConfig) -> WeightsScores:
     import torch
 
     from swath.scenes.worker import torch_threads
-    from swath.verbs.answerer import Answerer, per_pixel, scene_part
+    from swath.verbs.answerer import Answerer, per_pixel
     from swath.verbs.evaluate_weights import score_weights
-    from swath.verbs.labelled_records import open_part
+    from swath.verbs.labelled_parts import open_labelled
     from swath.verbs.score_units import units_of
     from swath.weights.file import load
 
@@ -161,15 +161,12 @@ def _weights(config: EvaluateConfig) -> WeightsScores:
     answerer = Answerer(
         loaded, precision=config.precision, device=config.device, batch_size=config.batch_size
     )
-    if data.scene is not None:
-        part = scene_part(data, config.part)
-    else:
-        part = open_part(data, config.part)
+    part = open_labelled(data, config.part)
     units = units_of(part, config.intervals, per_pixel(part))
     with torch_threads(config.threads or torch.get_num_threads()):
         found = score_weights(answerer, part, data, units, config.intervals)
     seen = loaded.meta.provenance.get("east_start")
-    if data.scene is not None and config.part == "test" and isinstance(seen, int):
+    if data.by_columns and config.part == "test" and isinstance(seen, int):
         first = int(part.ids[0].split()[1])
         if first < seen:
             note = f"includes pixels that training saw: it never saw columns from {seen} on"
@@ -181,7 +178,7 @@ def _weights(config: EvaluateConfig) -> WeightsScores:
 def _map(config: EvaluateConfig) -> EvaluateResult:
     from swath.data.labels import read_labels, to_indices
     from swath.verbs.map_scores import read_map, read_tags, score, score_intervals, scored_pixels
-    from swath.verbs.scene_data import legend
+    from swath.verbs.scene_labels import legend
 
     values, known, coverage, grid = read_map(config.map)
     own, never_seen = read_tags(config.map)

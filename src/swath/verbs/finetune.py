@@ -19,7 +19,7 @@ class FinetuneConfig:
     Attributes:
         run: where the run goes.
         data: a scene with labels, of which the columns from `data.east_start` on are never seen; or records of a
-            layout or shards, of which the test part is never opened.
+            layout, of shards, or of a scene that `data.parts` divides, of which the test part is never opened.
         weights: pretrained weights to start from; empty: from scratch.
         model: the family of the network; `system` "auto": that of the weights, or st_swin_unet.
         head: what answers on top of its encoder.
@@ -97,7 +97,7 @@ def run(config: FinetuneConfig) -> FinetuneResult | None:
     Raises:
         SwathError: in one line, if the data, the options, the weights or the folder do not fit.
     """
-    if config.data.scene is not None:
+    if config.data.by_columns:
         from swath.verbs.finetune_scene import run_scene
 
         return run_scene(config)

@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import replace
-from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 import torch
@@ -20,7 +19,6 @@ from swath.verbs.adapters import adapt, plain_again
 from swath.verbs.answers import answers
 from swath.verbs.finetune import FinetuneConfig, FinetuneResult
 from swath.verbs.labelled_feeds import records_contract, score_feed, train_feed
-from swath.verbs.labelled_options import RecordData
 from swath.verbs.labelled_page import records_page
 from swath.verbs.labelled_records import Part, open_part
 from swath.verbs.labelled_task import make_task
@@ -31,9 +29,6 @@ from swath.verbs.task_options import ANY_SCORE, settled
 from swath.weights.build import meta_for
 from swath.weights.file import Loaded, load, save
 from swath.weights.meta import MapClass, Quantity
-
-if TYPE_CHECKING:
-    pass
 
 
 def run_records(config: FinetuneConfig) -> FinetuneResult | None:
@@ -139,7 +134,7 @@ def provenance(
     return {
         "made_by": f"swath {swath.__version__}, torch {torch.__version__}",
         "recipe": "finetune",
-        "data": data_name(data),
+        "data": data.short_name,
         "train_records": len(train),
         "validation_records": len(validation),
         "parts": data.parts.by,
@@ -151,10 +146,3 @@ def provenance(
         "precision": result.precision.name,
         "pretrained": None if source is None else {"sha256": source.sha256, **source.meta.provenance},
     }
-
-
-def data_name(data: RecordData) -> str:
-    """The layout, or the folders of the shards."""
-    if data.layout is not None:
-        return data.layout.name
-    return ", ".join(Path(source).name for source in data.shards)

@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from swath.verbs.finetune import FinetuneConfig, FinetuneResult
     from swath.verbs.head_options import HeadOptions
     from swath.verbs.options import ModelOptions
-    from swath.verbs.scene_data import Labelled
+    from swath.verbs.scene_labels import Labelled
     from swath.weights.file import Loaded
 
 log = logging.getLogger(__name__)
@@ -49,7 +49,7 @@ def run_scene(config: FinetuneConfig) -> FinetuneResult:
     from swath.verbs.adapters import adapt, plain_again
     from swath.verbs.finetune import FinetuneResult
     from swath.verbs.labelled_task import class_config, class_counts
-    from swath.verbs.scene_data import read_labelled
+    from swath.verbs.scene_labels import read_labelled
     from swath.verbs.task_network import task_network
     from swath.weights.build import meta_for
     from swath.weights.file import load, save

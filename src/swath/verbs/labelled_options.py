@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Literal
 
 from swath.data.legend import LandClass
@@ -11,6 +12,8 @@ from swath.data.spec import SceneSpec
 from swath.errors import ConfigError
 from swath.verbs.options import LayoutOptions, NormaliseOptions
 
+VECTOR_FILES = (".gpkg", ".geojson", ".json", ".shp", ".fgb")
+"""Labels in such files are points and polygons."""
 TaskName = Literal["classification", "multilabel", "segmentation", "regression", "change"]
 
 
@@ -76,6 +79,18 @@ class RecordData:
                 mend="give a layout, or draw records",
             )
 
+    @property
+    def short_name(self) -> str:
+        """The layout, or the folders of the shards."""
+        if self.layout is not None:
+            return self.layout.name
+        return ", ".join(Path(source).name for source in self.shards)
+
+    @property
+    def ignored_classes(self) -> tuple[int, ...]:
+        """Values of those of the data set's classes that mean "no label"."""
+        return self.ignore
+
     def _check_source(self) -> None:
         if (self.layout is None) == (not self.shards):
             what = "a layout and shards" if self.shards else "no data"
@@ -93,55 +108,100 @@ class LabelledData(RecordData):
     """A scene with labels per pixel, or records of a layout or shards.
 
     Attributes:
-        scene: a raster.
+        scene: a raster. Without `parts` it is divided by columns; with them its windows that hold a label are records,
+            `window` pixels wide, which are divided as `parts` say.
         labels: a raster of class values on the scene's grid; most pixels may be unlabelled. "demo:landclass" and
-            "demo:labelled-pixels" are embedded.
-        validation: of a scene: width of the validation block, columns; 0: as wide as the window.
-        east_start: of a scene: first column of the part that training never sees; 0: the middle of the scene. West of
+            "demo:labelled-pixels" are embedded. Or, with `attribute`, a file of points and polygons (GeoPackage,
+            GeoJSON, Shapefile) in any reference system.
+        validation: of a scene divided by columns: width of the validation block; 0: as wide as the window.
+        east_start: the same: first column of the part that training never sees; 0: the middle of the scene. West of
             it lie a buffer as wide as the window, the validation block, and the columns to learn from.
+        attribute: of labels in a file of vectors: the column that says the class, by value or name.
+        layer: of such a file, if it holds several.
+        touch: pixels that a polygon labels: those whose "centre" it holds, or "all" that it touches.
+        overlap: where polygons of two classes claim a pixel: "error", the "first" or "last" of the file, or "ignore".
     """
 
     scene: SceneSpec | None = None
     labels: str = ""
     validation: int = 0
     east_start: int = 0
+    attribute: str = ""
+    layer: str = ""
+    touch: Literal["centre", "all"] = "centre"
+    overlap: Literal["error", "first", "last", "ignore"] = "error"
+
+    @property
+    def by_columns(self) -> bool:
+        """Whether a whole scene teaches, selects and scores, by its columns."""
+        return self.scene is not None and self.parts == PartsSpec()
+
+    @property
+    def short_name(self) -> str:
+        """The scene's first file, the layout, or the folders of the shards."""
+        return super().short_name if self.scene is None else Path(self.scene.name).name
+
+    @property
+    def ignored_classes(self) -> tuple[int, ...]:
+        """None of a scene's: there, `ignore` are values of the raster that are no classes."""
+        return self.ignore if self.scene is None else ()
 
     def _check_source(self) -> None:
         if self.scene is None:
-            if self.layout is None and not self.shards:
-                raise ConfigError(
-                    "data names no data",
-                    where="data",
-                    mend="give one of data.scene (with data.labels), data.layout and data.shards",
-                )
-            super()._check_source()
-            for name in ("labels", "validation", "east_start"):
-                if getattr(self, name):
-                    raise ConfigError("is for scenes", where=f"data.{name}", mend="see data.parts")
-            return
+            self._check_records()
+        else:
+            self._check_scene()
+
+    def _check_records(self) -> None:
+        if self.layout is None and not self.shards:
+            raise ConfigError(
+                "data names no data",
+                where="data",
+                mend="give one of data.scene (with data.labels), data.layout and data.shards",
+            )
+        super()._check_source()
+        for name in ("labels", "validation", "east_start", "attribute", "layer"):
+            if getattr(self, name):
+                raise ConfigError("is for scenes", where=f"data.{name}", mend="see data.parts")
+
+    def _check_scene(self) -> None:
         if self.layout is not None or self.shards:
             raise ConfigError("data names a scene and records", where="data", mend="give one of them")
         if not self.labels:
-            raise ConfigError("a scene needs labels", where="data.labels", mend="name a raster of classes")
+            raise ConfigError(
+                "a scene needs labels", where="data.labels", mend="name a raster of classes, or vectors"
+            )
+        if bool(self.attribute) != (Path(self.labels).suffix.lower() in VECTOR_FILES):
+            raise ConfigError(
+                "names a column, and the labels are no vectors" if self.attribute else "is missing",
+                where="data.attribute",
+                mend=f"say which column names the class of labels in {', '.join(VECTOR_FILES)}, and only there",
+            )
         for name in ("task", "cube", "bands"):
             if getattr(self, name):
                 raise ConfigError(
                     "is for layouts and shards", where=f"data.{name}", mend="leave it out, or see data.scene"
                 )
-        if self.label_fraction != 1 or self.parts != PartsSpec():
+        if self.by_columns and self.label_fraction != 1:
             raise ConfigError(
-                "parts and fractions are those of layouts and shards",
-                where="data.parts",
-                mend="a scene is divided by data.east_start",
+                "a share is one of records, and columns are none",
+                where="data.label_fraction",
+                mend="divide the scene by data.parts",
             )
         for name in ("validation", "east_start"):
             if getattr(self, name) < 0:
                 raise ConfigError(
                     f"is {getattr(self, name)}", where=f"data.{name}", mend="give a number of columns"
                 )
+            if getattr(self, name) and not self.by_columns:
+                raise ConfigError(
+                    f"divides by columns, and data.parts by {self.parts.by}",
+                    where=f"data.{name}",
+                    mend="give one of them",
+                )
         if self.normalise.scope != "fixed" or self.normalise.columns:
             raise ConfigError(
-                "statistics are always those of the columns to learn from, since others would show the network "
+                "statistics are always those of the pixels to learn from, since others would show the network "
                 "what it is scored on",
                 where="data.normalise",
                 mend="leave scope and columns out",

@@ -1,4 +1,4 @@
-"""Where labelled records come from: layouts, read into memory, or shards, read as they are needed."""
+"""Where labelled records come from: layouts and scenes, read into memory, or shards, read as they are needed."""
 
 from __future__ import annotations
 
@@ -19,8 +19,9 @@ from swath.data.split_parts import Box, Located
 from swath.data.vectors import bounds_of
 from swath.errors import ConfigError, InputError
 from swath.feed.shards import Shards
-from swath.verbs.labelled_options import RecordData
+from swath.verbs.labelled_options import LabelledData, RecordData
 from swath.verbs.options import LayoutOptions
+from swath.verbs.scene_records import SceneSource
 
 IntArray = npt.NDArray[np.int64]
 Chosen = Mapping[str | None, Sequence[int]]
@@ -58,6 +59,8 @@ class Source(Protocol):
 
 def open_source(data: RecordData) -> Source:
     """The data set of the options; nothing of it is read yet."""
+    if isinstance(data, LabelledData) and data.scene is not None:
+        return SceneSource(data)
     if data.layout is not None:
         return LayoutSource(data.layout)
     return ShardSource([Shards(source) for source in data.shards], data)

@@ -175,13 +175,14 @@ def _probe(config: ProbeConfig) -> ProbeResult:
     from swath.training.precision import choose_device, choose_precision
     from swath.training.probing import methods, probe
     from swath.verbs.answerer import per_pixel
+    from swath.verbs.labelled_parts import open_labelled
     from swath.weights.build import build_loaded
     from swath.weights.file import load
 
     loaded = load(config.weights)
     if config.untrained is not None:
         loaded = _untrained(loaded, config.untrained)
-    train = _open(config, "train")
+    train = open_labelled(config.data, "train", crop=True)
     task: ProbeTask = train.task
     maps = per_pixel(train)
     known = methods(task, maps)
@@ -201,12 +202,12 @@ def _probe(config: ProbeConfig) -> ProbeResult:
     if config.cache != "none":
         cache = FeatureCache(config.cache or default_cache(), loaded.sha256, contract, what)
     sets = {"train": _features(config, train, contract, frozen, cache)}
-    validation = _open(config, "validation")
+    validation = open_labelled(config.data, "validation", crop=True)
     sets["validation"] = _features(config, validation, contract, frozen, cache)
     records = {"train": len(train), "validation": len(validation)}
     unit = ""
     if config.score_test:
-        test = _open(config, "test")
+        test = open_labelled(config.data, "test", crop=True)
         records["test"] = len(test)
         unit = _units(config, test).words
         sets["test"] = _features(config, test, contract, frozen, cache)
@@ -258,17 +259,6 @@ def default_cache() -> Path:
     """Where features are kept unless told otherwise."""
     root = os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache"
     return Path(root) / "swath" / "features"
-
-
-def _open(config: ProbeConfig, name: Literal["train", "validation", "test"]) -> Part:
-    from swath.verbs.answerer import scene_part
-    from swath.verbs.labelled_records import open_part
-
-    return (
-        open_part(config.data, name)
-        if config.data.scene is None
-        else scene_part(config.data, name, crop=True)
-    )
 
 
 def _contract(data: LabelledData, train: Part, loaded: Loaded) -> InputContract:

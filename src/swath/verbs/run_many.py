@@ -12,6 +12,7 @@ import json
 import logging
 import os
 import shlex
+import signal
 import subprocess
 import sys
 import time
@@ -176,9 +177,8 @@ def _answer(run: Run, folder: Path, threads: int) -> Answer:
     measured.unlink(missing_ok=True)
     if done.returncode:
         said = [line for line in done.stderr.splitlines() if line.startswith("error: ")]
-        last = (done.stderr.strip().splitlines() or [f"ended with code {done.returncode}"])[-1]
         raise SwathError(
-            said[0].removeprefix("error: ") if said else last,
+            said[0].removeprefix("error: ") if said else _end(done.returncode, done.stderr),
             where=run.name,
             mend=f"try the command alone: {run.command}",
         )
@@ -193,6 +193,14 @@ def _answer(run: Run, folder: Path, threads: int) -> Answer:
     with atomic(kept) as temporary:
         temporary.write_text(json.dumps(content, indent=2) + "\n", "utf-8")
     return answer
+
+
+def _end(code: int, said: str) -> str:
+    """How a process ended that gave no reason: what it wrote last may be no more than its progress."""
+    if code < 0:
+        name = signal.Signals(-code).name
+        return f"was ended by {name}" + (", as by a machine that is short of memory" * (name == "SIGKILL"))
+    return (said.strip().splitlines() or [f"ended with code {code}"])[-1]
 
 
 def _read(path: Path) -> dict[str, Any]:

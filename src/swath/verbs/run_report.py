@@ -24,7 +24,7 @@ if TYPE_CHECKING:
     from swath.training.run import FitResult
     from swath.verbs.finetune import FinetuneConfig
     from swath.verbs.pretrain import PretrainConfig
-    from swath.verbs.scene_data import Labelled
+    from swath.verbs.scene_labels import Labelled
     from swath.weights.transfer import TransferReport
 
 EXAMPLES = "reconstructions.npz"

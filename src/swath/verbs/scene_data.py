@@ -1,4 +1,4 @@
-"""From files to what training eats: cubes through a contract, labels on their grid, parts of a scene."""
+"""From files to what training eats: cubes through a contract, and where in them it may look."""
 
 from __future__ import annotations
 
@@ -11,12 +11,9 @@ import numpy.typing as npt
 
 from swath.contract import BandSpec, InputContract, Kind, Normalisation
 from swath.cube import BoolArray, Cube, Sample
-from swath.data.legend import LandClass, check_legend
-from swath.data.spec import DEMO_PREFIX, SceneSpec
-from swath.data.splits import ColumnSplit, column_split
+from swath.data.spec import SceneSpec
 from swath.errors import ConfigError, InputError
 from swath.feed.shards import Shards
-from swath.verbs.labelled_options import LabelledData
 from swath.verbs.options import NormaliseOptions, PixelData
 
 DEMO_PATCHES = "demo:bigearthnet"
@@ -243,55 +240,3 @@ def _box(text: str, cube: Cube) -> tuple[int, int, int, int]:
     if row < 0 or col < 0 or height < 1 or width < 1 or row + height > h or col + width > w:
         raise ConfigError(f"'{text}' is not inside {h}x{w} pixels", where="data.hold_out", mend=mend)
     return row, col, height, width
-
-
-@dataclass(frozen=True, eq=False)
-class Labelled:
-    """A scene with its labels, divided.
-
-    Attributes:
-        cube: as read, before any contract.
-        labels: class indices [H,W], IGNORE where unknown.
-        classes: in the order of the indices.
-        split: west, validation block, buffer and east.
-    """
-
-    cube: Cube
-    labels: npt.NDArray[np.int64]
-    classes: tuple[LandClass, ...]
-    split: ColumnSplit
-
-
-def legend(labels: str, classes: Sequence[LandClass], where: str) -> tuple[LandClass, ...]:
-    """The classes of a label raster: those named, or those of an embedded one."""
-    from swath.data.demo import NC_CLASSES
-
-    if classes:
-        check_legend(classes, where)
-        return tuple(classes)
-    if labels.startswith(DEMO_PREFIX):
-        return NC_CLASSES
-    raise ConfigError(
-        "no classes are named",
-        where=where,
-        mend="give value, name and color of each class of the label raster",
-    )
-
-
-def read_labelled(data: LabelledData) -> Labelled:
-    """Reads a scene and its labels, and divides it by columns."""
-    from swath.data.labels import read_labels
-
-    assert data.scene is not None
-    cube = read_scene(data.scene)
-    if cube.grid is None:
-        raise InputError("has no grid to lay labels on", where=cube.source)
-    classes = legend(data.labels, data.classes, "data.classes")
-    labels = read_labels(data.labels, cube.grid, classes, ignore=data.ignore, scene=cube.source)
-    split = column_split(
-        *cube.shape[2:],
-        window=data.window,
-        validation=data.validation or None,
-        east_start=data.east_start or None,
-    )
-    return Labelled(cube, labels, classes, split)

@@ -101,15 +101,15 @@ def meaning_of(info: LayoutInfo, data: RecordData) -> Meaning:
             mend="give value, name and color of each class, in the order of the class numbers",
         )
     check_legend(classes, "data.classes")
-    if not data.ignore:
+    if not data.ignored_classes:
         return Meaning(task, classes)
     values = [c.value for c in classes]
-    strange = [v for v in data.ignore if v not in values]
+    strange = [v for v in data.ignored_classes if v not in values]
     if strange:
         raise ConfigError(
             f"{strange[0]} is no class", where="data.ignore", mend=f"use values such as {values[0]}"
         )
-    kept = tuple(c for c in classes if c.value not in data.ignore)
+    kept = tuple(c for c in classes if c.value not in data.ignored_classes)
     table = np.full(len(classes) + 1, IGNORE, np.int64)
     for i, c in enumerate(kept):
         table[classes.index(c)] = i

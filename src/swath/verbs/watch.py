@@ -138,7 +138,7 @@ class Probe:
     """
 
     def __init__(self, data: LabelledData, contract: InputContract, neighbours: int) -> None:
-        from swath.verbs.scene_data import read_labelled
+        from swath.verbs.scene_labels import read_labelled
 
         labelled = read_labelled(data)
         cube = replace(contract, exact_size=False).convert(labelled.cube)

@@ -1,0 +1,44 @@
+"""Parts of whatever the options of labelled data name: a layout, shards, windows of a scene, or its columns."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import numpy as np
+
+from swath.cube import Sample
+from swath.data.labels import IGNORE
+from swath.data.part_spec import PartName
+from swath.verbs.labelled_options import LabelledData
+from swath.verbs.labelled_records import Part, open_part
+from swath.verbs.scene_labels import read_labelled
+from swath.verbs.target_meaning import Meaning
+
+
+def open_labelled(data: LabelledData, name: PartName, *, crop: bool = False) -> Part:
+    """A part of whatever the options name: of a layout, of shards, or of a scene; see `scene_part` for `crop`.
+
+    Raises:
+        SwathError: as of `open_part`.
+    """
+    return scene_part(data, name, crop=crop) if data.by_columns else open_part(data, name)
+
+
+def scene_part(data: LabelledData, name: PartName, *, crop: bool = False) -> Part:
+    """A part of a scene as one record: the columns to learn from, the block that selects, or what training never saw.
+
+    It is the whole scene, labelled there alone, so that maps of it are those that `swath predict` makes; or with
+    `crop` the part's columns and as much of what lies west of them as a window, which is context without labels.
+    """
+    labelled = read_labelled(data)
+    columns = {"train": "west", "validation": "validation", "test": "east"}[name]
+    start, stop = labelled.split.columns[columns]
+    cube = labelled.cube if labelled.cube.statistics else labelled.cube.with_statistics()
+    target = np.full(labelled.labels.shape, IGNORE, np.int64)
+    target[:, start:stop] = labelled.labels[:, start:stop]
+    if crop:
+        left = max(0, start - data.window)
+        cube, target = cube.window(0, left, cube.shape[2], stop - left), target[:, left:stop]
+    title = f"columns {start} to {stop}"
+    record = Sample({"scene": replace(cube, source=title)}, title, target)
+    return Part(name, Meaning("segmentation", labelled.classes), [record], (title,), (None,), (None,))
