@@ -33,7 +33,7 @@ def test_drawn_dates_are_good_sorted_and_a_function_of_the_key(seed, dates, n, l
 def test_spread_dates_are_good_ones_or_the_fullest(seed, dates, count, least):
     valid = some_valid(seed, dates)
     counts = valid_counts(valid)
-    good = np.flatnonzero(good_dates(counts, valid[0].size, least))
+    good = np.flatnonzero(good_dates(counts, valid.any(0).sum(), least))
     chosen = spread_dates(valid, count, least)
     assert chosen == sorted(set(chosen)) and len(chosen) == min(count, dates)
     if len(good) >= len(chosen):
@@ -42,6 +42,15 @@ def test_spread_dates_are_good_ones_or_the_fullest(seed, dates, count, least):
             assert (chosen[0], chosen[-1]) == (good[0], good[-1])
     else:
         assert min(counts[chosen]) >= max((counts[t] for t in range(dates) if t not in chosen), default=0)
+
+
+def test_what_is_never_valid_counts_against_no_date():
+    valid = np.zeros((6, 1, 4, 4), bool)
+    valid[:, :, :1] = True  # a quarter of the record is seen at all
+    valid[3, :, :1, :3] = False
+    assert spread_dates(valid, 3, 0.5) == [0, 2, 5]
+    valid[4:] = False
+    assert spread_dates(valid, 3, 0.5) == [0, 1, 2]
 
 
 def test_every_good_date_is_drawn():

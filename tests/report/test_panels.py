@@ -7,8 +7,9 @@ import io
 import numpy as np
 from PIL import Image
 
+from swath.bands import sensor
 from swath.data.legend import LandClass
-from swath.report.panels import in_colours, in_shades, panels
+from swath.report.panels import fullest_date, in_colours, in_shades, panels, seen_bands, view
 
 CLASSES = (LandClass(7, "wet", (0, 0, 255)), LandClass(9, "dry", (255, 0, 0)))
 
@@ -33,3 +34,31 @@ def test_panels_show_their_pictures_in_order() -> None:
     third = len(middle) // 3
     assert middle[third // 2].tolist() == [0, 0, 255] and middle[third + third // 2].tolist() == [255, 0, 0]
     assert middle[2 * third + third // 2].tolist() == [255, 255, 255]
+
+
+def test_what_is_unknown_is_hatched_since_white_may_be_a_class() -> None:
+    white = np.full((8, 8, 4), 255, np.uint8)
+    image = np.asarray(
+        Image.open(io.BytesIO(panels([("white", white), ("clear", 0 * white)]))).convert("RGB")
+    )
+    third = image.shape[1] // 3
+    known, unknown = (image[image.shape[0] // 2 :, i * third + 20 : (i + 1) * third - 20] for i in (0, 1))
+    assert (known == 255).all() and 0.05 < (unknown.min(-1) < 240).mean() < 0.9
+
+
+def test_natural_colours_are_shown_where_they_are_known() -> None:
+    bands = sensor("sentinel2").bands
+    assert [bands[i].name for i in seen_bands(bands)] == ["B04", "B03", "B02"]
+    assert seen_bands(sensor("sentinel2").select(("B08", "B11", "B12"))) == [2, 1, 0]
+    assert seen_bands(sensor("sentinel1").select(("VV", "VH"))) == [0, 0, 0]
+
+
+def test_the_date_that_is_shown_is_the_clearest() -> None:
+    bands = sensor("sentinel2").select(("B02", "B03", "B04", "B08"))
+    valid = np.ones((4, 4, 3, 3), bool)
+    valid[3, 1] = False  # a colour is missing all over
+    valid[0, :, 0] = False
+    valid[2, 3] = False  # a band that is not shown
+    assert fullest_date(valid, bands) == 2
+    picture = view(np.arange(36.0).reshape(4, 3, 3), valid[0], bands)
+    assert (picture[0, :, 3] == 0).all() and (picture[1:, :, 3] == 255).all()

@@ -37,9 +37,12 @@ def draw_dates(generator: np.random.Generator, good: BoolArray, count: int) -> l
 
 
 def spread_dates(valid: BoolArray, count: int, min_valid: float) -> list[int]:
-    """`count` dates of [T,C,h,w], evenly over those that are good; if those are too few, the fullest dates."""
+    """`count` dates of [T,C,h,w], evenly over those that are good; if those are too few, the fullest dates.
+
+    Shares are of what is valid on some date: what never is, as the squares of other parts, counts against none.
+    """
     counts = valid_counts(valid)
-    good = np.flatnonzero(good_dates(counts, valid[0].size, min_valid))
+    good = np.flatnonzero(good_dates(counts, int(valid.any(0).sum()), min_valid))
     count = min(count, len(counts))
     if len(good) < count:
         good = np.sort(np.argsort(-counts, kind="stable")[:count])

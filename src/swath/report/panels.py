@@ -8,13 +8,42 @@ import numpy as np
 from matplotlib import colormaps, rc_context
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
+from matplotlib.patches import Rectangle
 
+from swath.bands import Band
+from swath.cube import BoolArray
 from swath.data.legend import LandClass
-from swath.report.figures import INK, RGBA, STYLE, WIDTH, Array, _png, _thin
+from swath.report.figures import INK, RGBA, STYLE, WIDTH, Array, _png, _thin, stretch
+
+
+def seen_bands(bands: Sequence[Band]) -> list[int]:
+    """Which bands are red, green and blue of a picture: those colours, if all are there; else the last three, the
+    last as red; of fewer than three the first, in grey.
+    """
+    common = [b.common for b in bands]
+    natural = ("red", "green", "blue")
+    if all(name in common for name in natural):
+        return [common.index(name) for name in natural]
+    return list(range(len(bands)))[:-4:-1] if len(bands) >= 3 else [0, 0, 0]
+
+
+def fullest_date(valid: BoolArray, bands: Sequence[Band]) -> int:
+    """Of [T,C,H,W]: the date on which most pixels of the picture are valid, the latest of equals."""
+    counts = valid[:, seen_bands(bands)].all(1).sum((1, 2))
+    return int(len(counts) - 1 - counts[::-1].argmax())
+
+
+def view(pixels: Array, valid: BoolArray, bands: Sequence[Band]) -> RGBA:
+    """[H,W,4] of one date [C,H,W], by `seen_bands`, each stretched; clear where invalid."""
+    chosen = seen_bands(bands)
+    return stretch(pixels[chosen], valid[chosen])
 
 
 def panels(pictures: Sequence[tuple[str, RGBA]]) -> bytes:
-    """Pictures [H,W,4] of one size in a row of three or more, with a word above each."""
+    """Pictures [H,W,4] of one size in a row of three or more, with a word above each.
+
+    What is clear is hatched, since white may be a class, such as cloud.
+    """
     height, width = pictures[0][1].shape[:2]
     columns = max(3, len(pictures))
     side = WIDTH / columns
@@ -27,6 +56,10 @@ def panels(pictures: Sequence[tuple[str, RGBA]]) -> bytes:
             left = i / columns
             axes = figure.add_axes((left + 0.01, 0.0, 1 / columns - 0.02, 1 - head / tall))
             axes.set_axis_off()
+            behind = Rectangle((0, 0), 1, 1, transform=axes.transAxes, facecolor="white", edgecolor="#cdd4da")
+            behind.set_hatch("//////")
+            behind.set_zorder(-1)  # patches are drawn over images otherwise
+            axes.add_patch(behind)
             axes.imshow(_thin(picture), interpolation="nearest", aspect="auto")
             figure.text(left + 0.5 / columns, 1 - 0.12 / tall, word, ha="center", va="center", color=INK)
     return _png(figure)

@@ -21,7 +21,7 @@ from swath.scenes.engine import Engine
 from swath.scenes.layers import Activation
 from swath.scenes.windows import make_plan
 from swath.training.precision import choose_device, choose_precision
-from swath.verbs.labelled_feeds import score_feed
+from swath.verbs.labelled_feeds import dates_taken, score_feed
 from swath.verbs.labelled_options import RecordData
 from swath.verbs.labelled_records import Part
 from swath.verbs.map_layers import task_of
@@ -132,7 +132,11 @@ class Answerer:
         temperature = self.temperature if temperature is None else temperature
         if per_pixel(part):
             for i in range(len(part)):
-                yield from self._mapped(part.records[i], units, temperature)
+                record = part.records[i]
+                cube = dates_taken(record.cube, data)
+                yield from self._mapped(
+                    replace(record, cubes={next(iter(record.cubes)): cube}), units, temperature
+                )
         else:
             yield from self._told(part, data, units, temperature)
 

@@ -16,7 +16,7 @@ import numpy.typing as npt
 from swath.errors import SwathError
 from swath.report.fractions import Point, over_labels
 from swath.report.html import Page
-from swath.report.panels import in_colours, in_shades, panels
+from swath.report.panels import fullest_date, in_colours, in_shades, panels, view
 from swath.verbs.card import CardConfig
 from swath.verbs.card_plan import Look
 from swath.verbs.card_scores import SCORE_WORDS, Card, cost_table, score_table
@@ -82,7 +82,7 @@ def card_page(card: Card, maps: Sequence[Maps], failed: Mapping[str, str], note:
             "Maps side by side", "Records of the test part, with the most labels and the first seed."
         )
         for one in maps:
-            page.figure(panels(one.pictures), f"{one.id}; white is unknown.")
+            page.figure(panels(one.pictures), f"{one.id}; hatched is unknown.")
         if maps and card.seen.classes:
             page.legend(card.seen.classes)
         if note:
@@ -149,6 +149,7 @@ def draw_maps(config: CardConfig, data: LabelledData, card: Card) -> list[Maps]:
         SwathError: the data or the weights are not there any more.
     """
     from swath.verbs.answerer import Answerer
+    from swath.verbs.labelled_feeds import dates_taken
     from swath.verbs.labelled_records import open_part
     from swath.weights.file import load
 
@@ -162,7 +163,8 @@ def draw_maps(config: CardConfig, data: LabelledData, card: Card) -> list[Maps]:
     found = []
     for i in chosen:
         record = part.records[i]
-        said = {title: one.map(record.cube, one.temperature) for title, one in answerers.items()}
+        cube = dates_taken(record.cube, data)
+        said = {title: one.map(cube, one.temperature) for title, one in answerers.items()}
         found.append(Maps(record.id, tuple(_pictures(record, said, card.seen))))
     return found
 
@@ -190,7 +192,7 @@ def _pictures(
 ) -> list[tuple[str, RGBA]]:
     truth = np.asarray(record.target)
     truth = truth if truth.ndim == 2 else truth[-1]
-    pictures = [("seen", _composite(record.cube))]
+    pictures = [("seen", _view(record.cube))]
     short = [
         (title.partition(": ")[2] or title.removesuffix(" from scratch"), values)
         for title, values in said.items()
@@ -204,14 +206,7 @@ def _pictures(
     return pictures + [(title, in_shades(plane, low, high)) for title, plane in planes]
 
 
-def _composite(cube: Cube) -> RGBA:
-    """The last date in natural colours, or by its last three bands."""
-    from swath.report.figures import stretch
-
-    common = [b.common for b in cube.bands]
-    natural = ("red", "green", "blue")
-    if all(c in common for c in natural):
-        index = [common.index(c) for c in natural]
-    else:
-        index = list(range(len(common)))[:-4:-1] if len(common) >= 3 else [0, 0, 0]
-    return stretch(cube.pixels[-1][index], cube.valid[-1][index])
+def _view(cube: Cube) -> RGBA:
+    """The date of which most is known."""
+    date = fullest_date(cube.valid, cube.bands)
+    return view(cube.pixels[date], cube.valid[date], cube.bands)

@@ -157,6 +157,13 @@ def _packed_feed(data: RecordData, part: Part, contract: InputContract, seed: in
     return Relabelled(feed, change)
 
 
+def dates_taken(cube: Cube, data: RecordData) -> Cube:
+    """What is looked at of a record: all its dates, or `data.dates` of them."""
+    if not data.dates:
+        return cube
+    return cube.at_dates(spread_dates(cube.valid, data.dates, data.min_valid))
+
+
 def score_feed(
     data: RecordData,
     part: Part,
@@ -177,11 +184,8 @@ def score_feed(
         if i in kept:
             return kept[i]
         record = part.records[i]
-        cube = record.cube
-        if data.dates:
-            cube = cube.at_dates(spread_dates(cube.valid, data.dates, data.min_valid))
         assert record.target is not None
-        found = contract.convert(cube), record.target
+        found = contract.convert(dates_taken(record.cube, data)), record.target
         if not part.packed:
             kept[i] = found
         return found

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import datetime as dt
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -10,7 +11,7 @@ import numpy as np
 
 from swath.report import figures
 from swath.report.html import Page
-from swath.report.panels import in_colours, in_shades, panels
+from swath.report.panels import fullest_date, in_colours, in_shades, panels, view
 from swath.report.table import Metric, Row, Table
 from swath.verbs.answers import Answer
 from swath.verbs.run_report import command, loss_lines, running_facts, score_lines, warnings
@@ -58,9 +59,7 @@ def records_page(
             "samples/s": f"{result.samples_per_second:.0f}",
         }
     )
-    page.text(
-        f"Learned from {len(train)} records and selected on {len(validation)} others; the test part was not opened."
-    )
+    page.text(_learned_from(config, train, validation))
     if transferred is not None:
         page.text("What became of the pretrained tensors:").code(str(transferred))
     page.figure(
@@ -87,6 +86,16 @@ def records_page(
     return page.write(folder / "report.html")
 
 
+def _learned_from(config: FinetuneConfig, train: Part, validation: Part) -> str:
+    first = f"{len(train)} record{'s' * (len(train) != 1)}"
+    if config.data.parts.by == "within":
+        return (
+            f"Learned from squares of {first} and selected on others of the same; those of the test part were not "
+            "shown. Neighbouring squares look alike, so the scores flatter."
+        )
+    return f"Learned from {first} and selected on {len(validation)} others; the test part was not opened."
+
+
 def _number(value: float | None) -> str:
     """The log has null for a score without a meaning, such as the R² of a constant."""
     return "-" if value is None else f"{value:.4g}"
@@ -103,31 +112,48 @@ def score_table(scores: Mapping[str, Any]) -> Table:
 
 
 def _answers(page: Page, shown: Sequence[Answer], meaning: Meaning) -> None:
-    page.section("Answers", "Records of the validation part, evenly over it.")
+    page.section(
+        "Answers",
+        "Records of the validation part, evenly over it; of large ones the middle of what is known.",
+    )
     for one in shown:
-        seen = _composite(one)
+        pictures, words = _seen(one, meaning)
         if one.answer.ndim < 2:
-            page.figure(panels([("seen", seen)]), f"{one.id}: {_words(one, meaning)}")
+            page.figure(panels(pictures), f"{one.id}: {_words(one, meaning)}{words}")
             continue
         if meaning.task == "regression":
             low, high = _limits(one)
             truth, answer = in_shades(_plane(one.truth), low, high), in_shades(_plane(one.answer), low, high)
-            words = f"{one.id}: {next(iter(meaning.quantities))} from {low:.3g} (dark) to {high:.3g} (light)."
+            words += f" {next(iter(meaning.quantities))} from {low:.3g} (dark) to {high:.3g} (light)."
         else:
             truth = in_colours(_plane(one.truth), meaning.classes)
             answer = in_colours(_plane(one.answer), meaning.classes)
-            words = f"{one.id}; white is unknown or unseen."
         answer[~one.valid.any((0, 1))] = 0  # nothing was seen there
-        page.figure(panels([("seen", seen), ("truth", truth), ("answer", answer)]), words)
+        pictures += [("truth", truth), ("answer", answer)]
+        page.figure(panels(pictures), f"{one.id}.{words} Hatched is unknown or unseen.")
     if meaning.classes and shown[0].answer.ndim >= 2:
         page.legend(meaning.classes)
 
 
-def _composite(one: Answer) -> figures.RGBA:
-    """The last date, by its last three bands (long waves as red), or one in grey."""
-    pixels, valid = one.pixels[-1], one.valid[-1]
-    chosen = list(range(len(pixels)))[:-4:-1] if len(pixels) >= 3 else [0, 0, 0]
-    return figures.stretch(pixels[chosen], valid[chosen])
+def _seen(one: Answer, meaning: Meaning) -> tuple[list[tuple[str, figures.RGBA]], str]:
+    """Both ends of a change, or the date of which most is known; and what to say of the dates."""
+    count = len(one.pixels)
+    if meaning.task == "change" and count > 1:
+        chosen, names = [0, count - 1], ["before", "after"]
+    else:
+        chosen, names = [fullest_date(one.valid, one.bands)], ["seen"]
+    pictures = [
+        (name, view(one.pixels[t], one.valid[t], one.bands)) for t, name in zip(chosen, names, strict=True)
+    ]
+    days = [_day(one.dates[t]) for t in chosen]
+    if not all(days):
+        return pictures, "" if count == 1 or meaning.task == "change" else f" One of {count} dates is shown."
+    said = " and ".join(days)
+    return pictures, f" {said}, one of {count} dates." if count > len(chosen) else f" {said}."
+
+
+def _day(date: dt.date | None) -> str:
+    return "" if date is None else f"{date.day} {date:%b %Y}"
 
 
 def _plane(values: Any) -> Any:
