@@ -62,3 +62,11 @@ def test_the_date_that_is_shown_is_the_clearest() -> None:
     assert fullest_date(valid, bands) == 2
     picture = view(np.arange(36.0).reshape(4, 3, 3), valid[0], bands)
     assert (picture[0, :, 3] == 0).all() and (picture[1:, :, 3] == 255).all()
+
+
+def test_land_beside_clouds_is_seen() -> None:
+    bands = sensor("sentinel2").select(("B02", "B03", "B04"))
+    pixels = np.full((3, 10, 10), 0.8)
+    pixels[:, 3:] = np.linspace(0.02, 0.12, 70).reshape(7, 10)
+    picture = view(pixels, np.ones(pixels.shape, bool), bands)
+    assert picture[:3, :, :3].min() > 250 and 30 < picture[3:, :, 0].mean() < 150

@@ -16,7 +16,7 @@ from swath.bands import sensor
 from swath.contract import InputContract, contract_for
 from swath.cube import Cube, Encoding, Sample
 from swath.data.legend import LandClass
-from swath.report import figures
+from swath.report.panels import view
 from swath.tasks.config import TaskConfig
 from swath.tasks.segmentation import SegmentationTask
 from swath.verbs.answerer import Answerer
@@ -149,6 +149,6 @@ def test_a_change_shows_both_ends_and_a_series_its_clearest_date() -> None:
     (one,) = answers(task(), data(), part_of(given), CONTRACT)
     pictures, words = _seen(one, Meaning("segmentation", CLASSES))
     assert [word for word, _ in pictures] == ["seen"] and words == " 11 Jan 2020, one of 3 dates."
-    assert (pictures[0][1] == figures.stretch(one.pixels[1][[2, 1, 0]])).all()
+    assert (pictures[0][1] == view(one.pixels[1], one.valid[1], BANDS)).all()
     pictures, words = _seen(one, Meaning("change", CLASSES))
     assert [word for word, _ in pictures] == ["before", "after"] and "1 Jan 2020 and 21 Jan 2020" in words

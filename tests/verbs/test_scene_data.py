@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import datetime as dt
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
@@ -15,10 +16,12 @@ from swath.contract import BandSpec
 from swath.cube import Cube, Encoding
 from swath.data.spec import SceneSpec
 from swath.errors import ConfigError, InputError
-from swath.verbs.options import NormaliseOptions, PixelData
+from swath.verbs.options import LayoutOptions, ModelOptions, NormaliseOptions, PixelData, RunOptions
+from swath.verbs.pretrain import PretrainConfig, make_feed
 from swath.verbs.scene_data import (
     contract_of,
     fixed_normalisation,
+    from_records,
     read_patches,
     read_pretraining,
     read_scene,
@@ -140,3 +143,36 @@ def test_a_scene_without_a_valid_pixel_is_refused(tmp_path: Path, raster: Callab
     path = raster(tmp_path / "a.tif", np.zeros((1, 8, 8), np.uint8), names=("B2",), unit="dn", nodata=0)
     with pytest.raises(InputError, match="holds no valid pixel; check its no-data value"):
         read_scene(SceneSpec(path, sensor="landsat7"))
+
+
+def series(name: str, dates: int, clouded: int) -> Cube:
+    """A record of a layout: 3 bands of 12 x 12 pixels, the last dates under cloud."""
+    pixels = np.random.default_rng(dates).integers(1, 99, (dates, 3, 12, 12)).astype(np.uint16)
+    valid = np.ones(pixels.shape, bool)
+    valid[dates - clouded :] = False
+    bands = sensor("sentinel2").select(("B02", "B03", "B04"))
+    days = tuple(dt.date(2020, 1, 1) + dt.timedelta(5 * t) for t in range(dates))
+    row = (Encoding("reflectance", 1e-4, 0.0, "L2A"),) * 3
+    return Cube(pixels, valid, bands, days, (row,) * dates, gsd=10.0, source=name).with_statistics()
+
+
+def test_records_of_long_series_are_learned_from_by_a_few_clear_dates() -> None:
+    cubes = [series("a", 7, 4), series("b", 9, 5), series("c", 6, 1)]
+    data = PixelData(
+        layout=LayoutOptions("worldcereal", "nowhere"), dates=3, hold_out=("c",), window=8, min_valid=0.9
+    )
+    found = from_records(cubes, data)
+    # Less than half of a and b is valid, and yet they are learned from: the share is asked of each date.
+    assert [c.source for c in found.cubes] == ["a", "b"] and found.contract.max_dates is None
+    assert found.held_out[0].dates == tuple(cubes[2].dates[t] for t in (0, 2, 4))
+    config = PretrainConfig(RunOptions("nowhere"), ModelOptions("st_swin_mae"), data)
+    batch = make_feed(config, found).take(0, 40)
+    assert batch.pixels.shape == (40, 3, 3, 8, 8) and batch.valid.all()
+    drawn = {tuple(days[:, 0].tolist()) for days in batch.days}
+    assert len(drawn) > 2 and max(d for days in drawn for d in days) <= 16
+    assert {name.partition("@")[0] for name in batch.ids} == {"a", "b"}
+
+
+def test_dates_are_not_chosen_of_shards() -> None:
+    with pytest.raises(ConfigError, match="dates of the scenes or the layout"):
+        PixelData(shards=("x",), dates=2)

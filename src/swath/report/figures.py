@@ -50,15 +50,20 @@ STYLE: Any = {
 
 
 def stretch(
-    pixels: Array, valid: Array | None = None, *, percentiles: tuple[float, float] = (2.0, 98.0)
+    pixels: Array,
+    valid: Array | None = None,
+    *,
+    percentiles: tuple[float, float] = (2.0, 98.0),
+    gamma: float = 1.0,
 ) -> RGBA:
     """[H,W,4] uint8 of three bands [3,H,W]: each stretched between percentiles of its valid pixels,
-    transparent where any of the three is invalid.
+    transparent where any of the three is invalid. A gamma below 1 brightens what is dark.
     """
     known = np.ones(pixels.shape, bool) if valid is None else np.asarray(valid, bool)
     out = np.zeros((*pixels.shape[1:], 4), np.uint8)
     for i in range(3):
-        out[..., i] = np.rint(255 * _scaled(pixels[i], known[i], _limits(pixels[i], known[i], percentiles)))
+        shares = _scaled(pixels[i], known[i], _limits(pixels[i], known[i], percentiles))
+        out[..., i] = np.rint(255 * shares**gamma)
     out[..., 3] = 255 * known.all(axis=0)
     out[~known.all(axis=0)] = 0
     return out
@@ -315,7 +320,8 @@ def confusion(matrix: Array, names: Sequence[str]) -> bytes:
             range(k), list(names), rotation=40, ha="right", rotation_mode="anchor", fontsize=small
         )
         axes.set_yticks(range(k), list(names), fontsize=small)
-        axes.set(xlabel="mapped as (percent of the row; pixels at the right)", ylabel="in truth")
+        # Two lines: with long names on the left there is no room for one.
+        axes.set(xlabel="mapped as, percent of the row\n(pixels of the row at the right)", ylabel="in truth")
         axes.tick_params(length=0)
         axes.spines[:].set_visible(False)
     return _png(figure)

@@ -15,6 +15,9 @@ from swath.cube import BoolArray
 from swath.data.legend import LandClass
 from swath.report.figures import INK, RGBA, STYLE, WIDTH, Array, _png, _thin, stretch
 
+# Land beside clouds is black without it.
+_GAMMA = 0.6
+
 
 def seen_bands(bands: Sequence[Band]) -> list[int]:
     """Which bands are red, green and blue of a picture: those colours, if all are there; else the last three, the
@@ -36,7 +39,7 @@ def fullest_date(valid: BoolArray, bands: Sequence[Band]) -> int:
 def view(pixels: Array, valid: BoolArray, bands: Sequence[Band]) -> RGBA:
     """[H,W,4] of one date [C,H,W], by `seen_bands`, each stretched; clear where invalid."""
     chosen = seen_bands(bands)
-    return stretch(pixels[chosen], valid[chosen])
+    return stretch(pixels[chosen], valid[chosen], gamma=_GAMMA)
 
 
 def panels(pictures: Sequence[tuple[str, RGBA]]) -> bytes:

@@ -149,8 +149,9 @@ def draw_blocks(n: int, options: BootstrapOptions) -> Tensor:
 def _notes(n: int, unit: str, undefined: list[tuple[str, float]]) -> tuple[str, ...]:
     notes = []
     if n < FEW:
+        what, space, more = unit.partition(" ")  # "square of 64 pixels"
         notes.append(
-            f"intervals come from {n} {unit}s alone: they tell little of places that are unlike these"
+            f"intervals come from {n} {what}s{space}{more} alone: they tell little of places that are unlike these"
         )
     if undefined:
         name, share = max(undefined, key=lambda item: item[1])

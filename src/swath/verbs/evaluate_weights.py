@@ -55,7 +55,8 @@ class WeightsScores:
     def summary(self) -> str:
         """A table for a terminal."""
         unit, units = self.intervals["unit"], self.intervals["units"]
-        lines = [f"{self.task}, {self.part}: {self.records} records, {units} blocks (each a {unit})"]
+        records, blocks = _count(self.records, "record"), _count(units, "block")
+        lines = [f"{self.task}, {self.part}: {records}, {blocks} (each a {unit})"]
         for name, value in self.scores.items():
             lines.append(f"{name.replace('_', ' '):24}{value:>9.4f}{self._between(name)}")
         rows = self.table.get("classes") or self.table.get("outputs") or []
@@ -241,3 +242,7 @@ def _shown(value: object) -> str:
     if value is None:
         return "-"
     return f"{value:.3f}" if isinstance(value, float) else str(value)
+
+
+def _count(n: int, what: str) -> str:
+    return f"{n} {what}{'s' * (n != 1)}"

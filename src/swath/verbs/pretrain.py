@@ -221,7 +221,7 @@ def make_feed(config: PretrainConfig, data: Pretraining) -> Any:
             for shards, index in data.records
         ]
         return feeds[0] if len(feeds) == 1 else JoinedFeed(feeds)
-    if config.data.patches or config.data.layout is not None:
+    if config.data.patches or (config.data.layout is not None and not config.data.dates):
         return RecordFeed(data.cubes, data.contract, size, seed=seed)
     return WindowFeed(
         data.cubes,

@@ -208,8 +208,10 @@ def from_records(
     if shares is None:
         shares = [float(cube.valid.mean()) for cube in cubes]
     learned = [i for i, name in enumerate(names) if name not in data.hold_out]
-    kept = [converted[i] for i in learned if shares[i] >= (data.min_valid or 0.0)]
-    held = [c for c, name in zip(converted, names, strict=True) if name in data.hold_out]
+    # Of a long series dates are chosen, and the share is asked of each of them, not of all together.
+    least = 0.0 if data.dates else data.min_valid or 0.0
+    kept = [converted[i] for i in learned if shares[i] >= least]
+    held = [some_dates(c, data) for c, name in zip(converted, names, strict=True) if name in data.hold_out]
     if learned and not kept:
         raise too_few_valid(data, max(shares[i] for i in learned))
     if not kept:
