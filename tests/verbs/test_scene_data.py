@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import datetime as dt
+import runpy
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
@@ -137,6 +138,16 @@ def test_patches_are_held_out_by_name(tmp_path: Path) -> None:
         read_patches(str(tmp_path / "none"))
     with pytest.raises(InputError, match="holds no patch folders"):
         read_patches(str(tmp_path))
+
+
+def test_records_of_a_layout_are_held_out_by_their_whole_id(tmp_path: Path) -> None:
+    build = runpy.run_path(str(Path(__file__).parents[1] / "data/layouts/conftest.py"))["BUILD"]
+    layout = LayoutOptions("otbtf", str(tmp_path), build["otbtf"](tmp_path))
+    read = read_pretraining(PixelData(layout=layout, hold_out=("B/00001",), window=16))
+    assert [c.source for c in read.held_out] == ["B/00001"]
+    assert {"A/00001", "B/00000"} < {c.source for c in read.cubes}
+    with pytest.raises(ConfigError, match=r"data.hold_out: there is no patch 00001; name some of A/00000"):
+        read_pretraining(PixelData(layout=layout, hold_out=("00001",), window=16))
 
 
 def test_a_scene_without_a_valid_pixel_is_refused(tmp_path: Path, raster: Callable[..., str]) -> None:

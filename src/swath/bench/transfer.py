@@ -16,6 +16,7 @@ from functools import partial
 from pathlib import Path
 
 from swath.bench.record import write
+from swath.bench.transfer_otbtf import otbtf
 from swath.bench.transfer_table import Experiment, records_of
 from swath.bench.transfer_water import SHARES, water
 from swath.bench.transfer_water_lines import water_lines
@@ -27,6 +28,7 @@ WORK = Path("runs/bench-transfer")
 EXPERIMENTS: dict[str, Callable[[Path, Path, int], Experiment]] = {
     **{f"water-{share}": partial(water, share=share) for share in SHARES},
     **{f"water-lines-{share}": partial(water_lines, share=share) for share in SHARES},
+    "otbtf": otbtf,
 }
 """By name: from the folder of data, that of the work, and the number of seeds."""
 

@@ -37,7 +37,8 @@ def from_layout(data: PixelData) -> Pretraining:
         cubes.append(replace(cube, source=sample.id))
     if data.bands:
         cubes = [chosen_bands(cube, data.bands) for cube in cubes]
-    return from_records(cubes, data, shares)
+    # Ids may hold slashes, and only the whole of one is unique.
+    return from_records(cubes, data, shares, [cube.source for cube in cubes])
 
 
 def named_cube(sample: Sample, name: str) -> tuple[str, Cube]:

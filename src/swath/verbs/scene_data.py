@@ -192,13 +192,24 @@ def some_dates(cube: Cube, data: PixelData) -> Cube:
 
 
 def from_records(
-    cubes: Sequence[Cube], data: PixelData, shares: Sequence[float] | None = None
+    cubes: Sequence[Cube],
+    data: PixelData,
+    shares: Sequence[float] | None = None,
+    names: Sequence[str] | None = None,
 ) -> Pretraining:
-    """Small images in memory, whose sources are their names; `shares` of valid pixels, where bands were chosen."""
+    """Small images in memory.
+
+    Args:
+        cubes: all of them.
+        data: what is held out, and how few valid pixels are too few.
+        shares: of valid pixels, where bands were chosen.
+        names: by which they are held out; None: those of their sources' last folder or file.
+    """
     contract = contract_of(cubes, data.normalise, data.window, dates=_only_date(cubes))
     converted = [contract.convert(cube) for cube in cubes]
-    names = [Path(cube.source).name for cube in converted]
-    missing = [name for name in data.hold_out if name not in names]
+    names = [Path(cube.source).name for cube in converted] if names is None else names
+    hold_out, known = set(data.hold_out), set(names)
+    missing = [name for name in data.hold_out if name not in known]
     if missing:
         raise ConfigError(
             f"there is no patch {missing[0]}",
@@ -207,11 +218,11 @@ def from_records(
         )
     if shares is None:
         shares = [float(cube.valid.mean()) for cube in cubes]
-    learned = [i for i, name in enumerate(names) if name not in data.hold_out]
+    learned = [i for i, name in enumerate(names) if name not in hold_out]
     # Of a long series dates are chosen, and the share is asked of each of them, not of all together.
     least = 0.0 if data.dates else data.min_valid or 0.0
     kept = [converted[i] for i in learned if shares[i] >= least]
-    held = [some_dates(c, data) for c, name in zip(converted, names, strict=True) if name in data.hold_out]
+    held = [some_dates(c, data) for c, name in zip(converted, names, strict=True) if name in hold_out]
     if learned and not kept:
         raise too_few_valid(data, max(shares[i] for i in learned))
     if not kept:
