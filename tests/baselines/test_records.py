@@ -120,6 +120,18 @@ def test_a_forest_of_images_answers_classes_labels_and_numbers() -> None:
     assert np.abs(off).mean() < 100
 
 
+def test_a_forest_learns_nothing_from_pixels_of_which_nothing_was_seen() -> None:
+    (one,) = lakes(1)
+    valid = np.ones(one.cube.pixels.shape, bool)
+    valid[..., 10:] = False
+    half = Sample({"s": cube(one.cube.pixels, valid)}, one.id, np.where(valid[0, 0], one.target, 1))
+    blind = Sample({"s": cube(one.cube.pixels, np.zeros_like(valid))}, "blind", np.ones((16, 16), np.int64))
+    learned = fit_forest([half, blind], PIXELS, ForestOptions(trees=10))
+    assert learned.notes == ("grew on 160 pixels, 4 numbers each",)
+    with pytest.raises(InputError, match="nothing that was seen is labelled"):
+        fit_forest([blind], PIXELS, ForestOptions(trees=10))
+
+
 def test_the_majority_is_what_is_common_and_unknown_does_not_count() -> None:
     target = np.array([[0, 0, 1], [-1, -1, -1]])
     one = Sample({"s": cube(np.ones((1, 4, 2, 3)))}, "a", target)

@@ -72,7 +72,11 @@ def fit_forest(records: Sequence[Sample], goal: Goal, options: ForestOptions) ->
     features, targets = zip(*(_drawn(r, goal, options, len(records)) for r in records), strict=True)
     x, y = np.concatenate(features), np.concatenate(targets)
     if not len(x):
-        raise InputError("nothing is labelled", where="part train", mend="check the labels")
+        raise InputError(
+            "nothing that was seen is labelled",
+            where="part train",
+            mend="check the labels and the valid pixels",
+        )
     settings: dict[str, Any] = {
         "n_estimators": options.trees,
         "min_samples_leaf": 2 if goal.per_pixel else 1,
@@ -93,13 +97,16 @@ def _drawn(
     target = np.asarray(record.target)
     known = goal.known(target)
     rows = (target[None] if goal.kind == "classes" else goal.rows(target)).reshape(-1, known.size)
-    places = np.flatnonzero(known)
     if not goal.per_pixel:
+        places = np.flatnonzero(known)
         return image_features(record.cube)[None][: len(places)], rows[:, places].T
+    planes = pixel_planes(record.cube)
+    features = planes.reshape(len(planes), -1).T
+    # A labelled pixel of which nothing was seen teaches nothing, as it does to networks.
+    places = np.flatnonzero(known.ravel() & np.isfinite(features).any(1))
     each = -(-options.samples // records)
     if len(places) > each:
         places = np.sort(
             numpy_generator(options.seed, "forest", record.id).choice(places, each, replace=False)
         )
-    planes = pixel_planes(record.cube)
-    return planes.reshape(len(planes), -1).T[places], rows[:, places].T
+    return features[places], rows[:, places].T

@@ -15,6 +15,7 @@ from collections.abc import Callable
 from functools import partial
 from pathlib import Path
 
+from swath.bench import transfer_floods, transfer_scenes, transfer_series
 from swath.bench.record import write
 from swath.bench.transfer_otbtf import otbtf
 from swath.bench.transfer_table import Experiment, records_of
@@ -29,6 +30,13 @@ EXPERIMENTS: dict[str, Callable[[Path, Path, int], Experiment]] = {
     **{f"water-{share}": partial(water, share=share) for share in SHARES},
     **{f"water-lines-{share}": partial(water_lines, share=share) for share in SHARES},
     "otbtf": otbtf,
+    "worldcereal-land-cover": transfer_series.land_cover,
+    "worldcereal-crops": transfer_series.crops,
+    "taizhou": transfer_scenes.taizhou,
+    "landsat-clouds": transfer_scenes.clouds,
+    "terramind": transfer_scenes.terramind,
+    "sen1floods11-s1": transfer_floods.radar,
+    "sen1floods11-s2": transfer_floods.optical,
 }
 """By name: from the folder of data, that of the work, and the number of seeds."""
 

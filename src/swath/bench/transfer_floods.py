@@ -1,0 +1,101 @@
+"""Sen1Floods11: water on five chips of Sentinel-1, a flood by itself to score; and on one chip of Sentinel-2.
+
+The chips lie in two folders, as two repositories show them; links in the work folder put them together. The chip of
+Paraguay holds labels and not one valid pixel of Sentinel-1: it must do no harm.
+"""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+from swath.bench.transfer_rows import WITHIN, Setting, forest, mapped, network, pretraining, steps
+from swath.bench.transfer_series import UNET
+from swath.bench.transfer_table import Experiment
+
+FOLDERS = ("sen1floods11-s1-12/app/sample_data", "sen1floods11-spain/sample")
+SPAIN = "Spain_7370579"
+TEACH, SELECT, SCORE = ("India", "Ghana", "Paraguay"), ("USA",), ("Spain",)
+_FORM = {
+    "patch_size": [1, 4, 4],
+    "window": [1, 4, 4],
+    "depths": [2, 2],
+    "heads": [2, 4],
+    "decoder_depths": [2],
+}
+
+
+def gathered(data: Path, folder: Path) -> Path:
+    """A folder with links to the chips of both."""
+    for source in FOLDERS:
+        for path in sorted((data / source).glob("*/*.tif")):
+            link = folder / path.parent.name / path.name
+            link.parent.mkdir(parents=True, exist_ok=True)
+            if not link.is_symlink():
+                link.symlink_to(path.resolve())
+    return folder
+
+
+def radar(data: Path, work: Path, seeds: int) -> Experiment:
+    """Learned from two floods and a chip without data, selected on a third, scored on a fourth in another country."""
+    root = gathered(data, work / "chips")
+    layout = (
+        "--data.layout.name", "sen1floods11", "--data.layout.root", str(root),
+        "--data.layout.options", json.dumps({"sensors": ["sentinel1"]}),
+    )  # fmt: skip
+    parts = {"by": "groups", "train": list(TEACH), "validation": list(SELECT), "test": list(SCORE)}
+    at = Setting(
+        "sen1floods11.s1",
+        (*layout, "--data.parts", json.dumps(parts), "--data.window", "64", "--data.draw", "windows"),
+        steps(100, 16, "2.0e-3", every=50), work, seeds,
+        "VV and VH of India and Ghana teach, those of the USA select, those of Spain score; 100 steps of 16 windows "
+        "of 64 px",
+        evaluate=("--intervals.unit", "square", "--intervals.square", "64"),
+    )  # fmt: skip
+    held = sorted(p.name.removesuffix("_S1Hand.tif") for p in (root / "S1").glob("*_S1Hand.tif"))
+    held = [name for name in held if name.partition("_")[0] in (*SELECT, *SCORE)]
+    first = pretraining(
+        at, "pretrain",
+        ("--model.system", "st_swin_mae", "--model.preset", "tiny", "--model.options", json.dumps(_FORM),
+         "--mask.ratio", "0.6", "--mask.window", "2"),
+        (*layout, "--data.hold_out", json.dumps(held), "--data.min_valid", "0.5", "--data.window", "64",
+         "--data.normalise.scope", "fixed"),
+        steps(300, 16, "2.0e-3", every=0),
+    )  # fmt: skip
+    swin = (
+        "--model.system", "st_swin_unet", "--model.preset", "tiny",
+        "--model.options", json.dumps({**_FORM, "stem_skip": True}),
+    )  # fmt: skip
+    rows = [
+        forest(at),
+        network(at, "unet.scratch", UNET, "U-Net from scratch"),
+        network(at, "st_swin.scratch", swin, "ST-SwinUNet from scratch"),
+        network(
+            at, "st_swin.pretrained", swin, "ST-SwinUNet after 300 steps of ST-SwinMAE on the chips that teach",
+            start=first,
+        ),
+    ]  # fmt: skip
+    scene = (
+        "--input.files", str(root / "S1" / f"{SPAIN}_S1Hand.tif"), "--input.sensor", "sentinel1",
+        "--input.bands", "[VV,VH]", "--input.unit", "decibel", "--input.scale", "1", "--input.offset", "0",
+    )  # fmt: skip
+    runs = (first, *(run for runs, _ in rows for run in runs), mapped(at, "unet.scratch", scene, "spain"))
+    return Experiment(runs, tuple(cell for _, cell in rows))
+
+
+def optical(data: Path, work: Path, seeds: int) -> Experiment:
+    """Thirteen bands of the chip of Spain."""
+    parts = {"by": "within", "block": 64, "shares": {"train": 0.5, "validation": 0.2, "test": 0.3}}
+    at = Setting(
+        "sen1floods11.s2",
+        (
+            "--data.layout.name", "sen1floods11", "--data.layout.root", str(data / FOLDERS[1]),
+            "--data.layout.options", json.dumps({"sensors": ["sentinel2"]}), "--data.parts", json.dumps(parts),
+            "--data.window", "64", "--data.draw", "windows",
+        ),
+        steps(100, 16, "2.0e-3", every=50), work, seeds,
+        f"one chip of 512 px, 100 steps of 16 windows of 64 px; squares of 64 px, {WITHIN}",
+        evaluate=("--intervals.square", "64"),
+    )  # fmt: skip
+    rows = [forest(at), network(at, "unet.scratch", UNET, "U-Net from scratch")]
+    return Experiment(tuple(run for runs, _ in rows for run in runs), tuple(cell for _, cell in rows))
