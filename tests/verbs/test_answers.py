@@ -135,6 +135,7 @@ def test_scores_are_of_as_many_dates_as_were_learned_from(monkeypatch: pytest.Mo
 
     monkeypatch.setattr(Answerer, "map", mapped)
     answerer = Answerer.__new__(Answerer)
+    answerer.unseen = 0
 
     def ask(chosen: RecordData) -> Iterator[Any]:
         return answerer.answers(part_of(given), chosen, Units("record", {}), 1.0)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -14,8 +15,9 @@ from sklearn import metrics
 
 import swath
 from swath.cli import main
-from swath.cube import CubeBatch, date_features
+from swath.cube import CubeBatch, Sample, date_features
 from swath.data.layouts.eurosat import EuroSAT
+from swath.data.layouts.hls_water import HLSWater
 from swath.data.part_spec import PartsSpec
 from swath.errors import ConfigError, SwathError
 from swath.feed.normalise import normalise
@@ -113,6 +115,24 @@ def test_maps_of_records_are_scored_as_by_a_loop(water: Any) -> None:
     assert isinstance(groups, WeightsScores)
     assert groups.intervals["unit"] == "group" and groups.intervals["units"] == 2 and groups.notes
     assert groups.scores == found.scores
+
+
+def test_what_was_never_seen_is_said(water: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    weights, _, _, data = water
+    plainly = run(EvaluateConfig(weights, data, precision="fp32"))
+    assert not any("no valid input" in note for note in plainly.notes)
+    read = HLSWater.read
+
+    def blinded(self: HLSWater, index: int) -> Sample:
+        sample = read(self, index)
+        (name, cube) = next(iter(sample.cubes.items()))
+        valid = cube.valid.copy()
+        valid[..., :10] = False
+        return replace(sample, cubes={name: replace(cube, valid=valid)})
+
+    monkeypatch.setattr(HLSWater, "read", blinded)
+    found = run(EvaluateConfig(weights, data, precision="fp32"))
+    assert found.notes[-1].startswith(f"{4 * 128 * 10} labelled values have no valid input")
 
 
 def test_what_calibration_promises_is_checked(water: Any, tmp_path: Path) -> None:

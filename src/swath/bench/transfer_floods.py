@@ -47,8 +47,8 @@ def radar(data: Path, work: Path, seeds: int) -> Experiment:
     at = Setting(
         "sen1floods11.s1",
         (*layout, "--data.parts", json.dumps(parts), "--data.window", "64", "--data.draw", "windows"),
-        steps(100, 16, "2.0e-3", every=50), work, seeds,
-        "VV and VH of India and Ghana teach, those of the USA select, those of Spain score; 100 steps of 16 windows "
+        steps(100, 8, "2.0e-3", every=50), work, seeds,
+        "VV and VH of India and Ghana teach, those of the USA select, those of Spain score; 100 steps of 8 windows "
         "of 64 px",
         evaluate=("--intervals.unit", "square", "--intervals.square", "64"),
     )  # fmt: skip
@@ -60,7 +60,7 @@ def radar(data: Path, work: Path, seeds: int) -> Experiment:
          "--mask.ratio", "0.6", "--mask.window", "2"),
         (*layout, "--data.hold_out", json.dumps(held), "--data.min_valid", "0.5", "--data.window", "64",
          "--data.normalise.scope", "fixed"),
-        steps(300, 16, "2.0e-3", every=0),
+        steps(150, 8, "2.0e-3", every=0),
     )  # fmt: skip
     swin = (
         "--model.system", "st_swin_unet", "--model.preset", "tiny",
@@ -71,7 +71,7 @@ def radar(data: Path, work: Path, seeds: int) -> Experiment:
         network(at, "unet.scratch", UNET, "U-Net from scratch"),
         network(at, "st_swin.scratch", swin, "ST-SwinUNet from scratch"),
         network(
-            at, "st_swin.pretrained", swin, "ST-SwinUNet after 300 steps of ST-SwinMAE on the chips that teach",
+            at, "st_swin.pretrained", swin, "ST-SwinUNet after 150 steps of ST-SwinMAE on the chips that teach",
             start=first,
         ),
     ]  # fmt: skip
@@ -93,8 +93,8 @@ def optical(data: Path, work: Path, seeds: int) -> Experiment:
             "--data.layout.options", json.dumps({"sensors": ["sentinel2"]}), "--data.parts", json.dumps(parts),
             "--data.window", "64", "--data.draw", "windows",
         ),
-        steps(100, 16, "2.0e-3", every=50), work, seeds,
-        f"one chip of 512 px, 100 steps of 16 windows of 64 px; squares of 64 px, {WITHIN}",
+        steps(100, 8, "2.0e-3", every=50), work, seeds,
+        f"one chip of 512 px, 100 steps of 8 windows of 64 px; squares of 64 px, {WITHIN}",
         evaluate=("--intervals.square", "64"),
     )  # fmt: skip
     rows = [forest(at), network(at, "unet.scratch", UNET, "U-Net from scratch")]

@@ -52,14 +52,14 @@ def _swin_rows(at: Setting, layout: Words, form: dict[str, object], window: int)
     )  # fmt: skip
     first = pretraining(
         at, "pretrain", mae, (*layout, "--data.window", str(window), "--data.normalise.scope", "fixed"),
-        steps(300, 16, "2.0e-3", every=0),
+        steps(150, 16, "2.0e-3", every=0),
     )  # fmt: skip
     rows = [
         forest(at),
         network(at, "unet.scratch", UNET, "U-Net from scratch"),
         network(at, "st_swin.scratch", unet, "ST-SwinUNet from scratch"),
         network(
-            at, "st_swin.pretrained", unet, f"ST-SwinUNet after 300 steps of ST-SwinMAE {SEEN}", start=first
+            at, "st_swin.pretrained", unet, f"ST-SwinUNet after 150 steps of ST-SwinMAE {SEEN}", start=first
         ),
     ]
     return Experiment((first, *(run for runs, _ in rows for run in runs)), tuple(cell for _, cell in rows))
@@ -71,8 +71,8 @@ def taizhou(data: Path, work: Path, seeds: int) -> Experiment:
     layout = ("--data.layout.name", "landsat-change", "--data.layout.root", str(root))
     at = Setting(
         "taizhou", (*layout, *_squares(40), "--data.window", "32", "--data.draw", "windows"),
-        steps(150, 16, "2.0e-3", every=50), work, seeds,
-        f"Landsat 7, 2000 and 2003, 150 steps of 16 windows of 32 px; squares of 40 px, {WITHIN}", "macro_f1",
+        steps(100, 16, "2.0e-3", every=50), work, seeds,
+        f"Landsat 7, 2000 and 2003, 100 steps of 16 windows of 32 px; squares of 40 px, {WITHIN}", "macro_f1",
         "macro F1", ("--intervals.square", "40"),
     )  # fmt: skip
     found = _swin_rows(at, layout, _swin(2, 2), 32)
@@ -90,8 +90,8 @@ def clouds(data: Path, work: Path, seeds: int) -> Experiment:
     layout = ("--data.layout.name", "ukis-csmask", "--data.layout.root", str(data / CLOUDS))
     at = Setting(
         "landsat_clouds", (*layout, *_squares(64), "--data.window", "64", "--data.draw", "windows"),
-        steps(100, 16, "2.0e-3", every=50), work, seeds,
-        f"one tile of 512 px, 100 steps of 16 windows of 64 px; squares of 64 px, {WITHIN}",
+        steps(100, 8, "2.0e-3", every=50), work, seeds,
+        f"one tile of 512 px, 100 steps of 8 windows of 64 px; squares of 64 px, {WITHIN}",
         evaluate=("--intervals.square", "64"),
     )  # fmt: skip
     return _swin_rows(at, layout, _swin(4, 1), 64)
@@ -115,15 +115,15 @@ def terramind(data: Path, work: Path, seeds: int) -> Experiment:
     )  # fmt: skip
     at = Setting(
         "terramind", (*layout, *_squares(32), "--data.window", "32", "--data.draw", "windows"),
-        steps(300, 16, "2.0e-3", every=50), work, seeds,
-        f"five tiles of 224 px, 300 steps of 16 windows of 32 px; squares of 32 px, {WITHIN}",
+        steps(200, 16, "2.0e-3", every=50), work, seeds,
+        f"five tiles of 224 px, 200 steps of 16 windows of 32 px; squares of 32 px, {WITHIN}",
         evaluate=("--intervals.unit", "square", "--intervals.square", "32"),
     )  # fmt: skip
     gpt = ("--model.system", "spectralgpt", "--model.options")
     masked = ("--mask.ratio", "0.9", "--mask.loss", "three_target")
     first = pretraining(
         at, "pretrain", (*gpt, json.dumps({**_TOKENS, **_DECODER}), *masked),
-        (*layout, "--data.window", "32", "--data.normalise.scope", "fixed"), steps(300, 16, "2.0e-3", every=0),
+        (*layout, "--data.window", "32", "--data.normalise.scope", "fixed"), steps(200, 16, "2.0e-3", every=0),
     )  # fmt: skip
     tuned = (*gpt, json.dumps(_TOKENS), "--head.kind", "conv")
     rows = [
@@ -134,7 +134,7 @@ def terramind(data: Path, work: Path, seeds: int) -> Experiment:
             at,
             "spectralgpt.pretrained",
             tuned,
-            f"the same after 300 steps of pretraining {SEEN}",
+            f"the same after 200 steps of pretraining {SEEN}",
             start=first,
         ),
     ]

@@ -35,7 +35,7 @@ MAE: Words = (
     "--mask.ratio", "0.5", "--mask.window", "2",
 )  # fmt: skip
 UNET: Words = ("--model.system", "unet", "--model.preset", "unet_16", "--model.options", '{"levels": 3}')
-TRAINING = (*steps(200, 8, "2.0e-3", every=50), "--training.ema_decay", "0.98", "--training.log_every", "10")
+TRAINING = (*steps(100, 8, "2.0e-3", every=50), "--training.ema_decay", "0.98", "--training.log_every", "10")
 
 
 def _setting(name: str, root: Path, work: Path, seeds: int, options: dict[str, object], note: str) -> Setting:
@@ -44,7 +44,7 @@ def _setting(name: str, root: Path, work: Path, seeds: int, options: dict[str, o
         "--data.layout.options", json.dumps(options), "--data.parts", json.dumps(_SQUARES),
         "--data.window", "16", "--data.draw", "windows", "--data.dates", str(DATES),
     )  # fmt: skip
-    said = f"{note}; networks learn from {DATES} dates at a time, 200 steps of 8 windows of 16 px; {WITHIN}"
+    said = f"{note}; networks learn from {DATES} dates at a time, 100 steps of 8 windows of 16 px; {WITHIN}"
     return Setting(name, data, TRAINING, work, seeds, said, evaluate=("--intervals.square", "8"))
 
 
@@ -59,7 +59,7 @@ def land_cover(data: Path, work: Path, seeds: int) -> Experiment:
         at, "pretrain", MAE,
         ("--data.layout.name", "worldcereal", "--data.layout.root", str(root), "--data.window", "16",
          "--data.dates", str(DATES), "--data.min_valid", "0.5", "--data.normalise.scope", "fixed"),
-        steps(300, 8, "3.0e-3", every=0),
+        steps(100, 8, "3.0e-3", every=0),
     )  # fmt: skip
     clouded = ("--data.layout.options", json.dumps({**clear, "mask_clouds": False}))
     rows = [
@@ -68,7 +68,7 @@ def land_cover(data: Path, work: Path, seeds: int) -> Experiment:
         network(at, "st_swin.scratch", SWIN, "ST-SwinUNet from scratch"),
         network(
             at, "st_swin.pretrained", SWIN, start=first,
-            words="ST-SwinUNet after 300 steps of ST-SwinMAE on all of the site without labels, what is scored too",
+            words="ST-SwinUNet after 100 steps of ST-SwinMAE on all of the site without labels, what is scored too",
         ),
         network(
             at, "st_swin.clouds_valid", SWIN, "ST-SwinUNet from scratch, clouds not marked as invalid", data=clouded

@@ -87,6 +87,7 @@ class Answerer:
         self.device = choose_device(device)
         self.precision = choose_precision(precision, self.device)
         self.batch_size = batch_size
+        self.unseen = 0  # labelled values of maps, so far, of which no band of any date was valid
         self.network: nn.Module = build_loaded(loaded).to(self.device).eval()
         given = meta.calibration
         self.temperature = 1.0 if given is None or given.temperature is None else given.temperature
@@ -145,6 +146,7 @@ class Answerer:
         target = np.asarray(record.target)
         if not _known(target).any():
             return
+        self.unseen += int((_known(target) & ~record.cube.valid.any((0, 1))).sum())
         values = torch.from_numpy(self.map(record.cube, temperature))
         truth = torch.from_numpy(np.ascontiguousarray(target))
         if units.kind != "square":

@@ -106,14 +106,16 @@ def score_weights(
             reliability.update(*labelled(answer))
         conformal.add(answer)
 
-    answers = answerer.answers(part, data, units)
+    answers, before = answerer.answers(part, data, units), answerer.unseen
     found = score_answers(answerer.task, answerer.names, part, answers, units, options, look)
     said: dict[str, Any] = {} if reliability is None else dict(reliability.compute())
     if reliability is not None:
         said["temperature"] = answerer.temperature
     if conformal.thresholds:
         said["conformal"] = conformal.compute(options)
-    return replace(found, reliability=said)
+    unseen = answerer.unseen - before
+    blind = f"{unseen} labelled values have no valid input; they are scored all the same, and the answers say nothing"
+    return replace(found, reliability=said, notes=(*found.notes, blind) if unseen else found.notes)
 
 
 def score_answers(
