@@ -13,7 +13,7 @@ from swath.data.layouts.registry import open_layout
 from swath.verbs.registry import find
 from swath.verbs.run_many import Run, check_order
 
-NAMES = [name for name in transfer.EXPERIMENTS if not name.startswith("water")]
+NAMES = [name for name in transfer.EXPERIMENTS if not name.startswith(("water", "otbtf"))]
 
 
 def value(run: Run, option: str) -> str:
