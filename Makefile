@@ -15,6 +15,7 @@
 #   make bench-attention   measure the attention kernels and write the table that picks one
 #   make bench-data    measure how fast records reach a batch: shards, GeoTIFFs, WebDataset, HDF5; about ten minutes
 #   make bench-transfer DATA=FOLDER   measure transfer on data sets that lie in a folder, pretrained against scratch; hours
+#   make transfer-docs the tables of docs/transfer.md from their records
 #   make bench-scenes  measure memory and speed of maps, against the bare forward pass and a plain loop; about an hour
 #   make bench-scenes-huge   the same for 50,000 x 50,000 pixels
 #
@@ -52,7 +53,7 @@ links="$${PIP_FIND_LINKS:-$$links}"; \
 || $(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt -e ".[test]"
 endef
 
-.PHONY: help install demo demo-full demo-series test test-slow test-stac-api test-oldest lint ledger ledger-docs bench-attention bench-visible bench-pretrain bench-data bench-scenes bench-scenes-huge bench-transfer
+.PHONY: help install demo demo-full demo-series test test-slow test-stac-api test-oldest lint ledger ledger-docs bench-attention bench-visible bench-pretrain bench-data bench-scenes bench-scenes-huge bench-transfer transfer-docs
 
 help:
 	@sed -n '2,/^$$/s/^# \{0,1\}//p' Makefile
@@ -118,6 +119,9 @@ bench-data: $(STAMP)
 bench-transfer: $(STAMP)
 	@if [ -z "$(DATA)" ]; then echo "name the folder of the data sets: make bench-transfer DATA=/path/to/data" >&2; exit 1; fi
 	$(BIN)/python -m swath.bench.transfer --data "$(DATA)" $(ARGS)
+
+transfer-docs: $(STAMP)
+	$(BIN)/python -m swath.bench.transfer_docs $(ARGS)
 
 bench-scenes: $(STAMP)
 	$(BIN)/python -m swath.bench.scenes $(ARGS)
