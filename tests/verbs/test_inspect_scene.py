@@ -20,7 +20,7 @@ from swath.data.spec import SceneSpec
 from swath.errors import ConfigError, InputError
 from swath.scenes.sources.opening import open_source
 from swath.scenes.sources.spec import SourceSpec
-from swath.verbs.inspect_scene import _conversions
+from swath.verbs.inspect_scene import _conversions, _dates
 
 XML = """<?xml version="1.0"?><n1:Level-2A_User_Product xmlns:n1="x"><n1:General_Info><Product_Info>
 <PRODUCT_START_TIME>2022-03-01T10:10:31.024Z</PRODUCT_START_TIME><PROCESSING_LEVEL>Level-2A</PROCESSING_LEVEL>
@@ -139,3 +139,9 @@ def test_what_is_no_raster_is_said_to_be_none(tmp_path: Path) -> None:
         swath.inspect(tmp_path / "notes.yaml")
     with pytest.raises(InputError, match="there is no such file"):
         swath.inspect(tmp_path / "none.tif")
+
+
+def test_of_many_dates_the_ends_are_told() -> None:
+    names = [f"d{i}" for i in range(12)]
+    assert _dates(names[:9]) == ", ".join(names[:9])
+    assert _dates(names) == "d0, d1, d2, d3, 4 more, d8, d9, d10, d11"

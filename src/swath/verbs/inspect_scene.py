@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -20,6 +20,7 @@ Rows = list[tuple[str, str]]
 # Beyond this many numbers, statistics are of the scene's middle alone, and are said to be.
 WHOLE_VALUES = 200_000_000
 MIDDLE = 1024
+_ENDS = 4  # dates told at each end of a long series
 
 
 def describe_scene(config: InspectConfig) -> Rows:
@@ -36,7 +37,7 @@ def describe_scene(config: InspectConfig) -> Rows:
             ("file", scene.source),
             ("size", f"{t} dates, {c} bands, {h} x {w} pixels of {gsd}"),
             ("coordinates", (scene.grid.crs or "unknown")[:80]),
-            ("dates", ", ".join("unknown" if d is None else str(d) for d in scene.dates)),
+            ("dates", _dates(["unknown" if d is None else str(d) for d in scene.dates])),
             ("stored as", str(scene.dtype)),
         ]
         if part:
@@ -221,3 +222,10 @@ def _conversions(contract: InputContract, scene: Windowed) -> Rows:
     if unused:
         rows.append(("not used", " ".join(unused)))
     return rows
+
+
+def _dates(names: Sequence[str]) -> str:
+    """All of a few, the ends of many."""
+    if len(names) <= 2 * _ENDS + 1:
+        return ", ".join(names)
+    return f"{', '.join(names[:_ENDS])}, {len(names) - 2 * _ENDS} more, {', '.join(names[-_ENDS:])}"

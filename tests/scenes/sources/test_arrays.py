@@ -114,6 +114,20 @@ def test_one_variable_per_band(make: SimpleNamespace, tmp_path: Path) -> None:
         open_source(spec_of(tmp_path / "a.zarr", bands=("B08",)))
 
 
+def test_time_is_known_by_its_values_whatever_its_name(make: SimpleNamespace, tmp_path: Path) -> None:
+    pixels = pixels_of(make)
+    data = cube_of(pixels, crs=False).rename({"time": "timestamp"})
+    data.attrs["epsg"] = 32633
+    data.to_netcdf(tmp_path / "a.nc", engine="h5netcdf")
+    with open_source(spec_of(tmp_path / "a.nc")) as scene:
+        assert scene.grid.crs == "EPSG:32633" and scene.dates[1] == dt.date(2022, 6, 11)
+        np.testing.assert_array_equal(scene.read(0, 0, H, W).pixels, pixels)
+    plain = cube_of(pixels).rename({"time": "step"}).assign_coords(step=[0, 1, 2])
+    plain.to_netcdf(tmp_path / "b.nc", engine="h5netcdf")
+    with pytest.raises(InputError, match="dimension step of reflectance is none of time"):
+        open_source(spec_of(tmp_path / "b.nc"))
+
+
 @pytest.mark.parametrize(
     ("mask", "fill"), [(MaskOptions("qa", (9,)), 255), (MaskOptions("qa", bits=(3,)), np.nan)]
 )

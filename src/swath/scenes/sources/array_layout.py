@@ -1,8 +1,8 @@
 """What a Zarr store or a netCDF file holds, told from its dimensions, coordinates and attributes alone.
 
 Understood are CF conventions (`grid_mapping`, `scale_factor`, `add_offset`, `_FillValue`), the `spatial_ref` coordinate
-that odc-stac and rioxarray write (`crs_wkt` or `spatial_ref`, `GeoTransform`), and a `crs` attribute. Pixels lie at
-the places of the x and y coordinates, which are those of their centres.
+that odc-stac and rioxarray write (`crs_wkt` or `spatial_ref`, `GeoTransform`), and a `crs` or `epsg` attribute. Pixels
+lie at the places of the x and y coordinates, which are those of their centres.
 """
 
 from __future__ import annotations
@@ -182,10 +182,12 @@ def _along_axis(data: Any, name: str, spec: SourceSpec, device: Sensor) -> dict[
 
 
 def _axes(array: Any, where: str) -> dict[str, str]:
-    """Which dimension is which, by name."""
+    """Which dimension is which: by its name, or time by its coordinate, whatever it is called ("timestamp")."""
     found: dict[str, str] = {}
     for dim in map(str, array.dims):
         axis = next((a for a, names in AXES.items() if dim.lower() in names), None)
+        if axis is None and dim in array.coords and np.asarray(array.coords[dim].values).dtype.kind == "M":
+            axis = "t"
         if axis is None or axis in found:
             raise InputError(
                 f"dimension {dim} of {array.name} is none of time, band, y and x, or comes twice",
@@ -327,6 +329,8 @@ def _crs(data: Any, array: Any, mapping: Any, spec: SourceSpec) -> str:
     if mapping is not None:
         texts += [mapping.attrs.get(key, "") for key in ("crs_wkt", "spatial_ref", "epsg_code")]
     texts += [array.attrs.get("crs", ""), data.attrs.get("crs", "")]
+    code = str(data.attrs.get("epsg", ""))
+    texts += [f"EPSG:{code}"] if code.isdigit() else []
     for text in texts:
         if not text:
             continue
@@ -340,7 +344,9 @@ def _crs(data: Any, array: Any, mapping: Any, spec: SourceSpec) -> str:
                     mend="state grid.crs",
                 ) from err
     raise InputError(
-        "names no reference system (grid_mapping, spatial_ref or crs)", where=spec.name, mend="state grid.crs"
+        "names no reference system (grid_mapping, spatial_ref, crs or epsg)",
+        where=spec.name,
+        mend="state grid.crs",
     )
 
 
