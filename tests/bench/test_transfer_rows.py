@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 
 from swath.bench import transfer, transfer_floods, transfer_scenes, transfer_series
+from swath.bench.transfer_docs import TITLES
 from swath.bench.transfer_rows import WITHIN
 from swath.data.layouts.registry import open_layout
 from swath.verbs.registry import find
@@ -29,6 +30,7 @@ def test_rows_differ_in_nothing_but_what_they_are(name: str, tmp_path: Path) -> 
     names = {run.name for run in experiment.runs}
     assert all(len(cell.runs) == 2 and names.issuperset(cell.runs) for cell in experiment.cells)
     measures = [cell.measure for cell in experiment.cells]
+    assert all(TITLES[m.split(".")[0]] for m in measures)  # what the page knows a set by
     assert measures[0].endswith(".forest") and len(set(measures)) == len(measures)
     assert {cell.baseline for cell in experiment.cells[1:]} == {measures[0]}
     scored = [run for run in experiment.runs if run.words[0] in ("finetune", "evaluate", "baseline")]

@@ -21,7 +21,17 @@ from swath.files import atomic
 RESULTS = Path("bench/results/transfer.json")
 PAGE = Path("docs/transfer.md")
 BEGIN, END = "<!-- measured: begin; made by `make transfer-docs` -->", "<!-- measured: end -->"
-TITLES = {"water": "HLS water chips", "otbtf": "OTBTF patches"}
+TITLES = {
+    "water": "HLS water chips",
+    "otbtf": "OTBTF patches",
+    "worldcereal_land_cover": "WorldCereal, land cover",
+    "worldcereal_crops": "WorldCereal, crops",
+    "taizhou": "Taizhou",
+    "landsat_clouds": "Landsat 5 clouds",
+    "terramind": "TerraMind's tiles",
+    "sen1floods11_s1": "Sen1Floods11, Sentinel-1",
+    "sen1floods11_s2": "Sen1Floods11, Sentinel-2",
+}
 """Of the data sets, by the first word of the measures; another has its word."""
 _ALL = 100
 Record = Mapping[str, Any]

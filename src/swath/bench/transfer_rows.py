@@ -45,8 +45,8 @@ class Setting:
     evaluate: Words = ()
 
     def measure(self, row: str) -> str:
-        """Name of a row's number in the results."""
-        return f"{self.name}.{self.score}.{row}"
+        """Name of a row's number in the results: SET.SCORE.ROW, no dot within the set's name."""
+        return f"{self.name.replace('.', '_')}.{self.score}.{row}"
 
 
 def forest(at: Setting) -> tuple[list[Run], Cell]:
