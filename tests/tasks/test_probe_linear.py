@@ -9,7 +9,7 @@ from sklearn.linear_model import LogisticRegression, Ridge
 from sklearn.preprocessing import StandardScaler
 
 from swath.errors import ConfigError, InputError
-from swath.tasks.probe_linear import class_probes, label_probes, value_probes
+from swath.tasks.probe_linear import _Scaled, _solved, class_probes, label_probes, value_probes
 
 N, D, K = 120, 6, 3
 
@@ -102,3 +102,27 @@ def test_garbage_is_refused():
         list(value_probes(torch.ones(4, 2), torch.full((4, 1), torch.nan), [1.0]))
     with pytest.raises(ConfigError, match="strengths"):
         list(label_probes(torch.ones(4, 2), torch.ones(4, 1), [0.0]))
+
+
+def test_features_that_are_alike_take_few_passes_to_the_optimum():
+    """Those of an encoder are; unprepared, L-BFGS took thousands of passes over them."""
+    draw = torch.Generator().manual_seed(0)
+    x = torch.randn(2000, 8, generator=draw).double() @ torch.randn(8, 64, generator=draw).double()
+    x += 0.01 * torch.randn(2000, 64, generator=draw).double()
+    y = (x[:, 0] + 4 * torch.randn(2000, generator=draw) > 0).long()
+    target, scaled = one_hot(y)[:, :2].double(), _Scaled.of(x)
+    passes = 0
+
+    def loss(logits: torch.Tensor) -> torch.Tensor:
+        nonlocal passes
+        passes += 1
+        return -(target * logits.log_softmax(1)).sum() / len(target)
+
+    strengths = [1e-5, 1e-3, 1e-1]
+    for probe in _solved(scaled, torch.zeros(2, dtype=torch.float64), loss, strengths):
+        weight = (probe.weight * scaled.std).requires_grad_()
+        bias = probe.bias + probe.weight @ scaled.mean
+        value = loss(scaled.x @ weight.T + bias) + probe.strength / 2 * weight.square().sum()
+        (slope,) = torch.autograd.grad(value, weight)
+        assert float(slope.abs().max()) < 1e-5
+    assert passes < 150

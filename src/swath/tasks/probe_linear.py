@@ -145,12 +145,22 @@ def value_probes(
 def _solved(
     scaled: _Scaled, start: Tensor, loss: Callable[[Tensor], Tensor], strengths: Sequence[float]
 ) -> Iterator[LinearProbe]:
-    """Minima of a convex loss of logits; each begins where the one before, of more regularisation, ended."""
-    weight = torch.zeros(len(start), scaled.x.shape[1], dtype=torch.float64, requires_grad=True)
+    """Minima of a convex loss of logits; each begins where the one before, of more regularisation, ended.
+
+    Features of one encoder are alike, and gradients of their weights then point along few valleys: L-BFGS took hundreds
+    of steps. So weights are sought along the main axes of the features, each stretched by what the curvature is at most
+    along it, d = (λ/4 + s)^-1/2 (Böhning 1992): the same minimum in a tenth of the steps.
+    """
+    n = len(scaled.x)
+    along, axes = torch.linalg.eigh(scaled.x.T @ scaled.x / n)
+    turned = scaled.x @ axes
+    weight = torch.zeros(len(start), len(along), dtype=torch.float64)
     bias = start.double().clone().requires_grad_()
     for strength in _descending(strengths):
+        stretch = (along.clamp(min=0) / 4 + strength).rsqrt()
+        held = (weight / stretch).requires_grad_()
         solver = torch.optim.LBFGS(
-            [weight, bias],
+            [held, bias],
             max_iter=500,
             tolerance_grad=1e-7,
             tolerance_change=1e-12,
@@ -158,15 +168,22 @@ def _solved(
             line_search_fn="strong_wolfe",
         )
 
-        def closure(solver: torch.optim.LBFGS = solver, strength: float = strength) -> Tensor:
+        def closure(
+            solver: torch.optim.LBFGS = solver,
+            held: Tensor = held,
+            stretch: Tensor = stretch,
+            strength: float = strength,
+        ) -> Tensor:
             solver.zero_grad()
-            value = loss(F.linear(scaled.x, weight, bias)) + strength / 2 * weight.square().sum()
+            weight = held * stretch
+            value = loss(F.linear(turned, weight, bias)) + strength / 2 * weight.square().sum()
             value.backward()  # type: ignore[no-untyped-call]  # torch gives it no types
             return value
 
         with torch.enable_grad():
             solver.step(closure)  # type: ignore[no-untyped-call]  # torch gives it no types
-        yield scaled.probe(weight.detach().clone(), bias.detach().clone(), strength)
+        weight = held.detach() * stretch
+        yield scaled.probe(weight @ axes.T, bias.detach().clone(), strength)
 
 
 def _descending(strengths: Sequence[float]) -> list[float]:
