@@ -12,6 +12,7 @@ from hypothesis import strategies as st
 from swath.errors import ConfigError, ContractError
 from swath.models.config import ModelConfig
 from swath.models.encoders import EncoderKind, encode, spread_layers
+from swath.models.enlarge import resized_windows
 from swath.models.spectralgpt import EncoderConfig
 from swath.models.swin_config import Swin3DConfig
 from swath.models.task_network import TaskNetwork, TaskNetworkConfig
@@ -183,3 +184,25 @@ def test_the_last_map_of_a_vit_is_normed_and_earlier_ones_are_not() -> None:
 def test_what_does_not_fit_is_said(options: dict[str, Any], message: str) -> None:
     with pytest.raises(ConfigError, match=message):
         TaskNetworkConfig(**options)
+
+
+@pytest.mark.parametrize("name", ENCODERS)
+def test_a_network_that_resizes_says_what_it_says_of_larger_windows(name: str) -> None:
+    made = network(name, per_pixel=False, resize=32)
+    plain = network(name, per_pixel=False)
+    plain.load_state_dict(made.state_dict())
+    pixels, days = images(2, 16, 16)
+    valid = torch.rand(pixels.shape) > 0.05
+    larger, held = resized_windows(pixels, valid, 32)
+    want = plain(larger, held, days, NM)
+    torch.testing.assert_close(made(pixels, valid, days, NM), want)
+    torch.testing.assert_close(made(larger, held, days, NM), want)
+    given, told = made.features(pixels, valid, days, NM), plain.features(larger, held, days, NM)
+    torch.testing.assert_close(given.pooled, told.pooled)
+    # Cells are told in pixels of the windows that were given.
+    assert given.strides == tuple(s // 2 for s in told.strides)
+    assert [m.shape for m in given.maps] == [m.shape for m in told.maps]
+    odd = network(name, per_pixel=False, resize=24).features(pixels, valid, days, NM)
+    assert odd.maps == () and odd.pooled.shape == given.pooled.shape
+    with pytest.raises(ConfigError, match="brought to 32 pixels, and the answer is one per pixel"):
+        network(name, resize=32)

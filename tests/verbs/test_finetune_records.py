@@ -457,3 +457,16 @@ def test_windows_of_a_scene_are_records_that_parts_divide(tmp_path: Path) -> Non
         weights=found.weights, input=given["scene"], output=str(tmp_path / "map.tif"), precision="fp32"
     )
     assert Path(mapped.map).is_file()
+
+
+def test_windows_are_enlarged_when_they_teach_and_when_they_are_asked_about(tmp_path: Path) -> None:
+    result = tune(tmp_path / "run", "classification", VIT, training={"steps": 10, "augment": {"resize": 24}})
+    meta = load(result.weights).meta
+    assert meta.contract is not None and meta.contract.size == (16, 16) and meta.config["resize"] == 24
+    assert meta.config["encoder"]["image_size"] == 24
+    data = {"layout": {"name": "planted", "root": str(tmp_path)}, "window": 16}
+    scored = swath.evaluate(weights=result.weights, data=data, part="validation", precision="fp32", threads=1)
+    for name, value in scored.scores.items():
+        assert value == pytest.approx(result.validation[name], abs=1e-6), name
+    with pytest.raises(ConfigError, match=r"^training\.augment\.resize: enlarges windows while learning"):
+        tune(tmp_path / "map", "segmentation", UNET, training={"augment": {"resize": 24}})

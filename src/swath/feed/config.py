@@ -30,7 +30,8 @@ class AugmentConfig:
             so that a season is learned and no calendar; the pixels stay. (Which dates a sample takes is drawn by
             the feed.)
         resize: side in pixels that windows are resized to, bilinearly, before all else; 0: they stay. For publications
-            that enlarge their images, such as BigEarthNet's 120 pixels to 128. Training alone: what is held out stays.
+            that enlarge their images, such as BigEarthNet's 120 pixels to 128. A network that answers per image is
+            fine-tuned to do the same with all that it is asked about later; pretraining leaves what is held out.
     """
 
     flips: bool = True

@@ -27,6 +27,7 @@ from swath.models.encoders import (
     encoder_shape,
     spread_layers,
 )
+from swath.models.enlarge import resized_windows
 from swath.models.features import Features
 from swath.models.heads_conv import ConvHead
 from swath.models.heads_linear import LinearHead, LinearMapHead
@@ -52,6 +53,7 @@ class TaskNetworkConfig(ModelConfig):
         date_count: the fixed number of dates of "concat".
         width: channels of the head; 0: 128 of conv, 256 of uper.
         dropout: in the head.
+        resize: side in pixels that windows are brought to before the encoder, for an answer per image; 0: they stay.
     """
 
     kind: EncoderKind = "swin3d"
@@ -63,6 +65,7 @@ class TaskNetworkConfig(ModelConfig):
     date_count: int | None = None
     width: int = 0
     dropout: float = 0.0
+    resize: int = 0
 
     def __post_init__(self) -> None:
         where = type(self).__name__
@@ -71,8 +74,14 @@ class TaskNetworkConfig(ModelConfig):
                 raise ConfigError(
                     f"unknown {name} '{getattr(self, name)}'", where=where, mend=f"use {', '.join(known)}"
                 )
-        if self.outputs < 1 or self.width < 0:
-            raise ConfigError("outputs must be 1 or more, and width 0 or more", where=where)
+        if self.outputs < 1 or self.width < 0 or self.resize < 0:
+            raise ConfigError("outputs must be 1 or more, width and resize 0 or more", where=where)
+        if self.resize and self.per_pixel:
+            raise ConfigError(
+                f"windows are brought to {self.resize} pixels, and the answer is one per pixel of theirs",
+                where=where,
+                mend="leave resize 0",
+            )
         if not 0.0 <= self.dropout < 1.0:
             raise ConfigError(f"dropout {self.dropout} is not in [0, 1)", where=where)
         if self.head != "linear" and not self.per_pixel:
@@ -145,13 +154,16 @@ class TaskNetwork(nn.Module):
     ) -> Features:
         """The encoder's features: maps [B,T',G,D_i,h_i,w_i] and one vector per image.
 
+        Strides are in pixels of the windows that are given; where those are resized and it makes no whole numbers,
+        there are no maps.
+
         Args:
             pixels: normalised, [B,T,C,H,W].
             valid: bool [B,T,C,H,W] or None.
             days: [B,T,2] or None.
             wavelengths: nm per band, or None for the model's bands.
         """
-        given = self._encode(pixels, valid, days, wavelengths)
+        given = self._placed(self._encode(pixels, valid, days, wavelengths), pixels.shape[-1])
         if given.pooled.ndim == 2:
             return given
         x, seen = given.pooled, _dates_seen(valid)
@@ -169,6 +181,8 @@ class TaskNetwork(nn.Module):
     ) -> Features:
         """Features with vectors [B,D], or [B,T,D] where each date is seen alone."""
         layers = self.config.layers
+        if self.config.resize:
+            pixels, valid = resized_windows(pixels, valid, self.config.resize)
         if not self.apart:
             return encode(self.encoder, layers, pixels, valid, days, wavelengths)
         b, t = pixels.shape[:2]
@@ -182,6 +196,13 @@ class TaskNetwork(nn.Module):
         )
         maps = tuple(m.reshape(b, t, *m.shape[2:]) for m in alone.maps)
         return Features(maps, alone.strides, alone.pooled.reshape(b, t, -1))
+
+    def _placed(self, given: Features, side: int) -> Features:
+        """Features of windows of `side` pixels, whose cells are told in these."""
+        size = self.config.resize or side
+        if any(stride * side % size for stride in given.strides):
+            return Features((), (), given.pooled)
+        return Features(given.maps, tuple(s * side // size for s in given.strides), given.pooled)
 
     def forward(
         self,

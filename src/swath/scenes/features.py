@@ -74,6 +74,12 @@ class FeatureMap(nn.Module):
 
     def _maps(self, given: Features) -> tuple[Tensor, int]:
         n = len(given.maps)
+        if not n:
+            raise ConfigError(
+                "the network resizes its windows, and its cells are no whole pixels of them",
+                where="level",
+                mend="embed whole windows: --pooled true",
+            )
         if not -n <= self.level < n:
             raise ConfigError(
                 f"there is no level {self.level}, the encoder has {n}",

@@ -52,6 +52,7 @@ def run_records(config: FinetuneConfig) -> FinetuneResult | None:
         train.task,
         train.meaning.outputs,
         per_pixel,
+        training.augment.resize,
     )
     adapt(network, config, transferred)
     task = make_task(network, train, config.loss)

@@ -65,8 +65,9 @@ def run_scene(config: FinetuneConfig) -> FinetuneResult:
     cube = contract.convert(data.cube)
     torch.manual_seed(derive(config.training.seed, "initialise"))
     network, transferred = task_network(
-        source, config.model, config.head, contract, "segmentation", len(data.classes)
-    )
+        source, config.model, config.head, contract, "segmentation", len(data.classes),
+        resize=config.training.augment.resize,
+    )  # fmt: skip
     adapt(network, config, transferred)
     train = training_labels(data)
     names = tuple(c.name for c in data.classes)

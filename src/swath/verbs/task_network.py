@@ -32,6 +32,7 @@ def task_network(
     task: str,
     outputs: int,
     per_pixel: bool | None = None,
+    resize: int = 0,
 ) -> tuple[nn.Module, TransferReport | None]:
     """A network for a task, started from pretrained weights as far as they reach.
 
@@ -47,6 +48,7 @@ def task_network(
         task: "segmentation", "classification", "multilabel", "regression" or "change".
         outputs: K, classes or quantities.
         per_pixel: whether the answer is a map; None: for segmentation, change and regression.
+        resize: side in pixels that windows are brought to, while learning and afterwards; 0: they stay.
 
     Returns:
         The network, and what became of the pretrained tensors and bands (None from scratch).
@@ -55,6 +57,12 @@ def task_network(
         SwathError: options, weights and data do not fit each other.
     """
     maps = task in MAP_TASKS if per_pixel is None else per_pixel
+    if resize and maps:
+        raise ConfigError(
+            "enlarges windows while learning, and maps are drawn of windows as they are",
+            where="training.augment.resize",
+            mend="leave it 0, or cut larger windows (data.window)",
+        )
     system = family(source, model)
     model = replace(model, system=system)
     kind = head_kind(system, head, contract, task, maps)
@@ -66,7 +74,7 @@ def task_network(
         return st_swin_unet(source, model, head, contract, task, outputs)
     if kind == "spectralgpt":
         return spectralgpt(source, model, head, contract, task, outputs)
-    return _any(source, model, replace(head, kind=kind), contract, task, outputs, maps)  # type: ignore[arg-type]  # narrowed
+    return _any(source, model, replace(head, kind=kind), contract, task, outputs, maps, resize)  # type: ignore[arg-type]  # narrowed
 
 
 def head_kind(system: str, head: HeadOptions, contract: InputContract, task: str, maps: bool) -> str:
@@ -124,12 +132,14 @@ def _any(
     task: str,
     outputs: int,
     maps: bool,
+    resize: int,
 ) -> tuple[nn.Module, TransferReport | None]:
     from swath.models.task_network import TaskNetwork, TaskNetworkConfig
 
     dates, count = dates_of(head, task, contract)
     together = dates != "difference" and (maps or dates == "mean")
-    choice = choose(source, model, contract, together=together)
+    seen = replace(contract, size=(resize, resize)) if resize else contract
+    choice = choose(source, model, seen, together=together)
     config = TaskNetworkConfig(
         choice.kind,
         choice.config,
@@ -140,6 +150,7 @@ def _any(
         date_count=count,
         width=head.width,
         dropout=head.dropout,
+        resize=resize,
     )
     network = TaskNetwork(config)
     if choice.plan is None:
