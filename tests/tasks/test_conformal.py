@@ -10,7 +10,17 @@ from hypothesis import strategies as st
 
 from swath.errors import ConfigError, InputError
 from swath.tasks import conformal
-from swath.tasks.conformal import BlockValues, class_scores, class_sets, threshold, value_scores
+from swath.tasks.conformal import (
+    BlockValues,
+    Threshold,
+    class_scores,
+    class_sets,
+    label_scores,
+    possible_labels,
+    sure_labels,
+    threshold,
+    value_scores,
+)
 
 
 @given(
@@ -69,10 +79,58 @@ def test_sets_hold_the_truth_as_often_as_they_say():
     assert np.mean(held) == pytest.approx(0.9, abs=4 * np.std(held) / math.sqrt(200))
 
 
+@given(
+    st.lists(
+        st.lists(st.tuples(st.integers(0, 8), st.integers(-1, 1)), min_size=3, max_size=3),
+        min_size=1,
+        max_size=6,
+    ),
+    st.integers(0, 8),
+)
+def test_sets_of_labels_are_those_of_a_loop(rows, limit):
+    p = torch.tensor([[v / 8 for v, _ in row] for row in rows], dtype=torch.float64)
+    target = torch.tensor([[t for _, t in row] for row in rows])
+    possible, sure = label_scores(p, target)
+    found = Threshold(0.9, limit / 8, 9)
+    may, must = possible_labels(p, found), sure_labels(p, found)
+    for i, row in enumerate(rows):
+        bears = {k for k, (_, t) in enumerate(row) if t == 1}
+        lacks = {k for k, (_, t) in enumerate(row) if t == 0}
+        assert float(possible[i]) == max((1 - row[k][0] / 8 for k in bears), default=0)
+        assert float(sure[i]) == max((row[k][0] / 8 for k in lacks), default=0)
+        # A score up to the threshold is a promise that was kept, and no other is.
+        in_set, certain = ({k for k in range(3) if s[i, k]} for s in (may, must))
+        assert (bears <= in_set) == (float(possible[i]) <= limit / 8)
+        assert (not certain & lacks) == (float(sure[i]) <= limit / 8)
+
+
+def test_sets_of_labels_keep_their_promise_in_new_blocks():
+    draw = torch.Generator().manual_seed(0)
+
+    def blocks(count: int):
+        for _ in range(count):
+            logits = torch.randn(30, 5, generator=draw) * 2 + torch.randn(5, generator=draw)
+            yield logits.sigmoid(), (torch.rand(30, 5, generator=draw) < (logits / 2).sigmoid()).long()
+
+    level, n = 0.9, 200
+    scores = [label_scores(p, t) for p, t in blocks(n)]
+    possible, sure = (threshold([s[i] for s in scores], level) for i in (0, 1))
+    held = [
+        (
+            float((possible_labels(p, possible) | (t == 0)).all(1).float().mean()),
+            float((~sure_labels(p, sure) | (t == 1)).all(1).float().mean()),
+        )
+        for p, t in blocks(n)
+    ]
+    for values in zip(*held, strict=True):
+        assert np.mean(values) == pytest.approx(level, abs=4 * np.std(values) / math.sqrt(n))
+
+
 def test_too_few_blocks_promise_nothing_and_say_how_many_would():
     few = threshold([torch.rand(100) for _ in range(8)], 0.9)
     assert math.isinf(few.value) and "give 9 or more" in few.note
-    assert class_sets(torch.rand(2, 3), few).all()
+    assert class_sets(torch.rand(2, 3), few).all() and possible_labels(torch.rand(2, 3), few).all()
+    assert not sure_labels(torch.rand(2, 3), few).any()
     enough = threshold([torch.rand(100) for _ in range(9)], 0.9)
     assert math.isfinite(enough.value) and enough.note == ""
 

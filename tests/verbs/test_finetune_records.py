@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 import runpy
 from collections.abc import Callable, Mapping
 from pathlib import Path
@@ -23,7 +24,14 @@ from swath.data.legend import LandClass
 from swath.errors import ConfigError, SwathError
 from swath.training import run as training_run
 from swath.training.metrics_log import read_metrics
+from swath.verbs import calibrate
+from swath.verbs.answerer import Answerer
+from swath.verbs.config import load_config
 from swath.verbs.finetune import FinetuneResult
+from swath.verbs.labelled_options import LabelledData
+from swath.verbs.labelled_records import open_part
+from swath.verbs.options import LayoutOptions
+from swath.verbs.score_units import Units
 from swath.weights.file import load, same_state
 
 WRITE = runpy.run_path(str(Path(__file__).parents[1] / "data/layouts/conftest.py"))
@@ -470,3 +478,43 @@ def test_windows_are_enlarged_when_they_teach_and_when_they_are_asked_about(tmp_
         assert value == pytest.approx(result.validation[name], abs=1e-6), name
     with pytest.raises(ConfigError, match=r"^training\.augment\.resize: enlarges windows while learning"):
         tune(tmp_path / "map", "segmentation", UNET, training={"augment": {"resize": 24}})
+
+
+def test_several_labels_get_sets_that_are_checked_and_travel_in_the_weights(tmp_path: Path) -> None:
+    result = tune(tmp_path / "run", "multilabel", VIT, training={"steps": 10})
+    data = {
+        "layout": {"name": "planted", "root": str(tmp_path), "options": {"target": "multilabel"}},
+        "window": 16,
+    }
+    out, more = (
+        str(tmp_path / "c.safetensors"),
+        {"precision": "fp32", "threads": 1, "intervals": {"unit": "record"}},
+    )
+    words = {"weights": result.weights, "data": data, "output": out, "level": 0.6, **more}
+    found = calibrate.run(load_config(calibrate.CalibrateConfig, [], words))
+    assert set(found.thresholds) == set(found.coverage) == {"possible labels", "sure labels"}
+    scored = swath.evaluate(weights=out, data=data, **more)
+    said = scored.reliability["conformal"]
+    assert "sets of possible labels promise 60% and hold" in scored.summary()
+    # By hand: each record's probabilities, cut at the thresholds.
+    kept = load(out)
+    part = open_part(LabelledData(layout=LayoutOptions("planted", str(tmp_path), {"target": "multilabel"}),
+                                  window=16), "test")  # fmt: skip
+    answerer = Answerer(kept, precision="fp32")
+    limits = {name: math.inf if v is None else v for name, v in found.thresholds.items()}
+    held: dict[str, list[bool]] = {name: [] for name in limits}
+    sizes: dict[str, list[int]] = {name: [] for name in limits}
+    for answer in answerer.answers(
+        part, LabelledData(layout=LayoutOptions("planted", "x"), window=16), Units("record", {})
+    ):
+        p, truth = answer.values.double().tolist(), answer.target.tolist()
+        may = [v >= 1 - limits["possible labels"] - 1e-9 for v in p]
+        must = [v > limits["sure labels"] + 1e-9 for v in p]
+        held["possible labels"].append(all(m for m, t in zip(may, truth, strict=True) if t))
+        held["sure labels"].append(not any(m for m, t in zip(must, truth, strict=True) if not t))
+        sizes["possible labels"].append(sum(may))
+        sizes["sure labels"].append(sum(must))
+    assert len(held["sure labels"]) == 10
+    for name in limits:
+        assert said[name]["coverage"] == pytest.approx(np.mean(held[name])), name
+        assert said[name]["mean_size"] == pytest.approx(np.mean(sizes[name])), name

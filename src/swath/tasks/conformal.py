@@ -9,6 +9,10 @@ probability. Few blocks make that cost much: with n below level / (1 - level), e
 
 A class is in the set if its probability is at least 1 - threshold; a value's interval is the answer plus and minus
 the threshold.
+
+Of several labels at once there are two sets (M. Cauchois, S. Gupta and J. Duchi, "Knowing what you know: valid and
+validated confidence sets in multiclass and multilabel prediction", 2021, arXiv:2004.10181): the possible
+ones, which hold all that a record bears, and the sure ones, of which it bears all. Each keeps its own promise.
 """
 
 from __future__ import annotations
@@ -48,7 +52,8 @@ class Threshold:
         if math.isfinite(self.value):
             return ""
         need = math.ceil(self.level / (1 - self.level) - 1e-9)
-        return f"{self.blocks} blocks cannot promise {self.level:.0%}: every answer is in the set; give {need} or more"
+        promised = f"{self.blocks} blocks cannot promise {self.level:.0%}"
+        return f"{promised}: sets and intervals tell nothing; give {need} or more"
 
 
 class BlockValues:
@@ -114,6 +119,29 @@ def class_sets(probabilities: Tensor, found: Threshold) -> Tensor:
         return torch.ones_like(probabilities, dtype=torch.bool)
     # A hair of slack: the pixel that set the threshold is in its own set whatever rounds.
     return 1 - probabilities.double() <= found.value + 1e-9
+
+
+def label_scores(probabilities: Tensor, target: Tensor) -> tuple[Tensor, Tensor]:
+    """Scores [N] for the possible and the sure labels, of zeros and ones [N,K]; other targets are unknown.
+
+    The first is 1 minus the least probability among a record's labels; the second the largest among those that it
+    lacks. Without any, 0: no set could miss one.
+    """
+    p = probabilities.double()
+    off = torch.where(target == 1, 1 - p, 0.0).amax(1)
+    return off, torch.where(target == 0, p, 0.0).amax(1)
+
+
+def possible_labels(probabilities: Tensor, found: Threshold) -> Tensor:
+    """Which labels may be there, bool [...,K]: all that a record bears, as often as promised."""
+    return class_sets(probabilities, found)
+
+
+def sure_labels(probabilities: Tensor, found: Threshold) -> Tensor:
+    """Which labels are surely there, bool [...,K]: a record bears all of them, as often as promised."""
+    if not math.isfinite(found.value):
+        return torch.zeros_like(probabilities, dtype=torch.bool)
+    return probabilities.double() > found.value + 1e-9
 
 
 def value_scores(said: Tensor, target: Tensor) -> Tensor:

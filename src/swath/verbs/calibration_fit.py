@@ -24,9 +24,9 @@ from swath.tasks.calibration import (
     surprise_of_classes,
     surprise_of_labels,
 )
-from swath.tasks.conformal import BlockValues, Coverage, Threshold, class_scores, threshold
+from swath.tasks.conformal import BlockValues, Coverage, Threshold, class_scores, label_scores, threshold
 from swath.verbs.answerer import Answer, Answerer
-from swath.verbs.evaluate_weights import cover, errors_of, labelled
+from swath.verbs.evaluate_weights import POSSIBLE, SURE, cover, errors_of, labelled
 from swath.verbs.labelled_options import RecordData
 from swath.verbs.labelled_records import Part
 from swath.verbs.score_units import Units
@@ -41,7 +41,7 @@ class Fitted:
 
     Attributes:
         temperature: None where there are no probabilities.
-        thresholds: by name: "classes", or those of each quantity.
+        thresholds: by name: "classes", "possible labels" and "sure labels", or those of each quantity.
         fit_blocks, check_blocks: how many blocks it was fitted on, and checked on.
         before, after: surprise and calibration error of the check blocks, without and with the temperature.
         coverage: by name: level, and what the check blocks hold.
@@ -132,10 +132,15 @@ def fit(
             cover(answer, answerer.names, thresholds, held)
     for name, given in held.items():
         coverage[name] = {"level": level, **given.compute(draw or BootstrapOptions())}
-    if answerer.task == "multilabel":
-        notes.append("several labels at once get a temperature, and no sets")
     return Fitted(
-        found, thresholds, len(fits), len(checks), before, after, coverage, tuple(filter(None, notes))
+        found,
+        thresholds,
+        len(fits),
+        len(checks),
+        before,
+        after,
+        coverage,
+        tuple(dict.fromkeys(filter(None, notes))),
     )
 
 
@@ -238,13 +243,15 @@ def reliability(answers: Iterator[Answer]) -> dict[str, float]:
 
 def _scores(answerer: Answerer, answers: Iterator[Answer], seed: int) -> dict[str, BlockValues]:
     """What thresholds are fitted on, by name and block."""
-    if answerer.activation == "sigmoid":
-        return {}
-    names = ("classes",) if answerer.activation == "softmax" else answerer.names
+    own = {"softmax": ("classes",), "sigmoid": (POSSIBLE, SURE)}
+    names = own.get(answerer.activation, answerer.names)
     kept = {name: BlockValues(seed) for name in names}
     for answer in answers:
         if answerer.activation == "softmax":
             kept["classes"].add(answer.block, class_scores(*labelled(answer)))
+        elif answerer.activation == "sigmoid":
+            for name, off in zip(names, label_scores(answer.values[None], answer.target[None]), strict=True):
+                kept[name].add(answer.block, off)
         else:
             for name, off in errors_of(answer, names):
                 kept[name].add(answer.block, off)

@@ -14,13 +14,22 @@ from swath.feed.config import IGNORE
 from swath.tasks.block_scores import BlockScores, ClassBlocks, MultilabelBlocks, RegressionBlocks
 from swath.tasks.bootstrap import Intervals, bootstrap
 from swath.tasks.calibration import Reliability
-from swath.tasks.conformal import Coverage, Threshold, class_sets, value_scores
+from swath.tasks.conformal import (
+    Coverage,
+    Threshold,
+    class_sets,
+    possible_labels,
+    sure_labels,
+    value_scores,
+)
 from swath.verbs.answerer import Answer, Answerer
 from swath.verbs.labelled_options import RecordData
 from swath.verbs.labelled_records import Part
 from swath.verbs.score_units import IntervalOptions, Units
 from swath.verbs.worst_records import Worst
 
+POSSIBLE, SURE = "possible labels", "sure labels"
+"""The two sets of several labels at once."""
 _WIDE = 12
 """Confusion matrices of more classes are not shown on a terminal."""
 
@@ -190,7 +199,7 @@ def _collect(scored: BlockScores, answer: Answer) -> None:
 
 
 class _Conformal:
-    """Coverage of what the weights promise, by name: "classes", or that of each quantity."""
+    """Coverage of what the weights promise, by name: "classes", the two sets of labels, or that of each quantity."""
 
     def __init__(self, answerer: Answerer) -> None:
         self.answerer = answerer
@@ -225,10 +234,21 @@ def cover(
         sets = class_sets(probabilities, thresholds["classes"])
         found["classes"].add(answer.block, sets.gather(1, truth[:, None])[:, 0], sets.sum(1))
         return
+    if POSSIBLE in thresholds:
+        _cover_labels(answer, thresholds, found)
+        return
     for name, off in errors_of(answer, names):
         if name in thresholds:
             limit = thresholds[name].value
             found[name].add(answer.block, off <= limit, torch.full_like(off, 2 * limit))
+
+
+def _cover_labels(answer: Answer, thresholds: Mapping[str, Threshold], found: Mapping[str, Coverage]) -> None:
+    values, truth = answer.values[None], answer.target[None]
+    possible = possible_labels(values, thresholds[POSSIBLE])
+    sure = sure_labels(values, thresholds[SURE])
+    found[POSSIBLE].add(answer.block, (possible | (truth != 1)).all(1), possible.sum(1))
+    found[SURE].add(answer.block, (~sure | (truth != 0)).all(1), sure.sum(1))
 
 
 def errors_of(answer: Answer, names: Sequence[str]) -> Iterator[tuple[str, torch.Tensor]]:
