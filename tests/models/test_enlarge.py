@@ -24,8 +24,13 @@ def test_it_is_what_the_feed_does(size: int, side: int, share: float, seed: int)
     whole = torch.tensor([(0.0, 0.0, 1.0, 1.0)]).expand(2, 4)
     want, held = resample(pixels, valid, crop_grid(whole, side, side), "bilinear")
     assert good is not None
-    torch.testing.assert_close(out, want, atol=1e-4, rtol=1e-4)
-    torch.testing.assert_close(good, held)
+    # A centre on the border of two pixels may be looked up in either: the kernel touches both.
+    clear = torch.tensor([(2 * i + 1) * size % (2 * side) != 0 for i in range(side)])
+    clear = clear[:, None] & clear
+    assert bool((good == held)[..., clear].all())
+    both = good & held
+    torch.testing.assert_close(out[both], want[both], atol=1e-4, rtol=1e-4)
+    assert not out[~good].any()
     assert resized_windows(pixels, None, side)[1] is None
 
 
