@@ -5,6 +5,7 @@ from __future__ import annotations
 import datetime as dt
 import shlex
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
@@ -12,13 +13,16 @@ import pytest
 
 from swath.cube import date_features
 from swath.errors import InputError
+from swath.verbs import run_report
 from swath.verbs.run_report import (
     EXAMPLES,
+    PICTURED,
     Examples,
     command,
     date_words,
     dates_of,
     loss_lines,
+    pretraining_page,
     score_lines,
 )
 
@@ -99,3 +103,25 @@ def test_a_series_of_examples_is_one_picture(tmp_path: Path) -> None:
     assert kept.series(0) == kept.series(0, ("B4", "B3", "B2"))
     assert kept.series(0) != kept.series(0, ("B1",))
     assert kept.figure(0, date=1) != kept.figure(0)
+
+
+def test_of_many_places_held_out_only_the_first_are_drawn(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    places = tuple(f"p{i:03}" for i in range(PICTURED + 3))
+    zeros = np.zeros((len(places), 1, 2, 4, 4), np.float32)
+    seen = Examples(
+        zeros, zeros, zeros > 0, zeros == 0, np.full((len(places), 1), "NaT", "datetime64[D]"), ("B2", "B3"), places
+    )  # fmt: skip
+    monkeypatch.setattr(run_report, "examples", lambda *_: seen)
+    monkeypatch.setattr(run_report, "command", lambda *_: "swath pretrain")
+    result: Any = SimpleNamespace(
+        steps=1, loss=1.0, samples_per_second=1.0, precision=SimpleNamespace(name="fp32"),
+        records=[{"step": 1, "loss": 1.0}],
+    )  # fmt: skip
+    config: Any = SimpleNamespace(model=SimpleNamespace(system="mae"), training=SimpleNamespace(seed=0))
+    unused: Any = object()
+    page = pretraining_page(tmp_path, config, unused, unused, result, 1).read_text("utf-8")
+    assert f"The first {PICTURED} of {len(places)}." in page
+    assert f"p{PICTURED - 1:03}" in page and f"p{PICTURED:03}" not in page
+    assert Examples.load(tmp_path / EXAMPLES).places == places  # all are kept

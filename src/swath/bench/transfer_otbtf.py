@@ -37,7 +37,7 @@ MODEL: Words = ("--model.system", "mae", "--model.options", json.dumps(_VIT))
 PRETRAIN: Words = (
     "--model.system", "mae", "--model.options", json.dumps({**_VIT, **_DECODER}), "--mask.ratio", "0.75",
     "--training.steps", "400", "--training.learning_rate", "2.0e-3", "--training.warmup_steps", "40",
-    "--training.batch_size", "64", "--training.clip_norm", "1.0", "--training.checkpoint_every", "400",
+    "--training.batch_size", "32", "--training.clip_norm", "1.0", "--training.checkpoint_every", "400",
 )  # fmt: skip
 TRAINING: Words = (
     "--training.steps", "600", "--training.learning_rate", "1.0e-3", "--training.warmup_steps", "60",

@@ -57,14 +57,14 @@ def periodic(
 def _pictures(folder: Path, held: CubeBatch, seed: int) -> Callable[[nn.Module, int], None]:
     """Writes pictures/step-N-K.png for each place held out."""
     from swath.files import atomic
-    from swath.verbs.run_report import examples
+    from swath.verbs.run_report import PICTURED, examples
 
     def draw(objective: nn.Module, step: int) -> None:
         device = next(objective.parameters()).device
         shown = examples(objective, held.to(device), seed)
         if shown is None or not world().leads:
             return
-        for place in range(len(shown.places)):
+        for place in range(len(shown.places[:PICTURED])):
             path = folder / PICTURES / f"step-{step:08d}-{place}.png"
             with atomic(path) as temporary:
                 temporary.write_bytes(shown.figure(place))
