@@ -36,6 +36,18 @@ def test_panels_show_their_pictures_in_order() -> None:
     assert middle[2 * third + third // 2].tolist() == [255, 255, 255]
 
 
+def test_four_pictures_are_two_by_two_and_five_three_in_a_row() -> None:
+    colours = [(0, 0, 255), (255, 0, 0), (0, 255, 0), (255, 255, 0), (0, 255, 255)]
+    made = [(str(c), np.tile(np.array([*c, 255], np.uint8), (20, 20, 1))) for c in colours]
+    for count, columns in ((4, 2), (5, 3)):
+        image = np.asarray(Image.open(io.BytesIO(panels(made[:count]))).convert("RGB"))
+        height, width = image.shape[:2]
+        for i, colour in enumerate(colours[:count]):
+            row, column = divmod(i, columns)
+            found = image[int(height * (row + 0.6) / 2), int(width * (column + 0.5) / columns)]
+            assert tuple(found.tolist()) == colour
+
+
 def test_what_is_unknown_is_hatched_since_white_may_be_a_class() -> None:
     white = np.full((8, 8, 4), 255, np.uint8)
     image = np.asarray(

@@ -20,7 +20,7 @@ from swath.report.panels import view
 from swath.tasks.config import TaskConfig
 from swath.tasks.segmentation import SegmentationTask
 from swath.verbs.answerer import Answerer
-from swath.verbs.answers import WINDOWS, answers
+from swath.verbs.answers import SIDE, answers
 from swath.verbs.labelled_options import RecordData
 from swath.verbs.labelled_page import _seen
 from swath.verbs.labelled_records import Part
@@ -73,7 +73,7 @@ def part_of(*records: Sample) -> Part:
 
 
 def data(**more: Any) -> RecordData:
-    return RecordData(layout=LayoutOptions("folder", "nowhere"), window=8, **more)
+    return RecordData(layout=LayoutOptions("folder", "nowhere"), **{"window": 8, **more})
 
 
 def task() -> SegmentationTask:
@@ -97,12 +97,12 @@ def test_a_record_is_answered_whole(height: int, width: int) -> None:
 
 
 def test_of_a_large_record_the_middle_of_what_is_known_is_shown() -> None:
-    side = 8 * WINDOWS
+    side = SIDE
     given = record(3 * side, 2 * side)
     target = np.asarray(given.target).copy()
     target[: 2 * side] = -1
     target[:, side + 8 :] = -1
-    (one,) = answers(task(), data(), part_of(Sample(given.cubes, "r", target)), CONTRACT)
+    (one,) = answers(task(), data(window=100), part_of(Sample(given.cubes, "r", target)), CONTRACT)
     assert one.truth.shape == one.answer.shape == (side, side)
     np.testing.assert_array_equal(one.truth, target[2 * side :, 4 : side + 4])
     known = one.truth >= 0

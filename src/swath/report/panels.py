@@ -43,28 +43,32 @@ def view(pixels: Array, valid: BoolArray, bands: Sequence[Band]) -> RGBA:
 
 
 def panels(pictures: Sequence[tuple[str, RGBA]]) -> bytes:
-    """Pictures [H,W,4] of one size in a row of three or more, with a word above each.
+    """Pictures [H,W,4] of one size, three in a row, or of four two, with a word above each.
 
     What is clear is hatched, since white may be a class, such as cloud.
     """
     height, width = pictures[0][1].shape[:2]
-    columns = max(3, len(pictures))
-    side = WIDTH / columns
-    head = 0.26
-    figure = Figure(figsize=(WIDTH, side * height / width + head))
+    columns = 2 if len(pictures) == 4 else 3
+    rows = -(-len(pictures) // columns)
+    head, high = 0.26, WIDTH / columns * height / width
+    tall = rows * (high + head)
+    figure = Figure(figsize=(WIDTH, tall))
     FigureCanvasAgg(figure)
-    tall = side * height / width + head
     with rc_context(STYLE):
         for i, (word, picture) in enumerate(pictures):
-            left = i / columns
-            axes = figure.add_axes((left + 0.01, 0.0, 1 / columns - 0.02, 1 - head / tall))
+            row, column = divmod(i, columns)
+            left, top = column / columns, 1 - row / rows
+            axes = figure.add_axes(
+                (left + 0.01, top - (head + high) / tall, 1 / columns - 0.02, (high - 0.05) / tall)
+            )
             axes.set_axis_off()
             behind = Rectangle((0, 0), 1, 1, transform=axes.transAxes, facecolor="white", edgecolor="#cdd4da")
             behind.set_hatch("//////")
             behind.set_zorder(-1)  # patches are drawn over images otherwise
             axes.add_patch(behind)
             axes.imshow(_thin(picture), interpolation="nearest", aspect="auto")
-            figure.text(left + 0.5 / columns, 1 - 0.12 / tall, word, ha="center", va="center", color=INK)
+            middle = left + 0.5 / columns
+            figure.text(middle, top - 0.14 / tall, word, ha="center", va="center", color=INK)
     return _png(figure)
 
 

@@ -25,8 +25,8 @@ from swath.verbs.labelled_records import Part
 if TYPE_CHECKING:
     from swath.contract import InputContract
 
-WINDOWS = 8
-"""A picture of a larger record shows so many windows by so many."""
+SIDE = 512
+"""A picture of a larger record shows so many pixels a side, or a window."""
 _BATCH = 16
 
 
@@ -83,7 +83,7 @@ def _map(
     task: Task, part: Part, cube: Cube, truth: Array, name: str, window: int, contract: InputContract
 ) -> Answer:
     """Side by side, windows answer for a record; those without one valid pixel are not asked."""
-    rows, cols = _middle(truth, WINDOWS * window)
+    rows, cols = _middle(truth, max(SIDE, window))
     cube = cube.window(rows.start, cols.start, rows.stop - rows.start, cols.stop - cols.start)
     truth = truth[..., rows, cols]
     height, width = cube.shape[2:]
