@@ -5,7 +5,8 @@ import contextlib
 import pytest
 import torch
 
-from swath.models.layers import DropPath, Mlp, activations_kept
+from swath.models.layers import DropPath, Mlp
+from swath.models.lean import plain_layers
 
 
 def test_mlp_keeps_the_shape() -> None:
@@ -45,7 +46,7 @@ def test_mlp_keeps_its_hidden_layer_once_and_equals_the_form_that_keeps_it_twice
         own = x.clone().requires_grad_()
         mlp.zero_grad()
         with (
-            activations_kept() if kept else contextlib.nullcontext(),
+            plain_layers() if kept else contextlib.nullcontext(),
             torch.autocast("cpu", torch.bfloat16, enabled=bf16),
             torch.autograd.graph.saved_tensors_hooks(note, lambda t: t),
         ):

@@ -29,7 +29,7 @@ from torch import Tensor, nn
 
 from swath.bench.record import about, write
 from swath.memory import forget_peak, freed_memory_kept, peak_resident, resident
-from swath.models import attention, layers
+from swath.models import attention, lean
 from swath.training.parallel import checkpoint_blocks, compile_blocks
 from swath.training.peak import STEP_OVER_FORWARD, matmul_peak
 
@@ -133,7 +133,7 @@ class Trainer:
         with contextlib.ExitStack() as stack:
             if not self.form.kernels:
                 stack.enter_context(attention.force_kernel("explicit"))
-                stack.enter_context(layers.activations_kept())
+                stack.enter_context(lean.plain_layers())
             if self.form.recomputed:
                 stack.enter_context(attention.recompute_attention())
             if self.form.bf16:

@@ -108,8 +108,8 @@ def _swin(config: Swin3DConfig, dates: int, rows: int, columns: int, shown: floa
         window, _ = effective(grids[i], rule, shifted=False)
         cut, inside = math.prod(padded_size(grids[i], window)), math.prod(window)
         mlp = 4.0 * math.prod(grids[i]) * dim * int(dim * config.mlp_ratio)
-        # Of visible tokens alone none is padding.
-        projected = cut if seen == 1.0 else seen * math.prod(grids[i])
+        # Padding is projected only where it is a key like any other.
+        projected = seen * math.prod(grids[i]) if rule.mask_padding else cut
         return depth * (8.0 * projected * dim * dim + 4.0 * cut * inside * dim + seen * mlp)
 
     for i, depth in enumerate(config.depths):

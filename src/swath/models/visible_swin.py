@@ -16,7 +16,7 @@ from typing import cast
 import torch
 from torch import Tensor
 
-from swath.models.attention import attend
+from swath.models.lean import linear, norm_linear
 from swath.models.swin3d import Encoded, Level, PatchMerging, Stage, Swin3D, SwinBlock
 from swath.models.windows import WindowPlan, pad_end
 
@@ -76,12 +76,10 @@ class _Packed:
 
 def _block(block: SwinBlock, y: Tensor, packed: _Packed, plan: WindowPlan) -> Tensor:
     attn = block.attn
-    windows = plan.cut(packed.put(attn.qkv(block.norm1(y))))  # [B, windows, N, 3C]
-    q, k, v = windows.reshape(*windows.shape[:3], 3, attn.heads, -1).permute(3, 0, 1, 4, 2, 5).unbind(0)
-    out = attend(q, k, v, attn.bias(plan)[None, None], key_valid=plan.key_valid, allowed=plan.allowed)
-    mixed = plan.join(out.transpose(2, 3).flatten(3))  # [B,D,h,w,C]
-    y = y + block.drop_path(attn.proj(packed.take(mixed.flatten(1, 3))))
-    result: Tensor = y + block.drop_path(block.mlp(block.norm2(y)))
+    windows = plan.cut(packed.put(norm_linear(y, block.norm1, attn.qkv)))  # [B, windows, N, 3C]
+    mixed = plan.join(attn.inside(windows, plan))  # [B,D,h,w,C]
+    y = y + block.drop_path(linear(packed.take(mixed.flatten(1, 3)), attn.proj))
+    result: Tensor = y + block.drop_path(block.mlp(y, block.norm2))
     return result
 
 

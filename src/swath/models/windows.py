@@ -8,7 +8,7 @@ shrinks the window and looks up the bias by true offsets. The originals' ways ar
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import lru_cache
 
 import torch
@@ -114,6 +114,7 @@ class WindowPlan:
         index: rows of the bias table, long [N * N].
         allowed: bool [1, windows, 1, N, N], False for pairs from different pieces or padded keys, or None.
         key_valid: bool [B, windows, N], False for keys without valid data, or None.
+        masks_padding: whether no padded place is a key.
     """
 
     size: Size
@@ -123,6 +124,7 @@ class WindowPlan:
     index: Tensor
     allowed: Tensor | None
     key_valid: Tensor | None
+    masks_padding: bool = True
 
     def cut(self, x: Tensor) -> Tensor:
         """Pads, shifts and cuts: [B,*size,C] -> [B, windows, N, C]."""
@@ -156,14 +158,15 @@ def plan_windows(
     padded = padded_size(size, window)
     index = _index(window, rule.window, rule.bias_slice, device)
     allowed = _allowed(size, padded, window, shift, rule.mask_padding, device)
-    plan = WindowPlan(size, padded, window, shift, index, allowed, None)
+    masked = rule.mask_padding or size == padded
+    plan = WindowPlan(size, padded, window, shift, index, allowed, None, masked)
     if valid is None:
         return plan
     if not rule.mask_padding:
         # Unmasked padding stays a key beside masked invalid tokens: it is not data that is missing.
         valid = ~pad_end(~valid[..., None], padded)[..., 0]
     key_valid = plan.cut(valid[..., None])[..., 0]
-    return WindowPlan(size, padded, window, shift, index, allowed, key_valid)
+    return replace(plan, key_valid=key_valid)
 
 
 def _kept(build: Callable[..., Tensor | None]) -> Callable[..., Tensor | None]:
