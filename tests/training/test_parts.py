@@ -89,6 +89,41 @@ def test_the_rate_rises_linearly_from_zero_and_falls_as_half_a_cosine():
     assert learning_rate(0, TrainConfig(learning_rate=2.0)) == 2.0
 
 
+def test_every_schedule_warms_up_and_falls_as_it_says() -> None:
+    def rates(**options: object) -> list[float]:
+        config = TrainConfig(steps=30, warmup_steps=10, learning_rate=4.0, min_learning_rate=1.0, **options)  # type: ignore[arg-type]
+        found = [learning_rate(s, config) for s in range(31)]
+        assert found[:11] == pytest.approx([0.4 * s for s in range(11)])
+        assert all(a >= b >= 1.0 for a, b in pairwise(found[10:]))
+        return found[10:]
+
+    assert rates(schedule="constant") == [4.0] * 21
+    assert rates(schedule="polynomial") == pytest.approx([4.0 - 3.0 * s / 20 for s in range(21)])
+    squared = rates(schedule="polynomial", schedule_power=2.0)
+    assert squared == pytest.approx([1.0 + 3.0 * (1 - s / 20) ** 2 for s in range(21)])
+    stepped = rates(schedule="step", decay_factor=0.5, decay_every=8)
+    assert stepped == [4.0] * 8 + [2.0] * 8 + [1.0] * 5
+    assert rates(schedule="step", decay_factor=0.1, decay_every=20)[-1] == 1.0  # and not 0.4
+    assert rates() == rates(schedule="cosine")
+
+
+@pytest.mark.parametrize(
+    ("options", "where"),
+    [
+        ({"schedule": "linear"}, "schedule"),
+        ({"schedule": "step"}, "decay_every"),
+        ({"decay_every": 5}, "decay_every"),
+        ({"schedule": "step", "decay_every": 5, "decay_factor": 1.5}, "decay_factor"),
+        ({"schedule": "constant", "decay_factor": 0.5}, "decay_factor"),
+        ({"schedule": "polynomial", "schedule_power": 0.0}, "schedule_power"),
+        ({"schedule_power": 0.9}, "schedule_power"),
+    ],
+)
+def test_a_schedule_that_cannot_be_is_refused(options: dict[str, object], where: str) -> None:
+    with pytest.raises(ConfigError, match=where):
+        TrainConfig(**options)  # type: ignore[arg-type]
+
+
 def test_precision_follows_the_machine_and_says_why(monkeypatch):
     monkeypatch.setattr("swath.training.precision.cpu_has_amx", lambda: True)
     assert choose_precision("auto", "cpu").name == "bf16"

@@ -35,8 +35,13 @@ class TrainConfig:
         batch_size: samples per forward pass on each device; a step sees batch_size x accumulate x devices.
         accumulate: forward passes per step.
         learning_rate: at the top of the schedule.
-        min_learning_rate: at its end.
-        warmup_steps: steps in which it rises linearly from 0; a half cosine follows.
+        min_learning_rate: at its end, or what it does not fall below.
+        warmup_steps: steps in which it rises linearly from 0, before the schedule.
+        schedule: how it falls: "cosine": half a cosine; "polynomial": a straight line to the power of `schedule_power`;
+            "step": times `decay_factor` after every `decay_every` steps; "constant": not at all.
+        schedule_power: of "polynomial".
+        decay_factor: of "step".
+        decay_every: of "step", in steps.
         weight_decay: of AdamW.
         betas: of AdamW.
         decay_rule: "pretrain": all but biases and one-dimensional parameters decay, positions and mask tokens
@@ -80,6 +85,10 @@ class TrainConfig:
     learning_rate: float = 1e-3
     min_learning_rate: float = 0.0
     warmup_steps: int = 0
+    schedule: Literal["cosine", "polynomial", "step", "constant"] = "cosine"
+    schedule_power: float = 1.0
+    decay_factor: float = 0.1
+    decay_every: int = 0
     weight_decay: float = 0.05
     betas: tuple[float, float] = (0.9, 0.95)
     decay_rule: Literal["pretrain", "finetune"] = "pretrain"
@@ -134,6 +143,7 @@ class TrainConfig:
             f"{self.min_learning_rate} is above the learning rate of {self.learning_rate}",
             "give less",
         )
+        self._check_schedule()
         _require(
             self.patience == 0 or (self.monitor is not None and self.validate_every > 0),
             "patience",
@@ -167,6 +177,32 @@ class TrainConfig:
             _require(self.ema_decay is None, "ema_decay", what, "set it to null, or strategy to ddp")
         if self.threads is not None:
             _require(self.threads >= 1, "threads", f"{self.threads} is below 1", "give 1 or more")
+
+    def _check_schedule(self) -> None:
+        known = ("cosine", "polynomial", "step", "constant")
+        mend = f"use one of {', '.join(known)}"
+        _require(self.schedule in known, "schedule", f"unknown schedule '{self.schedule}'", mend)
+        power = self.schedule_power
+        _require(power > 0, "schedule_power", f"{power} is not above 0", "give 1.0 for a straight line")
+        factor, stepped = self.decay_factor, self.schedule == "step"
+        _require(0 < factor <= 1, "decay_factor", f"{factor} is not above 0 and up to 1", "try 0.1")
+        _require(
+            self.decay_every >= 1 if stepped else self.decay_every == 0,
+            "decay_every",
+            f"{self.decay_every} steps with schedule {self.schedule}",
+            "give 1 or more with schedule step, and leave it out otherwise",
+        )
+        for name, value, needs in (
+            ("schedule_power", power != 1.0, "polynomial"),
+            ("decay_factor", factor != 0.1, "step"),
+        ):
+            fits = not value or self.schedule == needs
+            _require(
+                fits,
+                name,
+                f"means nothing to schedule {self.schedule}",
+                f"leave it out, or use schedule {needs}",
+            )
 
     def to_dict(self) -> dict[str, Any]:
         """Plain values, tuples as lists."""

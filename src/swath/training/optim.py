@@ -59,13 +59,23 @@ def adamw(module: nn.Module, config: TrainConfig) -> torch.optim.AdamW:
 
 
 def learning_rate(step: int, config: TrainConfig) -> float:
-    """The rate of step 0 … steps - 1: linear from 0 over the warm-up, then half a cosine to the minimum.
+    """The rate of step 0 … steps - 1: linear from 0 over the warm-up, then down to the minimum as the schedule says.
 
     A pure function: a schedule without a state has nothing to restore.
     """
     if step < config.warmup_steps:
         return config.learning_rate * step / config.warmup_steps
-    span = max(1, config.steps - config.warmup_steps)
-    share = min(1.0, (step - config.warmup_steps) / span)
-    low = config.min_learning_rate
-    return low + (config.learning_rate - low) * 0.5 * (1.0 + math.cos(math.pi * share))
+    after = step - config.warmup_steps
+    low, high = config.min_learning_rate, config.learning_rate
+    if config.schedule == "step":
+        return max(low, high * config.decay_factor ** (after // config.decay_every))
+    return low + (high - low) * _left(min(1.0, after / max(1, config.steps - config.warmup_steps)), config)
+
+
+def _left(share: float, config: TrainConfig) -> float:
+    """What is left of the rate, 1 … 0, when this share of the steps after the warm-up is done."""
+    if config.schedule == "constant":
+        return 1.0
+    if config.schedule == "polynomial":
+        return float((1.0 - share) ** config.schedule_power)
+    return 0.5 * (1.0 + math.cos(math.pi * share))
