@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import errno
 import json
+import logging
 import resource
 import subprocess
 import sys
 import types
+import warnings
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -82,8 +84,6 @@ def dummy(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Iterator[Path]:
     other = tmp_path / "other.yaml"
     other.write_text("# For another verb\nverb: absent\n")
     monkeypatch.setattr(yaml_file, "recipes", lambda: {"other": other, "short-run": recipe})
-    # The tests' own logging must survive.
-    monkeypatch.setattr(cli, "_set_up_logging", lambda **_: None)
     yield recipe
 
 
@@ -94,6 +94,29 @@ def test_help_lists_the_verbs_that_exist_and_the_recipes(capsys: pytest.CaptureF
         assert "dummy     do nothing" in text
         assert "not there yet" not in text
         assert "short-run  A short run" in text
+
+
+@pytest.mark.parametrize(("act", "code"), [("echo", 0), ("user", 2), ("bug", 1), ("interrupt", 130)])
+def test_a_program_that_calls_it_finds_loggers_and_warnings_as_they_were(act: str, code: int) -> None:
+    class Mine(logging.Handler):
+        closed = False
+
+        def emit(self, record: logging.LogRecord) -> None: ...
+
+        def close(self) -> None:
+            self.closed = True
+            super().close()
+
+    root, mine = logging.getLogger(), Mine()
+    names = ("", "swath", "rasterio", "py.warnings", "pytorch_lightning")
+    root.addHandler(mine)
+    before = [logging.getLogger(n).level for n in names], root.handlers[:], warnings.showwarning
+    try:
+        assert cli.main(["dummy", "--act", act, "--verbose"]) == code
+        after = [logging.getLogger(n).level for n in names], root.handlers[:], warnings.showwarning
+        assert after == before and not mine.closed
+    finally:
+        root.removeHandler(mine)
 
 
 def test_version(capsys: pytest.CaptureFixture[str]) -> None:

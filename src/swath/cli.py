@@ -6,6 +6,7 @@ mend are one line on stderr with exit code 2; anything else is a bug and shows i
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
 import difflib
 import errno
@@ -15,7 +16,8 @@ import math
 import os
 import sys
 import traceback
-from collections.abc import Sequence
+import warnings
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -37,6 +39,8 @@ _MENDABLE = (
     errno.ENOTDIR,
     errno.EISDIR,
 )
+_OTHERS = ("py.warnings", "pytorch_lightning", "lightning", "rasterio", "matplotlib", "fontTools")
+"""Loggers whose remarks are for developers."""
 GLOBAL_OPTIONS = {
     "config": "a YAML file or recipe; may be given several times, later ones win",
     "json": "print the result as JSON on stdout",
@@ -96,10 +100,11 @@ def _dispatch(words: list[str]) -> int:
         return OK
     from swath.verbs.config import load_config
 
-    _set_up_logging(verbose=line.verbose)
-    sources = [*verb.implied_sources(line.options), *line.sources]
-    config = load_config(verb.config, sources, line.options, verb=verb.verb.name)
-    result = verb.run(config)
+    with _loggers_kept():
+        _set_up_logging(verbose=line.verbose)
+        sources = [*verb.implied_sources(line.options), *line.sources]
+        config = load_config(verb.config, sources, line.options, verb=verb.verb.name)
+        result = verb.run(config)
     _print_result(result, as_json=line.json)
     return int(getattr(result, "exit_code", OK))
 
@@ -209,6 +214,22 @@ def _refuse_unknown(verb: LoadedVerb, name: str) -> None:
     raise ConfigError("unknown option", where=f"--{name}", mend=mend)
 
 
+@contextlib.contextmanager
+def _loggers_kept() -> Iterator[None]:
+    """Whoever calls `main` from a program finds loggers and warnings as they were."""
+    root = logging.getLogger()
+    handlers, shown = root.handlers[:], warnings.showwarning
+    levels = {name: logging.getLogger(name).level for name in ("", "swath", *_OTHERS)}
+    try:
+        yield
+    finally:
+        root.handlers[:] = handlers
+        for name, level in levels.items():
+            logging.getLogger(name).setLevel(level)
+        if warnings.showwarning is not shown:
+            logging.captureWarnings(False)
+
+
 def _set_up_logging(*, verbose: bool) -> None:
     """Log to stderr, so that stdout holds results only; the library itself only ever logs."""
     from rich.console import Console
@@ -217,11 +238,14 @@ def _set_up_logging(*, verbose: bool) -> None:
     handler = RichHandler(
         console=Console(stderr=True), show_path=verbose, show_time=verbose, show_level=verbose, markup=False
     )
-    logging.basicConfig(level=logging.WARNING, format="%(message)s", handlers=[handler], force=True)
+    handler.setFormatter(logging.Formatter("%(message)s"))
+    root = logging.getLogger()
+    root.handlers[:] = [handler]  # those of a caller are set aside, not closed
+    root.setLevel(logging.WARNING)
     logging.getLogger("swath").setLevel(logging.DEBUG if verbose else logging.INFO)
     # Other libraries' remarks are for developers.
     logging.captureWarnings(True)
-    for name in ("py.warnings", "pytorch_lightning", "lightning", "rasterio", "matplotlib", "fontTools"):
+    for name in _OTHERS:
         logging.getLogger(name).setLevel(logging.INFO if verbose else logging.ERROR)
 
 
