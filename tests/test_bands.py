@@ -125,3 +125,8 @@ def test_a_wavelength_is_selected_once() -> None:
     assert [b.center_nm for b in sensor("hyperspectral").select(["900", "500nm"])] == [900.0, 500.0]
     with pytest.raises(InputError, match="500nm of hyperspectral is named twice"):
         sensor("hyperspectral").select(["500.0", "500nm"])
+
+
+def test_light_is_told_in_nanometres_and_radar_in_centimetres() -> None:
+    assert sensor("sentinel2").band("B02").wave == "492.4 nm"
+    assert sensor("sentinel1").band("VV").wave == "5.55 cm"

@@ -35,6 +35,11 @@ class Band:
     gsd_m: float
     common: str
 
+    @property
+    def wave(self) -> str:
+        """Its centre wavelength as people write it: light in nm, radar in cm."""
+        return f"{self.center_nm:g} nm" if self.center_nm < 1e6 else f"{self.center_nm / 1e7:.3g} cm"
+
 
 def _key(name: str) -> str:
     """'B01', 'b1' and 'B1' are one band: compare without case and leading zeros."""

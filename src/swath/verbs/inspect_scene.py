@@ -49,7 +49,7 @@ def describe_scene(config: InspectConfig) -> Rows:
             rows.append(
                 (
                     f"band {band.name}",
-                    f"{band.center_nm:g} nm, {'; later '.join(map(_numbers, encodings))} ({says}); "
+                    f"{band.wave}, {'; later '.join(map(_numbers, encodings))} ({says}); "
                     f"{share:.1%} valid, stored {statistics.minimum[i]:g} to {statistics.maximum[i]:g}, "
                     f"mean {statistics.mean[i]:.4g}",
                 )
