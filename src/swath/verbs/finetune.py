@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
 
 from swath.models.lora_config import LoRAConfig
 from swath.training.config import TrainConfig
@@ -10,6 +11,13 @@ from swath.verbs.head_options import HeadOptions
 from swath.verbs.labelled_options import LabelledData
 from swath.verbs.options import ModelOptions, RunOptions
 from swath.verbs.task_options import LossOptions
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from swath.training.folder import RunFolder
+    from swath.training.run import FitResult
+    from swath.weights.transfer import TransferReport
 
 
 @dataclass(frozen=True)
@@ -75,6 +83,35 @@ class FinetuneResult:
     parameters: int
     task: str = "segmentation"
     selected_on: str = "block"
+
+    @classmethod
+    def of(
+        cls,
+        folder: RunFolder,
+        report: Path,
+        fitted: FitResult,
+        transferred: TransferReport | None,
+        parameters: int,
+        *,
+        task: str,
+        selected_on: str,
+    ) -> FinetuneResult:
+        """What a finished run came to."""
+        return cls(
+            str(folder.path),
+            str(folder.weights),
+            str(report),
+            fitted.step,
+            fitted.steps,
+            dict(fitted.metrics),
+            "" if transferred is None else str(transferred),
+            fitted.samples_per_second,
+            fitted.seconds,
+            fitted.precision.name,
+            parameters,
+            task,
+            selected_on,
+        )
 
     def summary(self) -> str:
         """A few words for a terminal."""

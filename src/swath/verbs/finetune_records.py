@@ -94,20 +94,8 @@ def run_records(config: FinetuneConfig) -> FinetuneResult | None:
     report = records_page(
         folder.path, config, (train, validation), result, scores.to_dict(), shown, parameters, transferred
     )
-    return FinetuneResult(
-        str(folder.path),
-        str(folder.weights),
-        str(report),
-        result.step,
-        result.steps,
-        dict(result.metrics),
-        "" if transferred is None else str(transferred),
-        result.samples_per_second,
-        result.seconds,
-        result.precision.name,
-        parameters,
-        train.task,
-        "part",
+    return FinetuneResult.of(
+        folder, report, result, transferred, parameters, task=train.task, selected_on="part"
     )
 
 

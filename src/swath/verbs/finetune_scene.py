@@ -113,18 +113,8 @@ def run_scene(config: FinetuneConfig) -> FinetuneResult:
     save(folder.weights, network, meta)
     parameters = sum(p.numel() for p in network.parameters())
     report = run_report.finetuning_page(folder.path, config, data, result, parameters, transferred)
-    return FinetuneResult(
-        str(folder.path),
-        str(folder.weights),
-        str(report),
-        result.step,
-        result.steps,
-        dict(result.metrics),
-        "" if transferred is None else str(transferred),
-        result.samples_per_second,
-        result.seconds,
-        result.precision.name,
-        parameters,
+    return FinetuneResult.of(
+        folder, report, result, transferred, parameters, task="segmentation", selected_on="block"
     )
 
 
