@@ -21,9 +21,10 @@ from swath.data.part_spec import PartsSpec
 from swath.data.split_parts import Box, Located
 from swath.errors import ConfigError, OutputError, SwathError
 from swath.report.panels import in_colours
+from swath.verbs import card_page as card_page_module
 from swath.verbs import run_many
 from swath.verbs.card import CardConfig, run
-from swath.verbs.card_page import Maps, card_page, curve_points
+from swath.verbs.card_page import Maps, card_page, curve_points, draw_maps
 from swath.verbs.card_plan import Cell, Look, cell_runs, plan
 from swath.verbs.card_scores import Scored, best_encoder, collect, said
 from swath.verbs.card_split import SHARES, best_block, settle
@@ -234,6 +235,10 @@ def test_one_scene_is_divided_by_blocks_of_its_ground(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(run_many, "_answer", inline)
+    drawn: list[Any] = []
+    monkeypatch.setattr(
+        card_page_module, "draw_maps", lambda config, data, card: drawn.append((data, card)) or []
+    )
     given = own_folder.scene(tmp_path)
     given |= {"labels": given["labels"].replace(".tif", ".geojson"), "attribute": "kind", "ignore": []}
     words = {"folder": str(tmp_path / "card"), "data": given, "methods": ["majority", "index"], "leak": True}
@@ -244,7 +249,12 @@ def test_one_scene_is_divided_by_blocks_of_its_ground(
     scores = {(c["method"], c["fraction"], c["seed"]): c["score"] for c in table["cells"]}
     assert scores["index", 1.0, 0] > 0.9 > scores["majority", 1.0, 0] and len(scores) == 2 * 3
     page = (tmp_path / "card" / "card.html").read_text()
-    assert "swath baseline index" in page
+    assert "swath baseline index" in page and "Probes are scored" not in page
+    # No network was trained: the index draws what its command scored.
+    maps = draw_maps(config, *drawn[-1])
+    assert [name for name, _ in maps[0].pictures] == ["seen", "truth", "spectral index"]
+    truth, answer = (dict(maps[0].pictures)[n] for n in ("truth", "spectral index"))
+    assert (truth == answer).all(-1).mean() > 0.9
     with pytest.raises(ConfigError, match="no parts of its own"):
         settle(config.data, "data")
     with pytest.raises(

@@ -5,10 +5,10 @@ from __future__ import annotations
 import logging
 import math
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from statistics import mean
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
 import numpy.typing as npt
@@ -23,6 +23,7 @@ from swath.verbs.card_scores import SCORE_WORDS, Card, cost_table, score_table
 from swath.verbs.labelled_options import LabelledData
 
 if TYPE_CHECKING:
+    from swath.baselines.goal import Learned
     from swath.cube import Cube, Sample
     from swath.report.figures import RGBA
 
@@ -139,11 +140,13 @@ def _fails(page: Page, card: Card) -> None:
     for row, one in rows:
         listed = ", ".join(f"`{record}` {off:.2f}" for record, off in one.worst[:5])
         page.text(f"**{card.title(row)}**: {listed}")
-    page.notes("Probes are scored all at once and name no records.")
+    if any(row[0] in ("probe", "random") for row in card.rows()):
+        page.notes("Probes are scored all at once and name no records.")
 
 
 def draw_maps(config: CardConfig, data: LabelledData, card: Card) -> list[Maps]:
-    """Truth, network from scratch and best fine-tuned encoder, on the records that each answers worst and on others.
+    """Truth, a plain method, network from scratch and best fine-tuned encoder, on the records that each answers worst
+    and on others.
 
     Raises:
         SwathError: the data or the weights are not there any more.
@@ -156,6 +159,7 @@ def draw_maps(config: CardConfig, data: LabelledData, card: Card) -> list[Maps]:
     drawn = _drawn(card)
     part = open_part(data, "test")
     chosen = _chosen(card, part.ids, drawn)
+    plain = _plain(data, card)
     answerers = {
         card.title(row): Answerer(load(card.of(row, card.most)[0].cell.weights), device=config.device)
         for row in drawn
@@ -164,9 +168,27 @@ def draw_maps(config: CardConfig, data: LabelledData, card: Card) -> list[Maps]:
     for i in chosen:
         record = part.records[i]
         cube = dates_taken(record.cube, data)
-        said = {title: one.map(cube, one.temperature) for title, one in answerers.items()}
+        said = {title: learned.answer(record.cube) for title, learned in plain.items()}
+        said |= {title: one.map(cube, one.temperature) for title, one in answerers.items()}
         found.append(Maps(record.id, tuple(_pictures(record, said, card.seen))))
     return found
+
+
+def _plain(data: LabelledData, card: Card) -> dict[str, Learned]:
+    """Title -> the forest, or else the index, that has learned what its first cell had learned: no file keeps it."""
+    from swath.verbs.baseline import BaselineConfig, goal_of, learn
+    from swath.verbs.labelled_records import open_part
+
+    rows = {row[0]: row for row in card.rows()}
+    row = rows.get("forest") or rows.get("index")
+    if row is None or not (found := card.of(row, card.most)):
+        return {}
+    cell = found[0].cell
+    labels = replace(data, label_fraction=cell.fraction, label_seed=cell.seed)
+    method: Literal["forest", "index"] = "forest" if cell.method == "forest" else "index"
+    train = open_part(labels, "train")
+    learned = learn(BaselineConfig(method, labels, seed=cell.seed), train, goal_of(train))
+    return {card.title(row): learned}
 
 
 def _drawn(card: Card) -> list[tuple[str, str]]:
