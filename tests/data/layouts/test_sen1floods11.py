@@ -8,6 +8,8 @@ import rasterio
 
 from swath.data.layouts.sen1floods11 import CLASSES, DATES, S2_BANDS, Sen1Floods11
 from swath.errors import ConfigError, InputError
+from swath.verbs.options import NormaliseOptions
+from swath.verbs.scene_data import contract_of
 
 ONLY = pytest.mark.parametrize("built", ["sen1floods11"], indirect=True)
 
@@ -30,6 +32,21 @@ def test_a_chip_of_two_sensors(built) -> None:
     with rasterio.open(item.where) as file:
         np.testing.assert_array_equal(sample.target, file.read(1))
     assert (sample.target[:, :5] == -1).all() and set(np.unique(sample.target)) == {-1, 0, 1}
+
+
+@ONLY
+def test_chips_of_all_latitudes_are_of_one_pixel_size(built) -> None:
+    for path in sorted(built.root.glob("v1.1/data/flood_events/HandLabeled/*/Mekong_9_*.tif")):
+        with rasterio.open(path, "r+") as file:
+            file.transform = rasterio.Affine(8.983152841195184e-05, 0, 12, 0, -8.983152841195184e-05, 52)
+    layout = Sen1Floods11(built.root)
+    cubes = [layout.read(i).cubes for i in range(len(layout.items))]
+    assert {cube.gsd for both in cubes for cube in both.values()} == {10.0}
+    places = sorted(both["sentinel1"].place.lat for both in cubes)
+    assert places[-1] > 51 and places[0] < 21
+    contract = contract_of([both["sentinel1"] for both in cubes], NormaliseOptions(scope="fixed"), 64)
+    for both in cubes:
+        contract.convert(both["sentinel1"])
 
 
 @ONLY

@@ -12,6 +12,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import ClassVar
 
@@ -52,6 +53,7 @@ DATES: Mapping[str, Mapping[str, str]] = {
     "Sri-Lanka": {"sentinel1": "2017-05-30", "sentinel2": "2017-05-28"},
     "USA": {"sentinel1": "2019-05-22", "sentinel2": "2019-05-22"},
 }
+GSD = 10.0
 _FILE = re.compile(r"([A-Za-z-]+_\d+)_(\w+)\.tif")
 _HAND = {"sentinel1": "S1Hand", "sentinel2": "S2Hand", "label": "LabelHand"}
 _WEAK_LABELS = {"s2index": "S2IndexLabelWeak", "s1otsu": "S1OtsuLabelWeak"}
@@ -96,6 +98,7 @@ class Sen1Floods11(Listed):
             "Some Sentinel-1 chips are NaN altogether, and some label chips are -1 altogether.",
             "Weakly labelled chips have no Sentinel-2; they are read only when split is 'weak'.",
             "The official train, valid and test parts share flood events; Bolivia is another place.",
+            "Pixels are 10 m from north to south everywhere, and narrower away from the equator; all are taken as 10 m.",
             "Published numbers of Prithvi and ST-SwinMAE use the six bands B02 B03 B04 B8A B11 B12.",
         ),
     )
@@ -157,13 +160,11 @@ class Sen1Floods11(Listed):
         date = DATES.get(item.group or "", {}).get(name)
         dates = () if date is None else (date,)
         if name == "sentinel1":
-            return read_scene(
-                SceneSpec(
-                    str(path), sensor=name, bands=S1_BANDS, dates=dates, unit="decibel", scale=1.0, offset=0.0
-                )
+            spec = SceneSpec(
+                str(path), sensor=name, bands=S1_BANDS, dates=dates, unit="decibel", scale=1.0, offset=0.0
             )
-        return read_scene(
-            SceneSpec(
+        else:
+            spec = SceneSpec(
                 str(path),
                 sensor=name,
                 bands=S2_BANDS,
@@ -174,7 +175,9 @@ class Sen1Floods11(Listed):
                 level="L1C",
                 nodata=0,
             )
-        )
+        # One step in degrees for all latitudes: on the ground 10 m by 10 m at the equator, by 7.9 m in Spain. The set
+        # calls all of it 10 m, and networks that learn from it all see it as one.
+        return replace(read_scene(spec), gsd=GSD)
 
 
 def _folder(top: Path, layer: str) -> Path:
