@@ -6,10 +6,11 @@ import logging
 import math
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Any
 
 from swath.errors import ConfigError
 from swath.verbs.labelled_options import LabelledData
+from swath.verbs.options import AskOptions
 from swath.verbs.registry import RECIPE
 from swath.verbs.score_units import IntervalOptions
 
@@ -21,7 +22,7 @@ log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True)
-class CalibrateConfig:
+class CalibrateConfig(AskOptions):
     """Fit a temperature, and sets or intervals that hold the truth, on places that training did not learn from.
 
     Half of the validation part's blocks are fitted on, as blended into a map; the other half says what it is worth.
@@ -34,10 +35,6 @@ class CalibrateConfig:
         level: share of pixels (records) whose truth the sets or intervals are to hold.
         intervals: what a block is; `unit`, `square` and `seed` count here too.
         overwrite: replace an earlier file.
-        batch_size: windows per call of the network.
-        threads: of torch; 0: as many as it takes by itself.
-        precision: "auto" is bf16 on a GPU and on CPUs with AMX, else fp32.
-        device: "auto" is the GPU if there is one.
     """
 
     weights: str
@@ -46,16 +43,11 @@ class CalibrateConfig:
     level: float = 0.9
     intervals: IntervalOptions = field(default_factory=IntervalOptions)
     overwrite: bool = False
-    batch_size: int = 16
-    threads: int = 0
-    precision: Literal["auto", "bf16", "fp32"] = "auto"
-    device: Literal["auto", "cpu", "cuda"] = "auto"
 
     def __post_init__(self) -> None:
+        super().__post_init__()
         if not 0 < self.level < 1:
             raise ConfigError(f"is {self.level}", where="level", mend="give a share such as 0.9")
-        if self.threads < 0 or self.batch_size < 1:
-            raise ConfigError("is too small", where="threads" if self.threads < 0 else "batch_size")
         if not self.output.endswith(".safetensors"):
             raise ConfigError("names no file of weights", where="output", mend="let it end in .safetensors")
 

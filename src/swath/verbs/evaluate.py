@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any, Literal
 from swath.data.legend import LandClass
 from swath.errors import ConfigError
 from swath.verbs.labelled_options import OptionalData
-from swath.verbs.options import check_columns
+from swath.verbs.options import AskOptions, check_columns
 from swath.verbs.registry import RECIPE
 from swath.verbs.score_units import IntervalOptions
 
@@ -21,7 +21,7 @@ POSITIONAL = ("weights", RECIPE)
 
 
 @dataclass(frozen=True)
-class EvaluateConfig:
+class EvaluateConfig(AskOptions):
     """Score trained weights on the test part of a data set or scene, or a map against labels.
 
     Attributes:
@@ -38,10 +38,6 @@ class EvaluateConfig:
         intervals: how confidence intervals are made; those of a map by squares.
         output: write the scores as JSON here; empty: do not.
         overwrite: replace an earlier file.
-        batch_size: windows per call of the network.
-        threads: of torch; 0: as many as it takes by itself.
-        precision: "auto" is bf16 on a GPU and on CPUs with AMX, else fp32.
-        device: "auto" is the GPU if there is one.
     """
 
     weights: str = ""
@@ -56,12 +52,9 @@ class EvaluateConfig:
     intervals: IntervalOptions = field(default_factory=IntervalOptions)
     output: str = ""
     overwrite: bool = False
-    batch_size: int = 16
-    threads: int = 0
-    precision: Literal["auto", "bf16", "fp32"] = "auto"
-    device: Literal["auto", "cpu", "cuda"] = "auto"
 
     def __post_init__(self) -> None:
+        super().__post_init__()
         check_columns(self.columns, "columns")
         if not 1 <= self.min_coverage <= 100:
             raise ConfigError(
@@ -88,8 +81,6 @@ class EvaluateConfig:
         for name in ("labels", "classes", "ignore", "columns"):
             if self.weights and getattr(self, name):
                 raise ConfigError("is for maps", where=name, mend=f"use data.{name}, if it is there")
-        if self.threads < 0 or self.batch_size < 1:
-            raise ConfigError("is too small", where="threads" if self.threads < 0 else "batch_size")
 
 
 @dataclass(frozen=True)

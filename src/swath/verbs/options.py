@@ -169,3 +169,26 @@ def check_share(share: float, where: str) -> None:
     """Raises ConfigError if `share` is not from 0 to 1."""
     if not 0 <= share <= 1:
         raise ConfigError(f"is {share:g}", where=where, mend="give a share from 0 to 1")
+
+
+@dataclass(frozen=True, kw_only=True)
+class AskOptions:
+    """How a network that is trained already is asked.
+
+    Attributes:
+        batch_size: windows per call of the network.
+        threads: of torch; 0: as many as it takes by itself.
+        precision: "auto" is bf16 on a GPU and on CPUs with AMX, else fp32.
+        device: "auto" is the GPU if there is one.
+    """
+
+    batch_size: int = 16
+    threads: int = 0
+    precision: Literal["auto", "bf16", "fp32"] = "auto"
+    device: Literal["auto", "cpu", "cuda"] = "auto"
+
+    def __post_init__(self) -> None:
+        if self.threads < 0:
+            raise ConfigError(f"is {self.threads}", where="threads", mend="give 0 or more")
+        if self.batch_size < 1:
+            raise ConfigError(f"is {self.batch_size}", where="batch_size", mend="give 1 or more")

@@ -7,11 +7,12 @@ import logging
 import os
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Any
 
 from swath.errors import ConfigError
 from swath.training.probe_config import Method, ProbeOptions
 from swath.verbs.labelled_options import LabelledData
+from swath.verbs.options import AskOptions
 from swath.verbs.registry import RECIPE
 from swath.verbs.score_units import IntervalOptions
 
@@ -30,7 +31,7 @@ log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True)
-class ProbeConfig:
+class ProbeConfig(AskOptions):
     """Probe the features of a frozen encoder on labelled data.
 
     Attributes:
@@ -46,10 +47,6 @@ class ProbeConfig:
         intervals: how confidence intervals of the test part are made; "square" takes each window as a block.
         output: write the scores as JSON here; empty: do not.
         overwrite: replace an earlier file.
-        batch_size: windows per call of the network.
-        threads: of torch; 0: as many as it takes by itself.
-        precision: "auto" is bf16 on a GPU and on CPUs with AMX, else fp32.
-        device: "auto" is the GPU if there is one.
     """
 
     weights: str
@@ -62,14 +59,9 @@ class ProbeConfig:
     intervals: IntervalOptions = field(default_factory=IntervalOptions)
     output: str = ""
     overwrite: bool = False
-    batch_size: int = 16
-    threads: int = 0
-    precision: Literal["auto", "bf16", "fp32"] = "auto"
-    device: Literal["auto", "cpu", "cuda"] = "auto"
 
     def __post_init__(self) -> None:
-        if self.threads < 0 or self.batch_size < 1:
-            raise ConfigError("is too small", where="threads" if self.threads < 0 else "batch_size")
+        super().__post_init__()
         if len(set(self.methods)) < len(self.methods):
             raise ConfigError("a method is named twice", where="methods")
 
