@@ -16,8 +16,10 @@ import swath.models.swin3d
 import swath.models.windows
 import swath.pretraining.st_swin_mae
 from swath.errors import ConfigError
+from swath.ledger.measure import measure_twin
 from swath.ledger.page import page
-from swath.ledger.paths import PATHS, SPECTRALGPT, ST_SWIN, FastPath, check_path, find_paths, measure_twin
+from swath.ledger.paths import PATHS, FastPath, check_path, find_paths
+from swath.ledger.subjects import SPECTRALGPT, ST_SWIN
 from swath.models.spectralgpt import SpectralGPTEncoder
 from swath.models.swin3d import WindowAttention
 from swath.pretraining.objective import Part
@@ -162,7 +164,7 @@ def test_each_fast_path_is_taken(monkeypatch: pytest.MonkeyPatch) -> None:
             patch.setattr(attention, kernel, lost)
             assert all(wrong(path, 1) for path in find_paths([word]))
     with monkeypatch.context() as patch:
-        patch.setattr("swath.ledger.paths.checkpoint_blocks", lambda module: module.zero_grad() or 1 / 0)
+        patch.setattr("swath.ledger.fast_forms.checkpoint_blocks", lambda module: module.zero_grad() or 1 / 0)
         rows = check_path(find_paths(["checkpointing"])[0], 1).rows
         assert all("ZeroDivisionError" in row.note and row.wrong for row in rows)
     with monkeypatch.context() as patch:
