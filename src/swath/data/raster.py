@@ -27,6 +27,10 @@ from swath.data.spec import SceneSpec
 from swath.data.windowed import Windowed, gsd_of
 from swath.data.windowed import place_of as place_of
 from swath.errors import ReadError, SwathError
+from swath.pages import pages
+
+# Types of stored numbers that rasterio and numpy call by one name.
+_PLAIN = {"uint8", "int8", "uint16", "int16", "uint32", "int32", "float32", "float64"}
 
 
 class Scene(Windowed):
@@ -193,10 +197,14 @@ def read_valid(
     row, col, height, width = window
     cut = Window(col, row, width, height)
     with guard(source.name, f"read at row {row}, column {col}", ReadError):
-        pixels = source.read(indexes, window=cut)
+        kinds = {source.dtypes[i - 1] for i in indexes}
+        plain = len(kinds) == 1 and kinds <= _PLAIN
+        room = pages((len(indexes), height, width), kinds.pop(), cleared=False) if plain else None
+        pixels = source.read(indexes, window=cut, out=room)
         masked = [i for i in indexes if MaskFlags.all_valid not in source.mask_flag_enums[i - 1]]
         own = [i for i in masked if nodata is None or MaskFlags.per_dataset in source.mask_flag_enums[i - 1]]
-        valid: BoolArray = np.ones(pixels.shape, np.bool_)
+        valid: BoolArray = pages(pixels.shape, np.bool_, cleared=False)
+        valid[...] = True
         for place, i in enumerate(indexes):
             if i in own:
                 valid[place] = source.read_masks(i, window=cut) != 0

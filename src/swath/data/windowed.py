@@ -18,6 +18,7 @@ from swath.cube import Array, BandStatistics, BoolArray, Cube, Encoding, Grid, P
 from swath.data.gdal import GDAL_ERRORS, guard
 from swath.data.running import Running, together
 from swath.errors import InputError
+from swath.pages import pages
 
 STATISTICS_BLOCK = 1024
 METRES_PER_DEGREE = 111_320.0
@@ -103,8 +104,8 @@ class Windowed(ABC):
                 f"window {height}x{width} is empty", where=self.source, mend="ask for 1 pixel or more"
             )
         t, c, scene_height, scene_width = self.shape
-        pixels = np.zeros((t, c, height, width), self.dtype)
-        valid: BoolArray = np.zeros(pixels.shape, np.bool_)
+        pixels = pages((t, c, height, width), self.dtype)
+        valid: BoolArray = pages(pixels.shape, np.bool_)
         top, left = max(row, 0), max(col, 0)
         bottom, right = min(row + height, scene_height), min(col + width, scene_width)
         if top < bottom and left < right:
@@ -112,7 +113,7 @@ class Windowed(ABC):
             into = np.s_[top - row : bottom - row, left - col : right - col]
             for date in range(t):
                 for band, good, values in self._read_date(date, window):
-                    pixels[date, band][into] = np.where(good, values, 0)
+                    np.copyto(pixels[date, band][into], values, "unsafe", where=good)
                     valid[date, band][into] = good
         grid = self.grid.window(row, col, height, width)
         return Cube(

@@ -12,6 +12,7 @@ import numpy.typing as npt
 import torch
 from torch import Tensor
 
+from swath.pages import pages
 from swath.scenes.box import Box
 
 
@@ -42,7 +43,8 @@ class Accumulator:
 
     def __init__(self, values: int, box: Box, device: torch.device) -> None:
         self.box = box
-        self.sum = torch.zeros(values, box.height, box.width, device=device)
+        # On a CPU in pages of its own: in a heap it would hold up what batches free below it.
+        self.sum = torch.from_numpy(pages((values, box.height, box.width), np.float32)).to(device)
 
     def add(self, values: Tensor, window: Box, weight: Tensor) -> None:
         """Add values [V,h,w] of a window with weights [h,w]; what lies outside the block is left out."""

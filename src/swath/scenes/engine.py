@@ -19,6 +19,7 @@ from torch import Tensor, nn
 from swath.contract import InputContract
 from swath.cube import BandStatistics, date_features
 from swath.errors import ConfigError, ContractError, ReadError
+from swath.pages import pages
 from swath.scenes.blend import Accumulator
 from swath.scenes.box import Box
 from swath.scenes.cells import block_in_pixels, in_cells
@@ -165,9 +166,8 @@ class Engine:
         with _evaluating(self.network), torch.inference_mode():
             for start in range(0, len(seen), self.batch_size):
                 batch = seen[start : start + self.batch_size]
-                out = self._each(
-                    _stack(pixels, read, batch, self.cell), _stack(valid, read, batch, self.cell), days
-                )
+                places = batch, read, self.cell, min(self.batch_size, len(seen))
+                out = self._each(_stack(pixels, *places), _stack(valid, *places), days)
                 for window, drawn in zip(batch, out, strict=True):
                     if total is None:
                         total = Accumulator(len(drawn), block.box, drawn.device)
@@ -197,7 +197,7 @@ class Engine:
             return None
         pixels, valid = given.pixels.to(self.device), given.valid.to(self.device)
         with _evaluating(self.network), torch.inference_mode():
-            places = block.read, given.seen, self.cell
+            places = given.seen, block.read, self.cell, len(given.seen)
             out = self._values(_stack(pixels, *places), _stack(valid, *places), self._days(given))
         return out, given
 
@@ -266,10 +266,16 @@ class Engine:
         return self._weights[kind]
 
 
-def _stack(array: Tensor, read: Box, windows: tuple[Box, ...], n: int) -> Tensor:
-    """[B,T,C,h,w] of what was read; boxes in cells of n pixels."""
+def _stack(array: Tensor, windows: tuple[Box, ...], read: Box, n: int, most: int) -> Tensor:
+    """[B,T,C,h,w] of what was read; boxes in cells of n pixels. On a CPU in memory for `most` windows, which serves
+    the last batch as it served those before it.
+    """
     places = [((w.row - read.row) * n, (w.col - read.col) * n, w.height * n, w.width * n) for w in windows]
-    return torch.stack([array[..., y : y + h, x : x + w] for y, x, h, w in places])
+    parts = [array[..., y : y + h, x : x + w] for y, x, h, w in places]
+    if array.device.type != "cpu":
+        return torch.stack(parts)
+    room = pages((most, *parts[0].shape), array.numpy().dtype, cleared=False)
+    return torch.stack(parts, out=torch.from_numpy(room[: len(parts)]))
 
 
 @contextmanager

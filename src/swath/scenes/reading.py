@@ -15,6 +15,7 @@ from swath.bands import Band
 from swath.contract import InputContract
 from swath.cube import BandStatistics, BoolArray, Cube, Grid
 from swath.errors import ReadError
+from swath.pages import pages
 from swath.scenes.box import Box
 from swath.scenes.layers import Bytes
 from swath.scenes.windows import Block
@@ -109,8 +110,9 @@ def read_block(
             raise
         raw, lost = _read_cells(scene, block.read)
     t, _, height, width = raw.shape
-    pixels = np.empty((t, len(contract.bands), height, width), np.float32)
-    valid: BoolArray = np.empty(pixels.shape, np.bool_)
+    pixels = pages((t, len(contract.bands), height, width), np.float32, cleared=False)
+    valid: BoolArray = pages(pixels.shape, np.bool_, cleared=False)
+    coverage: Bytes = np.empty((height, width), np.uint8)
     for row in range(0, height, STRIP):
         # Strip by strip: what conversion makes on the way stays in the caches, and takes no memory of a block's size.
         rows = np.s_[..., row : row + STRIP, :]
@@ -122,13 +124,13 @@ def read_block(
         pixels[rows] += bias
         pixels[rows][~cube.valid] = 0.0
         valid[rows] = cube.valid
-    any_valid: BoolArray = np.asarray(valid.any(axis=(0, 1)))
-    seen = tuple(w for w in block.windows if cut(any_valid, block.read, w).any())
+        coverage[row : row + STRIP] = _coverage(cube.valid)
+    seen = tuple(w for w in block.windows if cut(coverage, block.read, w).any())
     return BlockInput(
         torch.from_numpy(pixels),
         torch.from_numpy(valid),
         cube.dates,
-        _coverage(cut(valid, block.read, block.box)),
+        cut(coverage, block.read, block.box).copy(),
         seen,
         tuple(b for b in (_common(hole, block.box) for hole in lost) if b is not None),
         cube.source,

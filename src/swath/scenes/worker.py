@@ -10,7 +10,7 @@ from typing import Self
 
 import torch
 
-from swath.memory import give_back
+from swath.pages import Kept
 from swath.scenes.engine import Engine
 from swath.scenes.layers import BlockMap, Layers
 from swath.scenes.piece import Piece, pack
@@ -32,7 +32,10 @@ class Worker:
         self.engine, self.layers = engine, layers
         self._reader = ThreadPoolExecutor(1, "swath-read")
         self._packers = ThreadPoolExecutor(_PACKERS, "swath-pack")
+        # Two of each: a block is read while another is computed, and computed while another is packed.
+        self._inputs, self._sums = Kept(), Kept()
         self._ahead: tuple[int, Future[BlockInput]] | None = None
+        self._given: BlockInput | None = None
 
     def compute(
         self, index: int, following: int | None, on_windows: Callable[[int], None] = lambda count: None
@@ -44,17 +47,17 @@ class Worker:
         else:
             future = self._reader.submit(self._read, block)
         self._ahead = None
-        given = future.result()
+        # The one before is let go when this one is there, not sooner: whether reading or computing is quicker makes no
+        # difference to how much is held.
+        given = self._given = future.result()
         if following is not None:
             self._ahead = following, self._reader.submit(self._read, self.engine.plan.block(following))
-        result = self.engine.compute(block, given, on_windows)
-        give_back()
-        return result
+        with self._sums.lending():
+            return self.engine.compute(block, given, on_windows)
 
     def _read(self, block: Block) -> BlockInput:
-        given = self.engine.read(block)
-        give_back()  # what conversion took on the way
-        return given
+        with self._inputs.lending():
+            return self.engine.read(block)
 
     def pack(self, index: int, result: BlockMap) -> Piece:
         """A block as the file will hold it."""
@@ -68,6 +71,9 @@ class Worker:
         """Stop the threads."""
         self._reader.shutdown(cancel_futures=True)
         self._packers.shutdown(cancel_futures=True)
+        self._given = None
+        self._inputs.close()
+        self._sums.close()
 
     def __enter__(self) -> Self:
         return self
