@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import logging
 import os
+import re
 import warnings
 from collections.abc import Iterator, Sequence
 from pathlib import Path
@@ -64,6 +65,31 @@ REMOTE_OPTIONS = {
     "GDAL_HTTP_LOW_SPEED_TIME": "30",
     "GDAL_HTTP_LOW_SPEED_LIMIT": "1",
 }
+# What a store wants to know of whoever reads it, by GDAL's file systems.
+_CREDENTIALS = {
+    "/vsis3/": "set AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY (or AWS_PROFILE) in the environment, or "
+    "AWS_NO_SIGN_REQUEST=YES if the bucket is public",
+    "/vsigs/": "set GOOGLE_APPLICATION_CREDENTIALS in the environment, or GS_NO_SIGN_REQUEST=YES if the bucket is "
+    "public",
+    "/vsiaz/": "set AZURE_STORAGE_CONNECTION_STRING in the environment, or AZURE_STORAGE_ACCOUNT and "
+    "AZURE_NO_SIGN_REQUEST=YES if the container is public",
+}
+# How GDAL, its stores and obstore say that they do not know or do not admit whoever asks. The address is that at which
+# a machine in Amazon's cloud asks who it is: the last place to look.
+_NOT_ADMITTED = re.compile(
+    r"NO_SIGN_REQUEST|credential|Access ?Denied|InvalidAccessKeyId|SignatureDoesNotMatch|Forbidden|Unauthorized"
+    r"|HTTP response code:? 40[13]|169\.254\.169\.254",
+    re.I,
+)
+
+
+def mend_of(path: str, reason: str) -> str:
+    """What to do where something cannot be read for that reason."""
+    spelled = vsi_path(path)
+    for root, mend in _CREDENTIALS.items():
+        if root in spelled and _NOT_ADMITTED.search(reason):
+            return mend
+    return "check that the file is whole, or fetch it anew"
 
 
 def cache_bytes() -> int:
@@ -113,9 +139,7 @@ def guard(path: str, doing: str, error: type[InputError] = InputError) -> Iterat
             yield
     except GDAL_ERRORS as err:
         reason = _reason(err)
-        raise error(
-            f"cannot be {doing} ({reason})", where=path, mend="check that the file is whole, or fetch it anew"
-        ) from err
+        raise error(f"cannot be {doing} ({reason})", where=path, mend=mend_of(path, reason)) from err
 
 
 def _reason(err: BaseException) -> str:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import importlib.util
 import json
+import os
 from collections.abc import Iterator
 from pathlib import Path
 from types import ModuleType, SimpleNamespace
@@ -91,7 +92,7 @@ def stack_spec(name: str, **options: Any) -> SourceSpec:
         "scale": 1e-4,
         "offset": -0.1,
     }
-    return SourceSpec(name, retry=QUICK, **said, **options)
+    return SourceSpec(name, **{"retry": QUICK, **said, **options})
 
 
 def test_a_window_over_http_costs_its_tiles_only(folder: Path, served: SimpleNamespace) -> None:
@@ -218,6 +219,40 @@ def test_an_object_store(
         ):
             np.testing.assert_array_equal(local.read_all().pixels, remote.read_all().pixels)
         _zarr_in(client, tmp_path)
+    finally:
+        server.stop()
+
+
+def test_a_store_that_does_not_know_who_asks(
+    folder: Path, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    import boto3
+    from moto.server import ThreadedMotoServer
+
+    for name in [name for name in os.environ if name.startswith("AWS_")]:
+        monkeypatch.delenv(name)
+    server = ThreadedMotoServer(ip_address="127.0.0.1", port=0)
+    server.start()
+    try:
+        host, port = server.get_host_and_port()
+        for key, value in {
+            "AWS_S3_ENDPOINT": f"{host}:{port}", "AWS_HTTPS": "NO", "AWS_VIRTUAL_HOSTING": "FALSE",
+            "NO_PROXY": "127.0.0.1", "HOME": str(tmp_path), "CPL_AWS_EC2_API_ROOT_URL": "disabled",
+        }.items():  # fmt: skip
+            monkeypatch.setenv(key, value)
+        known = {"aws_access_key_id": "test", "aws_secret_access_key": "test", "region_name": "us-east-1"}
+        client = boto3.client("s3", endpoint_url=f"http://{host}:{port}", **known)
+        client.create_bucket(Bucket="scenes")
+        client.upload_file(str(folder / "stack.tif"), "scenes", "stack.tif", {"ACL": "public-read"})
+        address = "s3://scenes/stack.tif"
+        # Tried again and again, this would take minutes.
+        slow = stack_spec(address, retry=RetryOptions(times=6, wait=30.0))
+        with pytest.raises(InputError, match=r"set AWS_ACCESS_KEY_ID and .*, or AWS_NO_SIGN_REQUEST=YES if"):
+            open_source(slow)
+        with monkeypatch.context() as public:
+            public.setenv("AWS_NO_SIGN_REQUEST", "YES")
+            with open_source(slow) as scene:
+                assert scene.read(0, 0, 8, 8).valid.all()
     finally:
         server.stop()
 

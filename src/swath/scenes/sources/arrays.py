@@ -18,7 +18,7 @@ import numpy as np
 
 from swath.bands import Band
 from swath.cube import Array, BoolArray, Encoding, Grid
-from swath.data.gdal import is_remote
+from swath.data.gdal import is_remote, mend_of
 from swath.data.windowed import Windowed, gsd_of
 from swath.errors import ConfigError, InputError, ReadError
 from swath.scenes.sources.array_layout import layout_of
@@ -194,7 +194,7 @@ def _guarded(where: str, doing: str, error: type[InputError], action: Callable[[
         raise error(
             f"cannot be {doing} ({reason[:160]})",
             where=where,
-            mend="check that it is whole, or fetch it anew",
+            mend=mend_of(where, reason),
         ) from err
 
 

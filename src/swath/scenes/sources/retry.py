@@ -14,9 +14,11 @@ from swath.scenes.sources.spec import RetryOptions
 
 log = logging.getLogger(__name__)
 T = TypeVar("T")
-# Answers that will be the same tomorrow: not there, not allowed, no such range. 408 and 429 ask to come back later.
+# Answers that will be the same tomorrow: not there, not allowed or unknown to a store, no such range. 408 and 429 ask
+# to come back later.
 _FINAL = re.compile(
-    r"\b(?:HTTP(?: response code| Error)?:? ?)(400|401|403|404|405|410|416)\b|does not exist", re.I
+    r"\b(?:HTTP(?: response code| Error)?:? ?)(400|401|403|404|405|410|416)\b|does not exist|NO_SIGN_REQUEST",
+    re.I,
 )
 
 
