@@ -239,7 +239,62 @@ def test_interrupted_and_gone_on_with_the_same_bytes(
     assert told.finished_blocks == again.kept_blocks
     assert 0 < again.kept_blocks < again.blocks
     assert contents(path) == contents(whole)
-    assert {p.name for p in tmp_path.iterdir()} == {path.name, whole.name}
+    items = [f"{p.stem if name == 'f.tif' else p.name}.stac.json" for p in (path, whole)]
+    assert {p.name for p in tmp_path.iterdir()} == {path.name, whole.name, *items}
+
+
+@pytest.mark.parametrize(
+    ("name", "item", "media"),
+    [
+        ("f.tif", "f.stac.json", "image/tiff; application=geotiff; profile=cloud-optimized"),
+        ("f.parquet", "f.parquet.stac.json", "application/vnd.apache.parquet"),
+        ("f.zarr", "f.zarr.stac.json", "application/vnd.zarr; version=2"),
+    ],
+)
+def test_a_stac_item_lies_beside_features(
+    chain: Any, tmp_path: Path, name: str, item: str, media: str
+) -> None:
+    options: dict[str, Any] = {
+        "weights": chain.pretrained.weights, "input": chain.land.spec, "output": str(tmp_path / name), "threads": 1,
+        "precision": "fp32", "dtype": "uint8", "range": [-4.0, 4.0],
+    }  # fmt: skip
+    made = swath.embed(**options)
+    told = json.loads((tmp_path / item).read_text("utf-8"))
+    data = told["assets"]["features"]
+    assert (data["href"], data["type"], data["title"]) == (f"./{name}", media, "Features")
+    assert len(data["bands"]) == made.features + 1
+    first = data["bands"][0]
+    assert (first["data_type"], first["raster:offset"]) == ("uint8", -4.0)
+    assert first["raster:scale"] == pytest.approx(8 / 254)
+    loaded = load(chain.pretrained.weights)
+    assert told["properties"]["swath:weights_sha256"] == loaded.sha256
+    assert told["properties"]["mlm:output"][0]["result"]["shape"] == [-1, made.features, -1, -1]
+    assert told["properties"]["proj:shape"][0] * told["properties"]["proj:shape"][1] == made.cells
+    # One of our own is replaced, and does not outlive the features that it was of; another's is let be.
+    (tmp_path / item).write_text("{}", "utf-8")
+    with pytest.raises(OutputError, match="exists already"):
+        swath.embed(**{**options, "output": str(tmp_path / name)})
+    swath.embed(**options, overwrite=True)
+    assert json.loads((tmp_path / item).read_text("utf-8"))["assets"].keys() == told["assets"].keys()
+    swath.embed(**options, overwrite=True, item=False)
+    assert {p.name for p in tmp_path.iterdir()} == {name}
+
+
+@pytest.mark.parametrize(
+    ("output", "words"),
+    [
+        (
+            "s3://bucket/f.parquet",
+            r"s3://bucket/f\.parquet: outputs are written on this machine; name a local file",
+        ),
+        ("/vsis3/bucket/f.tif", "outputs are written on this machine"),
+        ("https://host/f.zarr", "outputs are written on this machine"),
+        ("", "no output is named"),
+    ],
+)
+def test_outputs_elsewhere_are_refused(chain: Any, output: str, words: str) -> None:
+    with pytest.raises(OutputError, match=words):
+        swath.embed(weights=chain.pretrained.weights, input=chain.land.spec, output=output)
 
 
 def test_eight_bits_are_within_half_a_step_of_real_numbers(large: dict[str, Any], tmp_path: Path) -> None:

@@ -22,6 +22,7 @@ from swath.errors import ConfigError
 from swath.scenes.box import Box
 from swath.scenes.layers import Array, FeatureLayers
 from swath.scenes.piece import Piece, unpack
+from swath.scenes.stac.item import MapFacts
 from swath.scenes.target import Target, holes, told
 from swath.scenes.windows import Plan
 from swath.scenes.work import WorkFolder
@@ -49,7 +50,7 @@ class ParquetSink(Target):
         layers: the features.
         edge: of the scene, in cells downwards and across: the last cells may reach beyond it.
         dates: of the scene.
-        overwrite, tags: as `swath.scenes.target.Target`.
+        overwrite, tags, facts: as `swath.scenes.target.Target`.
 
     Raises:
         ConfigError: pyarrow is not installed.
@@ -58,6 +59,7 @@ class ParquetSink(Target):
 
     SUFFIXES = (".parquet", ".geoparquet")
     KIND = "GeoParquet"
+    MEDIA = "application/vnd.apache.parquet"
     layers: FeatureLayers
 
     def __init__(
@@ -70,6 +72,7 @@ class ParquetSink(Target):
         *,
         overwrite: bool = False,
         tags: Mapping[str, str] | None = None,
+        facts: MapFacts | None = None,
     ) -> None:
         try:
             self._arrow: Any = importlib.import_module("pyarrow")
@@ -78,7 +81,7 @@ class ParquetSink(Target):
             raise ConfigError(
                 "pyarrow is not installed", where="output", mend='pip install "swath[parquet]"'
             ) from err
-        super().__init__(path, grid, layers, overwrite=overwrite, tags=tags)
+        super().__init__(path, grid, layers, overwrite=overwrite, tags=tags, facts=facts)
         self.edge, self.dates = edge, tuple(dates)
 
     def _finish(self, plan: Plan, work: WorkFolder) -> None:
@@ -93,7 +96,7 @@ class ParquetSink(Target):
                     writer.write_table(self._arrow.concat_tables(rows))
                     rows.clear()
         self._refuse_existing()
-        self._publish(work, made, ())
+        self._publish(work, made, self._item_parts(work))
 
     def _bands(self, plan: Plan, work: WorkFolder, block: int) -> Array:
         piece = Piece(work.finished[block], work.file(block).read_bytes())

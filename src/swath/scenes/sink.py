@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import datetime as dt
 import json
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
@@ -16,7 +15,7 @@ from swath.cube import Grid
 from swath.scenes import cog, look, style
 from swath.scenes.layers import Array, Layers
 from swath.scenes.piece import Piece, Record, unpack
-from swath.scenes.stac.item import Beside, MapFacts, is_item_of_ours, item_text
+from swath.scenes.stac.item import COG, Beside, MapFacts
 from swath.scenes.target import HOLE_PIXELS as HOLE_PIXELS
 from swath.scenes.target import Sink as Sink
 from swath.scenes.target import Store as Store
@@ -80,6 +79,7 @@ class CogSink(Target):
 
     SUFFIXES = (".tif", ".tiff")
     KIND = "GeoTIFFs"
+    MEDIA = COG
 
     def __init__(
         self,
@@ -93,8 +93,7 @@ class CogSink(Target):
         facts: MapFacts | None = None,
     ) -> None:
         self.quicklook = quicklook
-        self.facts = facts
-        super().__init__(path, grid, layers, overwrite=overwrite, tags=tags)
+        super().__init__(path, grid, layers, overwrite=overwrite, tags=tags, facts=facts)
 
     def _finish(self, plan: Plan, work: WorkFolder) -> None:
         holes = [box for i in sorted(work.finished) for box in work.finished[i].holes]
@@ -106,9 +105,12 @@ class CogSink(Target):
         texts = self._legend()
         if holes:
             texts[self._holes] = json.dumps([asdict(b) for b in holes]) + "\n"
-        if self.facts is not None:
-            texts[self._item] = self._item_text(self.facts, bool(holes))
-        parts = []
+        beside = Beside(
+            [path.name for path in self._legend()],
+            self._holes.name if holes else None,
+            self._picture.name if self.quicklook else None,
+        )
+        parts = self._item_parts(work, beside)
         for path, text in texts.items():
             parts.append(work.path / path.name)
             parts[-1].write_text(text, encoding="utf-8")
@@ -116,36 +118,21 @@ class CogSink(Target):
             parts.append(work.path / self._picture.name)
             look.write_png(parts[-1], look.picture(small, self.layers))
         self._refuse_existing()
-        if self.overwrite:
-            # What an earlier map had beside it and this one has not would belie it.
-            for path in {*self.beside} - {self.path.parent / part.name for part in parts}:
-                path.unlink(missing_ok=True)
         self._publish(work, made, parts)
 
     @property
     def beside(self) -> tuple[Path, ...]:
         # A picture that is no quick look of ours is somebody's.
         picture = self.quicklook or (self.overwrite and look.is_ours(self._picture))
-        item = self.facts is not None or (self.overwrite and is_item_of_ours(self._item))
-        more = [path for path, ours in ((self._picture, picture), (self._item, item)) if ours]
-        return self._holes, self._names, self._style, *more
+        more = (self._picture,) if picture else ()
+        return (self._holes, self._names, self._style, *more, *super().beside)
 
     def _own(self, path: Path) -> bool:
-        # What would be replaced by itself, and a picture or item of a map that is gone, are nobody's loss.
+        # What would be replaced by itself, and a picture of a map that is gone, are nobody's loss.
         if path == self._picture and look.is_ours(path):
-            return True
-        if path == self._item and is_item_of_ours(path):
             return True
         text = self._legend().get(path)
         return super()._own(path) or (text is not None and path.read_bytes() == text.encode())
-
-    def _item_text(self, facts: MapFacts, holes: bool) -> str:
-        beside = Beside(
-            [path.name for path in self._legend()],
-            self._holes.name if holes else None,
-            self._picture.name if self.quicklook else None,
-        )
-        return item_text(self.path, self.grid, self.layers, facts, beside, dt.datetime.now(dt.UTC))
 
     def _legend(self) -> dict[Path, str]:
         """The files of a map of classes that say what its numbers mean."""

@@ -4,6 +4,7 @@ it until it can be made of them, and it is moved under its name when it is whole
 
 from __future__ import annotations
 
+import datetime as dt
 import json
 import logging
 import os
@@ -22,6 +23,7 @@ from swath.errors import InputError, OutputError
 from swath.files import atomic, refuse_own_input, sync_folder
 from swath.scenes.layers import Layers
 from swath.scenes.piece import Piece, Record
+from swath.scenes.stac.item import Beside, MapFacts, is_item_of_ours, item_text
 from swath.scenes.windows import Plan
 from swath.scenes.work import WorkFolder, digest, folder_of
 
@@ -74,6 +76,7 @@ class Target(ABC):
         overwrite: replace an output of that name; otherwise it is an error, found before any work is done. Also
             throws away an unfinished one that was begun with other options.
         tags: more text for its metadata, such as the weights' hash or the licence.
+        facts: also write a STAC item beside it, which says this of the input and the model.
 
     Raises:
         OutputError: it exists, or its name does not fit.
@@ -83,6 +86,8 @@ class Target(ABC):
     SUFFIXES: ClassVar[tuple[str, ...]]
     # What outputs of this kind are, in messages.
     KIND: ClassVar[str]
+    # The media type of the output.
+    MEDIA: ClassVar[str]
 
     def __init__(
         self,
@@ -92,8 +97,10 @@ class Target(ABC):
         *,
         overwrite: bool = False,
         tags: Mapping[str, str] | None = None,
+        facts: MapFacts | None = None,
     ) -> None:
         self.path = Path(path)
+        self.facts = facts
         self.grid = grid
         self.layers = layers
         self.overwrite = overwrite
@@ -142,7 +149,24 @@ class Target(ABC):
         """Files that come with the output, or whose presence would belie it: with `overwrite` they are replaced or
         removed, and without it they must not be there.
         """
-        return ()
+        # An item that another program or hand has written is not replaced by nothing.
+        item = self.facts is not None or (self.overwrite and is_item_of_ours(self._item))
+        return (self._item,) if item else ()
+
+    @property
+    def _item(self) -> Path:
+        """Where the STAC item lies: outputs of several kinds may share a stem."""
+        return self.path.with_name(f"{self.path.name}.stac.json")
+
+    def _item_parts(self, work: WorkFolder, beside: Beside | None = None) -> list[Path]:
+        """The item in the work folder, if there is to be one."""
+        if self.facts is None:
+            return []
+        part = work.path / self._item.name
+        now = dt.datetime.now(dt.UTC)
+        text = item_text(self.path, self.grid, self.layers, self.facts, beside or Beside(), now, self.MEDIA)
+        part.write_text(text, encoding="utf-8")
+        return [part]
 
     def refuse_inputs(self, inputs: Iterable[Path | str]) -> None:
         """Raises OutputError if one of these would be written over, by the output or by what lies beside it."""
@@ -151,7 +175,8 @@ class Target(ABC):
             refuse_own_input(path, taken)
 
     def _publish(self, work: WorkFolder, made: Path, parts: Sequence[Path]) -> None:
-        """Bring what was made in the work folder to the disk and under its names.
+        """Bring what was made in the work folder to the disk and under its names; what an earlier output had beside it
+        and this one has not would belie it, and goes.
 
         The output last: when it is there, all is there. Killed before that, the next run must know that what lies
         beside is its own and not another's.
@@ -162,6 +187,9 @@ class Target(ABC):
                     os.fsync(file.fileno())
         with atomic(work.path / _PARTS) as temporary:
             temporary.write_text(json.dumps({part.name: digest(part) for part in parts}), encoding="utf-8")
+        if self.overwrite:
+            for path in {*self.beside} - {self.path.parent / part.name for part in parts}:
+                path.unlink(missing_ok=True)
         for part in (*parts, made):
             part.replace(self.path.parent / part.name)
         sync_folder(self.path.parent)
@@ -182,7 +210,11 @@ class Target(ABC):
                 )
 
     def _own(self, path: Path) -> bool:
-        """Whether an earlier run of this output was stopped after it had put the file there."""
+        """Whether an earlier run of this output was stopped after it had put the file there, or it is the item of one
+        that is gone.
+        """
+        if path == self._item and is_item_of_ours(path):
+            return True
         try:
             own = json.loads((folder_of(self.path) / _PARTS).read_text(encoding="utf-8"))
             return bool(own.get(path.name) == digest(path))

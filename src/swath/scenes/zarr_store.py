@@ -15,6 +15,7 @@ from swath.cube import Grid
 from swath.errors import ConfigError, OutputError
 from swath.scenes.layers import FeatureLayers
 from swath.scenes.piece import Piece, tile_side, unpack
+from swath.scenes.stac.item import MapFacts
 from swath.scenes.target import Target, holes, told
 from swath.scenes.windows import Plan
 from swath.scenes.work import WorkFolder
@@ -35,7 +36,7 @@ class ZarrSink(Target):
         grid: of the cells.
         layers: the features.
         dates: of the scene.
-        overwrite, tags: as `swath.scenes.target.Target`.
+        overwrite, tags, facts: as `swath.scenes.target.Target`.
 
     Raises:
         ConfigError: zarr is not installed.
@@ -44,6 +45,7 @@ class ZarrSink(Target):
 
     SUFFIXES = (".zarr",)
     KIND = "Zarr stores"
+    MEDIA = "application/vnd.zarr; version=2"
     layers: FeatureLayers
 
     def __init__(
@@ -55,6 +57,7 @@ class ZarrSink(Target):
         *,
         overwrite: bool = False,
         tags: Mapping[str, str] | None = None,
+        facts: MapFacts | None = None,
     ) -> None:
         try:
             self._zarr: Any = importlib.import_module("zarr")
@@ -62,7 +65,7 @@ class ZarrSink(Target):
             raise ConfigError(
                 "zarr is not installed", where="output", mend='pip install "swath[zarr]"'
             ) from err
-        super().__init__(path, grid, layers, overwrite=overwrite, tags=tags)
+        super().__init__(path, grid, layers, overwrite=overwrite, tags=tags, facts=facts)
         self.dates = tuple(dates)
 
     def _finish(self, plan: Plan, work: WorkFolder) -> None:
@@ -89,7 +92,7 @@ class ZarrSink(Target):
         self._refuse_existing()
         if self.path.exists():
             self.path.replace(work.path / "earlier")
-        self._publish(work, made, ())
+        self._publish(work, made, self._item_parts(work))
 
     def _arrays(self, group: Any, plan: Plan) -> tuple[Any, Any]:
         """The arrays of features and coverage, made; the small ones are filled."""

@@ -2,33 +2,27 @@
 
 from __future__ import annotations
 
-import logging
 from dataclasses import dataclass
-from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
 from swath.errors import ConfigError
-from swath.scenes.sources.spec import SourceSpec
 from swath.verbs.registry import RECIPE
+from swath.verbs.scene_options import SceneOptions
 
 if TYPE_CHECKING:
     from swath.scenes.estimate import Estimate
 
-log = logging.getLogger(__name__)
 POSITIONAL = (RECIPE,)
 
 
 @dataclass(frozen=True)
-class EmbedConfig:
+class EmbedConfig(SceneOptions):
     """Write the features of a scene.
 
     Attributes:
         weights: of a network with an encoder: pretrained, or fine-tuned.
-        input: the scene; as for `swath predict`.
         output: features.tif, a Cloud-Optimized GeoTIFF with a band for each; features.parquet, GeoParquet with a row
             for each cell; or features.zarr, a Zarr store.
-        plan: only say what would be done, with memory and time, and write nothing.
-        overwrite: replace an earlier output, and throw away an unfinished one that was begun with other options.
         level: of the encoder's maps, 0 is the finest; -1 the coarsest.
         pooled: instead of a level's cells, one vector per window, the encoder's own; windows lie side by side then.
         dtype: of the file. "uint8" are 8 bits with a scale and an offset for each feature, which GDAL and QGIS
@@ -36,46 +30,18 @@ class EmbedConfig:
         range: of all features in 8 bits, such as [-4, 4]; null: each feature has its own, of a sample.
         sample: windows of the sample, spread evenly over the scene; its range is widened by an eighth on either
             side. What lies beyond is stored as the end, and counted.
-        overlap: pixels that neighbouring windows share; null: a quarter of the window or more.
-        batch_size: windows per call of the network.
-        min_coverage: percent of valid input below which a cell is no-data.
-        max_holes: share of the cells, 0 to 1, that may be unreadable.
-        workers: processes that share the work.
-        threads: of each worker; 0: the cores shared evenly, or those an interrupted output was begun with. The bits
-            depend on it, and not on the number of workers.
-        engine: "local", or "ray" for workers on a Ray cluster.
-        ray_address: of the cluster; empty: the one this machine belongs to, else one is started here.
-        precision: "auto" is bf16 on a GPU and on CPUs with AMX, else fp32.
-        device: "auto" is the GPU if there is one.
     """
 
-    weights: str
-    input: SourceSpec
-    output: str
-    plan: bool = False
-    overwrite: bool = False
     level: int = -1
     pooled: bool = False
     dtype: Literal["float32", "float16", "uint8"] = "float32"
     range: tuple[float, float] | None = None
     sample: int = 64
-    overlap: int | None = None
-    batch_size: int = 16
-    min_coverage: int = 1
-    max_holes: float = 0.0
-    workers: int = 1
-    threads: int = 0
-    engine: Literal["local", "ray"] = "local"
-    ray_address: str = ""
-    precision: Literal["auto", "bf16", "fp32"] = "auto"
-    device: Literal["auto", "cpu", "cuda"] = "auto"
 
     def __post_init__(self) -> None:
-        for name, least in (("workers", 1), ("threads", 0), ("batch_size", 1), ("sample", 1)):
-            if getattr(self, name) < least:
-                raise ConfigError(f"{getattr(self, name)} is less than {least}", where=name)
-        if not 0 <= self.max_holes < 1:
-            raise ConfigError(f"{self.max_holes} is no share from 0 to 1", where="max_holes")
+        super().__post_init__()
+        if self.sample < 1:
+            raise ConfigError(f"{self.sample} is less than 1", where="sample")
         if self.range is not None and self.dtype != "uint8":
             raise ConfigError(
                 f"{self.dtype} needs none", where="range", mend="leave it out, or use dtype uint8"
@@ -145,15 +111,7 @@ def run(config: EmbedConfig) -> EmbedResult | Estimate:
         SwathError: in one line, if the weights, the scene or the output do not fit; nothing is left then.
     """
     from swath.data.gdal import bounded_cache
-    from swath.errors import InputError, WeightsError
-    from swath.files import refuse_own_input
-    from swath.scenes.area import pixel_km2
-    from swath.scenes.cells import cell_grid
     from swath.scenes.features import FeatureMap
-    from swath.scenes.mapping import Course
-    from swath.scenes.progress import MapBar
-    from swath.scenes.runners.choice import Runner
-    from swath.scenes.sources.files import on_disk
     from swath.scenes.sources.opening import open_source
     from swath.scenes.work import begun_with, finished_blocks
     from swath.verbs.embed_work import (
@@ -165,50 +123,34 @@ def run(config: EmbedConfig) -> EmbedResult | Estimate:
         with_kept_range,
         with_sampled_range,
     )
+    from swath.verbs.scene_work import carry_out, given_by
     from swath.weights.build import build_loaded
-    from swath.weights.file import load
 
-    inputs = [config.weights, *(name for row in config.input.file_table for name in row)]
-    refuse_own_input(config.output, inputs)
-    check_name(config.output)
-    loaded = load(config.weights)
-    contract = loaded.meta.contract
-    if contract is None or contract.size is None:
-        raise WeightsError("do not say what they eat", where=loaded.path, mend="use weights that swath wrote")
+    given = given_by(config, "swath")
+    check_name(given.output)
+    output, loaded = given.output, given.loaded
     network = FeatureMap(build_loaded(loaded), config.level, config.pooled).eval()
     with bounded_cache(), open_source(config.input) as scene:
-        if scene.grid is None:
-            raise InputError(
-                "has no place on the ground", where=scene.source, mend="give a georeferenced scene"
-            )
-        begun = begun_with(Path(config.output)) or {}
-        job = feature_job(config, loaded, scene, network, begun)
+        begun = begun_with(output) or {}
+        job = feature_job(config, given, scene, network, begun)
         kept = with_kept_range(config, job, loaded, scene, begun)
         if config.plan or kept is None:
             # An output that was begun otherwise is refused before anything is computed.
             about = about_of(config, kept or job, loaded, scene)
-            done = finished_blocks(Path(config.output), about, overwrite=config.overwrite)
+            done = finished_blocks(output, about, overwrite=config.overwrite)
             if config.plan:
                 return estimate_features(config, kept or job, scene, network, done)
         # Made twice, since the range is not known yet: a name that does not fit is said before one is looked for.
-        inputs += [str(on_disk(name)) for name in scene.files]
-        feature_target(config, job, loaded, scene).refuse_inputs(inputs)
+        given.refuse(feature_target(config, job, given, scene), scene)
         job.engine(scene, network).check()
         job = kept or with_sampled_range(config, job, scene, network)
         about = about_of(config, job, loaded, scene)
-        area = pixel_km2(cell_grid(scene.grid, job.cell))
-        with MapBar() as bar, feature_target(config, job, loaded, scene).begin(job.plan, about) as store:
-            course = Course(job.plan, store, area, scene.source, config.max_holes, bar.update)
-            if course.kept:
-                log.info("%d of %d blocks are finished already", course.kept, job.plan.block_count)
-            runner = Runner(config.engine, config.workers, config.ray_address)
-            runner.run(job, course, lambda: job.worker(scene, network.to(job.device)))
-            course.check()
-            beyond = sum(r.beyond for r in store.finished.values())
-        made = course.summary(store.finished)
+        made, beyond = carry_out(
+            config, job, scene, network, feature_target(config, job, given, scene), about
+        )
     holes = tuple((b.row, b.col, b.height, b.width) for b in made.holes)
     return EmbedResult(
-        str(Path(config.output)), job.layers.features, job.cell, config.dtype, made.pixels, made.nodata_pixels,
+        str(output), job.layers.features, job.cell, config.dtype, made.pixels, made.nodata_pixels,
         made.windows, made.empty_windows, made.blocks, made.kept_blocks, made.hole_pixels, holes, beyond,
         made.seconds, made.km2, config.workers, job.threads, job.precision,
     )  # fmt: skip

@@ -12,30 +12,31 @@ import torch
 
 from swath.errors import OutputError
 from swath.scenes.cells import cell_grid, cell_plan
-from swath.scenes.estimate import Estimate, estimate
+from swath.scenes.estimate import Estimate
 from swath.scenes.features import FeatureMap
 from swath.scenes.job import FeatureJob
 from swath.scenes.layers import FeatureLayers
 from swath.scenes.ranges import sample_range
 from swath.scenes.sink import CogSink
 from swath.scenes.sources.opening import Source
+from swath.scenes.stac import MapFacts
 from swath.scenes.target import Target
 from swath.scenes.worker import torch_threads
-from swath.training.precision import choose_device, choose_precision
 from swath.verbs.embed import EmbedConfig
+from swath.verbs.scene_work import Given, estimated, shared, tags_of
 from swath.weights.file import Loaded
 
 _PARQUET, _ZARR = (".parquet", ".geoparquet"), ".zarr"
 
 
 def feature_job(
-    config: EmbedConfig, loaded: Loaded, scene: Source, network: FeatureMap, begun: Mapping[str, Any]
+    config: EmbedConfig, given: Given, scene: Source, network: FeatureMap, begun: Mapping[str, Any]
 ) -> FeatureJob:
     """All choices made, the same for every worker; the range of 8 bits, where it is to be found, is 0 to 1 yet.
 
     Args:
         config: of the verb.
-        loaded: the weights, which say what they eat.
+        given: the weights, which say what they eat.
         scene: open.
         network: of the weights, on the CPU.
         begun: what an interrupted output was begun with, or nothing.
@@ -44,33 +45,18 @@ def feature_job(
         ConfigError: options do not fit the encoder.
         ContractError: the scene does not.
     """
-    contract = loaded.meta.contract
-    assert contract is not None
-    assert contract.size is not None
-    features, cell = network.shape(scene.read(-1, -1, 1, 1).shape[0], contract)
-    device = choose_device(config.device)
-    norm = contract.normalisation
-    whole = norm.kind != "identity" and norm.scope != "fixed"
+    features, cell = network.shape(scene.read(-1, -1, 1, 1).shape[0], given.contract)
     low, high = config.range or (0.0, 1.0)
     ranged = features if config.dtype == "uint8" else 0
     overlap = 0 if config.pooled else config.overlap
     return FeatureJob(
-        weights=str(Path(config.weights).resolve()),
-        input=scene.spec,
-        contract=contract,
-        plan=cell_plan(scene.height, scene.width, contract.size, cell, overlap, features),
+        plan=cell_plan(scene.height, scene.width, given.size, cell, overlap, features),
         layers=FeatureLayers(features, config.dtype, config.min_coverage, (low,) * ranged, (high,) * ranged),
-        batch_size=config.batch_size,
-        threads=config.threads or begun.get("threads") or max(1, torch.get_num_threads() // config.workers),
-        device=device,
-        precision="bf16" if choose_precision(config.precision, device).name == "bf16" else "fp32",
         turns=False,
-        holes=config.max_holes > 0,
-        statistics=scene.statistics() if whole else None,
-        sha256=loaded.sha256,
         cell=cell,
         level=config.level,
         pooled=config.pooled,
+        **shared(config, given, scene, begun, torch.get_num_threads()),
     )
 
 
@@ -109,9 +95,9 @@ def with_sampled_range(
     return replace(job, layers=replace(job.layers, low=low, high=high))
 
 
-def check_name(output: str) -> None:
+def check_name(output: Path) -> None:
     """Raises OutputError if the output's name says nothing that is known."""
-    if Path(output).suffix.lower() not in (*CogSink.SUFFIXES, *_PARQUET, _ZARR):
+    if output.suffix.lower() not in (*CogSink.SUFFIXES, *_PARQUET, _ZARR):
         raise OutputError(
             "features are GeoTIFF, GeoParquet or Zarr",
             where=output,
@@ -119,48 +105,37 @@ def check_name(output: str) -> None:
         )
 
 
-def feature_target(config: EmbedConfig, job: FeatureJob, loaded: Loaded, scene: Source) -> Target:
+def feature_target(config: EmbedConfig, job: FeatureJob, given: Given, scene: Source) -> Target:
     """What the output's name asks for.
 
     Raises:
         OutputError: it exists.
         ConfigError: a library is missing.
     """
-    assert scene.grid is not None
     grid = cell_grid(scene.grid, job.cell)
-    tags = {
-        "MODEL": loaded.meta.architecture,
-        "WEIGHTS_SHA256": loaded.sha256,
-        "LICENCE": loaded.meta.licence,
-        "LEVEL": "pooled" if job.pooled else str(job.level),
-        "STRIDE": str(job.cell),
-    }
-    path, layers, overwrite = Path(config.output), job.layers, config.overwrite
+    level = "pooled" if job.pooled else str(job.level)
+    tags = {**tags_of(given.loaded), "LEVEL": level, "STRIDE": str(job.cell)}
+    facts = None
+    if config.item:
+        items = getattr(scene, "items", ())
+        facts = MapFacts(scene.dates, items, given.loaded, "features", outputs=job.layers.features)
+    path, layers, overwrite = given.output, job.layers, config.overwrite
     if path.suffix.lower() == _ZARR:
         from swath.scenes.zarr_store import ZarrSink
 
-        return ZarrSink(path, grid, layers, scene.dates, overwrite=overwrite, tags=tags)
+        return ZarrSink(path, grid, layers, scene.dates, overwrite=overwrite, tags=tags, facts=facts)
     if path.suffix.lower() in _PARQUET:
         from swath.scenes.geoparquet import ParquetSink
 
         edge = scene.height / job.cell, scene.width / job.cell
-        return ParquetSink(path, grid, layers, edge, scene.dates, overwrite=overwrite, tags=tags)
-    return CogSink(path, grid, layers, overwrite=overwrite, tags=tags)
+        return ParquetSink(path, grid, layers, edge, scene.dates, overwrite=overwrite, tags=tags, facts=facts)
+    return CogSink(path, grid, layers, overwrite=overwrite, tags=tags, facts=facts)
 
 
 def estimate_features(
     config: EmbedConfig, job: FeatureJob, scene: Source, network: FeatureMap, finished: int
 ) -> Estimate:
     """What it will take, where so many blocks are finished already; writes nothing."""
-    with torch_threads(job.threads):
-        found = estimate(
-            job.engine(scene, network.to(job.device)),
-            job.layers,
-            stored_bands=len(scene.bands),
-            stored=scene.dtype.itemsize,
-            workers=config.workers,
-            threads=job.threads,
-            finished=finished,
-        )
+    found = estimated(config, job, scene, network, finished)
     tiff = Path(config.output).suffix.lower() in CogSink.SUFFIXES
     return found if tiff else replace(found, overviews=0)

@@ -1,4 +1,4 @@
-"""The STAC item (1.1) of a map: place, time, bands with classes and colours, files beside it, and the model.
+"""The STAC item (1.1) of a map or of features: place, time, bands with classes, files beside it, and the model.
 
 Extensions: projection 2, raster 2, classification 2, electro-optical 2 and Machine Learning Model 1.4.
 """
@@ -72,7 +72,13 @@ class Beside:
 
 
 def item_text(
-    path: Path, grid: Grid, layers: Layers, facts: MapFacts, beside: Beside, now: dt.datetime
+    path: Path,
+    grid: Grid,
+    layers: Layers,
+    facts: MapFacts,
+    beside: Beside,
+    now: dt.datetime,
+    media: str = COG,
 ) -> str:
     """The item as JSON.
 
@@ -83,10 +89,12 @@ def item_text(
         facts: what is known of the input and the model.
         beside: files that will lie beside it.
         now: when it was made, in UTC.
+        media: type of the file.
     """
     geometry, bbox = footprint(grid)
     properties = {**_times(facts.dates, now), **_projection(grid), "swath:version": __version__}
-    assets = _assets(path, layers, beside)
+    kind = "features" if facts.task == "features" else "map"
+    assets = _assets(kind, path, media, layers, beside)
     extensions = [PROJECTION, RASTER]
     if layers.classes:
         extensions.append(CLASSIFICATION)
@@ -157,12 +165,12 @@ def _projection(grid: Grid) -> dict[str, Any]:
     return found | {"proj:shape": [grid.height, grid.width], "proj:transform": list(grid.transform)}
 
 
-def _assets(path: Path, layers: Layers, beside: Beside) -> dict[str, Any]:
+def _assets(kind: str, path: Path, media: str, layers: Layers, beside: Beside) -> dict[str, Any]:
     found: dict[str, Any] = {
-        "map": {
+        kind: {
             "href": f"./{path.name}",
-            "title": "Map",
-            "type": COG,
+            "title": kind.capitalize(),
+            "type": media,
             "roles": ["data"],
             "bands": _bands(layers),
         }
@@ -199,6 +207,8 @@ def _bands(layers: Layers) -> list[Mapping[str, Any]]:
             band["unit"] = layer.unit
         if layer.scale != 1.0:
             band["raster:scale"] = layer.scale
+        if layer.offset != 0.0:
+            band["raster:offset"] = layer.offset
         if i == 0 and layers.classes and layer.overview == "mode":
             band["classification:classes"] = class_objects(layers.classes)
         found.append(band)
