@@ -43,8 +43,10 @@ class Accumulator:
 
     def __init__(self, values: int, box: Box, device: torch.device) -> None:
         self.box = box
+        shape = values, box.height, box.width
         # On a CPU in pages of its own: in a heap it would hold up what batches free below it.
-        self.sum = torch.from_numpy(pages((values, box.height, box.width), np.float32)).to(device)
+        own = device.type == "cpu"
+        self.sum = torch.from_numpy(pages(shape, np.float32)) if own else torch.zeros(shape, device=device)
 
     def add(self, values: Tensor, window: Box, weight: Tensor) -> None:
         """Add values [V,h,w] of a window with weights [h,w]; what lies outside the block is left out."""
