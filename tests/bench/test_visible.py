@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import pytest
 import torch
 
 from swath.bench import visible as bench
@@ -30,3 +31,10 @@ def test_records_are_medians_against_the_published_form() -> None:
     assert found["loss_same_steps"]["ratio"] == 0.8 and found["loss_same_seconds"]["ratio"] == 2.0
     assert found["probe_same_seconds"]["ratio"] == 1.2
     assert "10 steps against 15" in found["probe_same_seconds"]["note"]
+
+
+def test_speed_of_a_preset_is_told_beside_the_limit_of_its_operations() -> None:
+    (record,) = bench.speed("tiny", side=16, dates=1, batch=1, runs=3)
+    assert record["measure"] == "pretrain.visible.speed_tiny_16" and len(record["runs"]) == 3
+    assert record["ratio"] == pytest.approx(record["value"] / record["baseline"], rel=0.01)
+    assert "times fewer operations" in record["note"]

@@ -5,6 +5,9 @@ runs a seed: the published form for a number of steps, the visible one for as ma
 many seconds of the CPU as the published form took. Told of each: the reconstruction loss on the east, where both are
 asked for the same hidden windows, and a linear probe of the frozen features there (ridge regression on the land
 classes, learned in the west).
+
+With `--preset` it measures speed alone, of that network on windows of `--side` pixels and `--dates` dates: whole steps
+of both forms in turn, and the limit that their operations set (`swath.models.flops`).
 """
 
 from __future__ import annotations
@@ -12,6 +15,7 @@ from __future__ import annotations
 import argparse
 import logging
 import multiprocessing
+import os
 import statistics
 import time
 from collections.abc import Sequence
@@ -26,10 +30,12 @@ from torch import Tensor
 
 from swath.bench.record import about, write
 from swath.data.demo import open_demo_landsat
+from swath.memory import freed_memory_kept
 from swath.models.st_swin import STSwinMAE
 from swath.models.swin_config import PRESETS
 from swath.pretraining.st_swin_mae import STSwinMAEObjective
 from swath.rng import generator
+from swath.training.precision import choose_precision
 
 log = logging.getLogger("swath.bench.visible")
 
@@ -188,15 +194,68 @@ def records(rows: dict[str, list[dict[str, float]]], steps: int) -> list[dict[st
     return found
 
 
+def speed(preset: str, side: int, dates: int, batch: int, runs: int) -> list[dict[str, Any]]:
+    """The record of a preset: seconds of the CPU of whole steps, by turns, and the ratio of operations."""
+    draw = torch.Generator().manual_seed(1)
+    forms: dict[str, tuple[STSwinMAEObjective, torch.optim.Optimizer]] = {}
+    for sees in ("all", "visible"):
+        torch.manual_seed(0)
+        config = replace(PRESETS[preset], encoder_sees=sees)
+        made = STSwinMAEObjective(STSwinMAE(config)).train()
+        forms[sees] = made, torch.optim.AdamW(made.parameters(), lr=1e-4, fused=True)
+    shape = (dates, PRESETS[preset].bands, side, side)
+    pixels = torch.randn(batch, *shape, generator=draw)
+    noise = torch.rand(batch, forms["all"][0].noise_length(pixels.shape), generator=draw)
+    rates: dict[str, list[float]] = {sees: [] for sees in forms}
+    precision = choose_precision("auto", "cpu")
+    for turn in range(runs + 1):
+        for sees, (objective, optimizer) in forms.items():
+            began = time.process_time()
+            with precision.autocast():
+                loss = objective(pixels, None, noise=noise).loss
+            loss.backward()
+            optimizer.step()
+            optimizer.zero_grad()
+            if turn:  # the first allocates
+                rates[sees].append(batch / (time.process_time() - began))
+    limit = forms["all"][0].flops(shape) / forms["visible"][0].flops(shape)
+    rate, plain = (statistics.median(rates[sees]) for sees in ("visible", "all"))
+    log.info("%s: %.2f times as fast; %.2f times fewer operations", preset, rate / plain, limit)
+    return [
+        {
+            "measure": f"pretrain.visible.speed_{preset}_{side}",
+            "value": round(rate, 4),
+            "unit": "samples/s",
+            "baseline": round(plain, 4),
+            "ratio": round(rate / plain, 3),
+            "runs": [round(r, 4) for r in rates["visible"]],
+            **about("make bench-visible"),
+            "note": f"whole steps, batch {batch} of {dates}x{shape[1]}x{side}x{side}, 75% hidden, {precision.name}, "
+            f"by CPU time; {limit:.2f} times fewer operations; published form {[round(r, 4) for r in rates['all']]}; "
+            f"load average {os.getloadavg()[0]:.0f}",
+        }
+    ]
+
+
 def main(argv: Sequence[str] | None = None) -> None:
     """Measures and writes the records."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--seeds", type=int, default=3)
     parser.add_argument("--steps", type=int, default=400, help="of the published form")
+    parser.add_argument("--preset", default="", choices=["", *PRESETS], help="measure its speed alone")
+    parser.add_argument("--side", type=int, default=128, help="of its windows, in pixels")
+    parser.add_argument("--dates", type=int, default=4, help="of its windows")
+    parser.add_argument("--batch", type=int, default=2, help="samples of its steps")
+    parser.add_argument("--runs", type=int, default=3, help="steps of each form, by turns")
     parser.add_argument("--results", type=Path, default=RESULTS)
     options = parser.parse_args(argv)
     logging.basicConfig(level=logging.INFO, format="%(message)s")
     torch.set_num_threads(1)
+    if options.preset:
+        with freed_memory_kept():
+            found = speed(options.preset, options.side, options.dates, options.batch, max(3, options.runs))
+        write(options.results, found)
+        return
     write(options.results, measure(max(3, options.seeds), options.steps))
 
 
