@@ -111,6 +111,15 @@ def test_who_listens_to_a_layer_hears_it() -> None:
     assert heard == ["norm", "layer", "layer", "layer"]
 
 
+def test_a_cropped_map_is_multiplied_in_rows() -> None:
+    """Not in one piece, it would be multiplied as a batch, by a copy of the weight for every row of the map."""
+    layer = nn.Linear(8, 24)
+    x = torch.randn(2, 3, 6, 6, 8)[:, :, :4, :5].detach().requires_grad_()
+    with torch.profiler.profile() as seen:
+        linear(x, layer).sum().backward()
+    assert not [event.key for event in seen.key_averages() if "bmm" in event.key]
+
+
 @settings(deadline=None, max_examples=20)
 @given(
     st.tuples(st.integers(1, 4), st.integers(1, 7), st.integers(1, 7)),

@@ -112,10 +112,12 @@ class _Linear(torch.autograd.Function):
         ctx.save_for_backward(x, weight, *params)
         ctx.before, ctx.dtype = before, dtype
         ctx.cast = torch.is_autocast_enabled(x.device.type)
-        # Cast by hand: autocast would keep its copy of the weight until the end of the pass.
-        return F.linear(
-            before(x, *params).to(dtype), weight.to(dtype), None if bias is None else bias.to(dtype)
-        )
+        # Cast by hand: autocast would keep its copy of the weight until the end of the pass. In rows: for a map that is
+        # cropped, and so not in one piece, torch would copy the weight for each of its places.
+        y = before(x, *params).to(dtype)
+        bias = None if bias is None else bias.to(dtype)
+        rows = F.linear(y.reshape(-1, y.shape[-1]), weight.to(dtype), bias)
+        return rows.view(*y.shape[:-1], -1)
 
     @staticmethod
     @once_differentiable
