@@ -124,6 +124,18 @@ def test_windows_keep_to_columns_and_out_of_what_is_held_out(land: Any) -> None:
     assert read_pretraining(PixelData((spec,), window=16)).areas == (None,)
 
 
+def test_what_is_held_out_is_not_measured() -> None:
+    name = "S2A_MSIL2A_20170617T113321_36_85"
+    normalise = NormaliseOptions("standard", "fixed")
+    cubes = read_patches("demo:bigearthnet")
+    names = [Path(cube.source).name for cube in cubes]
+    given = PixelData(patches="demo:bigearthnet", hold_out=(name,), window=16, normalise=normalise)
+    rest = [cube for cube, of in zip(cubes, names, strict=True) if of != name]
+    alone = from_records(rest, replace(given, hold_out=())).contract.normalisation
+    assert from_records(cubes, given).contract.normalisation == alone
+    assert from_records(cubes, replace(given, hold_out=())).contract.normalisation != alone
+
+
 def test_patches_are_held_out_by_name(tmp_path: Path) -> None:
     name = "S2A_MSIL2A_20170617T113321_36_85"
     normalise = NormaliseOptions("minmax", "record")

@@ -52,7 +52,12 @@ def _named(sample: Sample) -> Cube:
 
 
 def contract_of(
-    cubes: Sequence[Cube], normalise: NormaliseOptions, window: int, *, dates: int | None = None
+    cubes: Sequence[Cube],
+    normalise: NormaliseOptions,
+    window: int,
+    *,
+    dates: int | None = None,
+    learned: Sequence[Cube] | None = None,
 ) -> InputContract:
     """The contract that cubes of one kind fulfil as they are: the first one's bands, unit and pixel size.
 
@@ -61,6 +66,7 @@ def contract_of(
         normalise: how values are scaled.
         window: side of the training windows.
         dates: the only number of dates; None: any.
+        learned: those that fixed statistics are measured on; None: all.
     """
     first = cubes[0]
     encodings = {encoding for row in first.encodings for encoding in row}
@@ -78,7 +84,8 @@ def contract_of(
         max_dates=dates,
     )
     if normalise.scope == "fixed":
-        normalisation = fixed_normalisation(contract, cubes, normalise.kind, normalise.columns)
+        measured = cubes if learned is None else learned
+        normalisation = fixed_normalisation(contract, measured, normalise.kind, normalise.columns)
     else:
         normalisation = Normalisation(normalise.kind, normalise.scope)
     return replace(contract, normalisation=normalisation)
@@ -205,9 +212,7 @@ def from_records(
         shares: of valid pixels, where bands were chosen.
         names: by which they are held out; None: those of their sources' last folder or file.
     """
-    contract = contract_of(cubes, data.normalise, data.window, dates=_only_date(cubes))
-    converted = [contract.convert(cube) for cube in cubes]
-    names = [Path(cube.source).name for cube in converted] if names is None else names
+    names = [Path(cube.source).name for cube in cubes] if names is None else names
     hold_out, known = set(data.hold_out), set(names)
     missing = [name for name in data.hold_out if name not in known]
     if missing:
@@ -221,13 +226,18 @@ def from_records(
     learned = [i for i, name in enumerate(names) if name not in hold_out]
     # Of a long series dates are chosen, and the share is asked of each of them, not of all together.
     least = 0.0 if data.dates else data.min_valid or 0.0
-    kept = [converted[i] for i in learned if shares[i] >= least]
-    held = [some_dates(c, data) for c, name in zip(converted, names, strict=True) if name in hold_out]
+    kept = [i for i in learned if shares[i] >= least]
     if learned and not kept:
         raise too_few_valid(data, max(shares[i] for i in learned))
     if not kept:
         raise ConfigError("every patch is held out", where="data.hold_out", mend="hold out fewer")
-    return Pretraining(contract, tuple(kept), (None,) * len(kept), tuple(held))
+    contract = contract_of(
+        cubes, data.normalise, data.window, dates=_only_date(cubes), learned=[cubes[i] for i in kept]
+    )
+    converted = [contract.convert(cube) for cube in cubes]
+    held = [some_dates(c, data) for c, name in zip(converted, names, strict=True) if name in hold_out]
+    cubes = tuple(converted[i] for i in kept)
+    return Pretraining(contract, cubes, (None,) * len(cubes), tuple(held))
 
 
 def too_few_valid(data: PixelData, most: float) -> ConfigError:
