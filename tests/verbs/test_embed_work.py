@@ -69,4 +69,9 @@ def test_killed_and_gone_on_with_the_store_is_the_same(chain: Any, scene: str, t
     made = swath.embed(**given)
     assert 0 < made.kept_blocks < made.blocks
     assert contents(path) == contents(whole)
-    assert {p.name for p in tmp_path.iterdir()} == {"f.zarr", "whole.zarr"}
+    assert {p.name for p in tmp_path.iterdir()} == {
+        "f.zarr",
+        "f.zarr.stac.json",
+        "whole.zarr",
+        "whole.zarr.stac.json",
+    }
