@@ -18,7 +18,7 @@ WHOLE = "check that the file is whole, or fetch it anew"
         (
             "/vsis3/b/a.tif",
             "The AWS Access Key Id you provided does not exist: InvalidAccessKeyId",
-            "AWS_PROFILE",
+            "AWS_SECRET_ACCESS_KEY",
         ),
         ("/vsizip//vsis3/b/a.zip/a.tif", "HTTP response code: 403", "AWS_ACCESS_KEY_ID"),
         (

@@ -67,18 +67,18 @@ REMOTE_OPTIONS = {
 }
 # What a store wants to know of whoever reads it, by GDAL's file systems.
 _CREDENTIALS = {
-    "/vsis3/": "set AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY (or AWS_PROFILE) in the environment, or "
-    "AWS_NO_SIGN_REQUEST=YES if the bucket is public",
+    "/vsis3/": "set AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY in the environment, or AWS_NO_SIGN_REQUEST=YES if the "
+    "bucket is public",
     "/vsigs/": "set GOOGLE_APPLICATION_CREDENTIALS in the environment, or GS_NO_SIGN_REQUEST=YES if the bucket is "
     "public",
     "/vsiaz/": "set AZURE_STORAGE_CONNECTION_STRING in the environment, or AZURE_STORAGE_ACCOUNT and "
     "AZURE_NO_SIGN_REQUEST=YES if the container is public",
 }
-# How GDAL, its stores and obstore say that they do not know or do not admit whoever asks. The address is that at which
-# a machine in Amazon's cloud asks who it is: the last place to look.
+# How GDAL, its stores and obstore say that they do not know or do not admit whoever asks. The last is where a machine in
+# Amazon's cloud asks who it is, when it has looked everywhere else.
 _NOT_ADMITTED = re.compile(
     r"NO_SIGN_REQUEST|credential|Access ?Denied|InvalidAccessKeyId|SignatureDoesNotMatch|Forbidden|Unauthorized"
-    r"|HTTP response code:? 40[13]|169\.254\.169\.254",
+    r"|HTTP response code:? 40[13]|/latest/api/token",
     re.I,
 )
 

@@ -2,16 +2,16 @@
 
 from __future__ import annotations
 
-import importlib.util
 import json
 import os
 from collections.abc import Iterator
 from pathlib import Path
-from types import ModuleType, SimpleNamespace
+from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
 import pytest
+from file_servers import file_server
 
 from swath.errors import InputError, ReadError
 from swath.scenes.sources.opening import open_source
@@ -21,18 +21,6 @@ from swath.scenes.sources.spec import MaskOptions, RetryOptions, SearchOptions, 
 pytestmark = [pytest.mark.filterwarnings("ignore::ResourceWarning"), pytest.mark.slow]
 QUICK = RetryOptions(times=6, wait=0.02)
 SIDE = 512
-
-
-def _load(name: str) -> ModuleType:
-    # Tests are no package: helpers beside them are loaded by path.
-    spec = importlib.util.spec_from_file_location(name, Path(__file__).with_name(f"{name}.py"))
-    assert spec is not None and spec.loader is not None
-    module = importlib.util.module_from_spec(spec)
-    import sys
-
-    sys.modules[name] = module
-    spec.loader.exec_module(module)
-    return module
 
 
 @pytest.fixture(scope="module")
@@ -80,7 +68,7 @@ def hash_of(text: str) -> int:
 @pytest.fixture
 def served(folder: Path) -> Iterator[SimpleNamespace]:
     """A server of its own for each test: of an address that it has read GDAL keeps blocks in memory."""
-    with _load("servers").file_server(folder) as (url, trouble):
+    with file_server(folder) as (url, trouble):
         yield SimpleNamespace(url=url, trouble=trouble)
 
 
@@ -219,6 +207,8 @@ def test_an_object_store(
         ):
             np.testing.assert_array_equal(local.read_all().pixels, remote.read_all().pixels)
         _zarr_in(client, tmp_path)
+        with open_source(SourceSpec("s3://scenes/a.zarr", sensor="sentinel2", retry=QUICK)) as remote:
+            np.testing.assert_array_equal(remote.read(0, 0, 64, 64).pixels[0], numbers())
     finally:
         server.stop()
 
@@ -237,31 +227,46 @@ def test_a_store_that_does_not_know_who_asks(
         host, port = server.get_host_and_port()
         for key, value in {
             "AWS_S3_ENDPOINT": f"{host}:{port}", "AWS_HTTPS": "NO", "AWS_VIRTUAL_HOSTING": "FALSE",
-            "NO_PROXY": "127.0.0.1", "HOME": str(tmp_path), "CPL_AWS_EC2_API_ROOT_URL": "disabled",
+            "AWS_ENDPOINT_URL": f"http://{host}:{port}", "AWS_ALLOW_HTTP": "true", "AWS_REGION": "us-east-1",
+            "NO_PROXY": "127.0.0.1", "HOME": str(tmp_path),
+            # Nobody listens where a machine in the cloud would be told who it is.
+            "CPL_AWS_EC2_API_ROOT_URL": "http://127.0.0.1:9", "AWS_METADATA_ENDPOINT": "http://127.0.0.1:9",
         }.items():  # fmt: skip
             monkeypatch.setenv(key, value)
         known = {"aws_access_key_id": "test", "aws_secret_access_key": "test", "region_name": "us-east-1"}
         client = boto3.client("s3", endpoint_url=f"http://{host}:{port}", **known)
         client.create_bucket(Bucket="scenes")
         client.upload_file(str(folder / "stack.tif"), "scenes", "stack.tif", {"ACL": "public-read"})
-        address = "s3://scenes/stack.tif"
-        # Tried again and again, this would take minutes.
-        slow = stack_spec(address, retry=RetryOptions(times=6, wait=30.0))
-        with pytest.raises(InputError, match=r"set AWS_ACCESS_KEY_ID and .*, or AWS_NO_SIGN_REQUEST=YES if"):
-            open_source(slow)
-        with monkeypatch.context() as public:
-            public.setenv("AWS_NO_SIGN_REQUEST", "YES")
-            with open_source(slow) as scene:
+        _zarr_in(client, tmp_path)  # public too
+        # Tried again and again, either would take minutes.
+        slow = RetryOptions(times=6, wait=30.0)
+        specs = (
+            stack_spec("s3://scenes/stack.tif", retry=slow),
+            SourceSpec("s3://scenes/a.zarr", sensor="sentinel2", retry=slow),
+        )
+        for spec in specs:
+            with pytest.raises(
+                InputError, match=r"; set AWS_ACCESS_KEY_ID and .*, or AWS_NO_SIGN_REQUEST=YES if"
+            ):
+                open_source(spec)
+        monkeypatch.setenv("AWS_NO_SIGN_REQUEST", "YES")
+        for spec in specs:
+            with open_source(spec) as scene:
                 assert scene.read(0, 0, 8, 8).valid.all()
     finally:
         server.stop()
 
 
+def numbers() -> Any:
+    """[2,64,64] of a Zarr store."""
+    return np.random.default_rng(5).integers(1, 9000, (2, 64, 64)).astype(np.uint16)
+
+
 def _zarr_in(client: Any, tmp_path: Path) -> None:
-    """A Zarr store in the object store, read through obstore."""
+    """A Zarr store in the object store, which obstore reads."""
     import xarray as xr
 
-    pixels = np.random.default_rng(5).integers(1, 9000, (2, 64, 64)).astype(np.uint16)
+    pixels = numbers()
     attrs = {"units": "reflectance", "scale_factor": 1e-4, "crs": "EPSG:32633"}
     data = xr.Dataset(
         {name: (("y", "x"), pixels[i], attrs) for i, name in enumerate(("B02", "B04"))},
@@ -271,7 +276,8 @@ def _zarr_in(client: Any, tmp_path: Path) -> None:
     for file in sorted((tmp_path / "a.zarr").rglob("*")):
         if file.is_file():
             client.upload_file(
-                str(file), "scenes", f"a.zarr/{file.relative_to(tmp_path / 'a.zarr').as_posix()}"
+                str(file),
+                "scenes",
+                f"a.zarr/{file.relative_to(tmp_path / 'a.zarr').as_posix()}",
+                {"ACL": "public-read"},
             )
-    with open_source(SourceSpec("s3://scenes/a.zarr", sensor="sentinel2", retry=QUICK)) as remote:
-        np.testing.assert_array_equal(remote.read(0, 0, 64, 64).pixels[0], pixels)

@@ -5,11 +5,13 @@ from __future__ import annotations
 import json
 import os
 import urllib.request
+from collections.abc import Iterator
 from pathlib import Path
 from types import SimpleNamespace
 
 import numpy as np
 import pytest
+from file_servers import file_server
 from rasterio.warp import transform
 
 from swath.errors import InputError
@@ -22,6 +24,8 @@ pytestmark = [
     pytest.mark.skipif(not API, reason="needs a STAC API: make test-stac-api starts one"),
     # pystac-client announces what its next version will do; nothing that is used here.
     pytest.mark.filterwarnings("ignore::DeprecationWarning"),
+    # A server in a thread of this process is closed while a client's last connection is still half open.
+    pytest.mark.filterwarnings("ignore::ResourceWarning"),
 ]
 
 
@@ -34,9 +38,16 @@ def post(path: str, data: object) -> None:
 
 
 @pytest.fixture(scope="module")
-def items(make: SimpleNamespace, tmp_path_factory: pytest.TempPathFactory) -> list[dict]:
-    """Twelve items of one tile and four of its neighbour, in the API."""
+def items(make: SimpleNamespace, tmp_path_factory: pytest.TempPathFactory) -> Iterator[list[dict]]:
+    """Twelve items of one tile and four of its neighbour, in the API; their files on a server, as the API cannot name
+    files of this machine.
+    """
     folder = tmp_path_factory.mktemp("api")
+    with file_server(folder) as (url, _):
+        yield _posted(make, folder, url)
+
+
+def _posted(make: SimpleNamespace, folder: Path, url: str) -> list[dict]:
     post(
         "/collections",
         {
@@ -51,10 +62,10 @@ def items(make: SimpleNamespace, tmp_path_factory: pytest.TempPathFactory) -> li
         date = f"2022-{number % 12 + 1:02d}-05"
         lon, lat = transform(make.utm, "EPSG:4326", [x, x + 640], [5000000.0 - 640, 5000000.0])
         pixels = make.numbers(64, 64, number)
-        path = make.tif(folder / f"{number}.tif", pixels, origin=(x, 5000000.0), nodata=0)
+        make.tif(folder / f"{number}.tif", pixels, origin=(x, 5000000.0), nodata=0)
         item = make.item(
-            f"tile-{number}", date, {"blue": str(path)}, collection="tiles", bbox=(lon[0], lat[0], lon[1], lat[1]),
-            properties={"eo:cloud_cover": 5 * number},
+            f"tile-{number}", date, {"blue": f"{url}/{number}.tif"}, collection="tiles",
+            bbox=(lon[0], lat[0], lon[1], lat[1]), properties={"eo:cloud_cover": 5 * number},
         )  # fmt: skip
         post("/collections/tiles/items", item)
         found.append(item)

@@ -8,6 +8,8 @@ from __future__ import annotations
 
 import datetime as dt
 import importlib
+import os
+import sys
 import warnings
 from collections.abc import Callable, Iterator
 from dataclasses import replace
@@ -31,6 +33,13 @@ T = TypeVar("T")
 _NETCDF = (".nc", ".nc4", ".cdf", ".netcdf")
 # What xarray, zarr, numcodecs and HDF5 raise for what they cannot read; they share no class.
 _ERRORS = (OSError, ValueError, KeyError, TypeError, RuntimeError, IndexError, AttributeError, MemoryError)
+# GDAL's variables that say that a store is public, by the scheme of an address.
+_PUBLIC = {
+    "s3": "AWS_NO_SIGN_REQUEST",
+    "gs": "GS_NO_SIGN_REQUEST",
+    "az": "AZURE_NO_SIGN_REQUEST",
+    "abfs": "AZURE_NO_SIGN_REQUEST",
+}
 
 
 class ArraySource(Windowed):
@@ -169,10 +178,22 @@ def open_dataset(path: str) -> Any:
     storage = _module("zarr.storage", "zarr")
     store: Any = path
     if not local:
-        obstore = _module("obstore.store", "cloud")
-        plain = {"client_options": {"allow_http": True}} if path.startswith("http://") else {}
-        store = storage.ObjectStore(obstore.from_url(path, **plain), read_only=True)
+        stores = _module("obstore.store", "cloud")
+        store = storage.ObjectStore(stores.from_url(path, **_store_options(path)), read_only=True)
     return xarray.open_dataset(store, engine="zarr", **options)
+
+
+def _store_options(path: str) -> dict[str, Any]:
+    """How obstore opens what lies at an address."""
+    # It is asked again from here (`retrying`); a store that nobody has told who asks would be asked for minutes.
+    options: dict[str, Any] = {"retry_config": {"max_retries": 2, "retry_timeout": dt.timedelta(seconds=30)}}
+    if path.startswith("http://"):
+        options["client_options"] = {"allow_http": True}
+    # One variable for files and arrays: GDAL's.
+    public = os.environ.get(_PUBLIC.get(path.split("://")[0].lower(), ""), "")
+    if public.upper() in ("YES", "TRUE", "ON", "1"):
+        options["skip_signature"] = True
+    return options
 
 
 def _module(name: str, extra: str) -> Any:
@@ -189,13 +210,22 @@ def _guarded(where: str, doing: str, error: type[InputError], action: Callable[[
             # That metadata are not consolidated, or a type is not in Zarr's specification: it is read all the same.
             warnings.simplefilter("ignore")
             return action()
-    except _ERRORS as err:
-        reason = " ".join(str(err).split()) or type(err).__name__
+    except Exception as err:
+        if not isinstance(err, (*_ERRORS, *_store_errors())):
+            raise
+        # obstore repeats itself in a second paragraph, for those who look for faults in it.
+        reason = " ".join(str(err).split("\n\n")[0].split()) or type(err).__name__
         raise error(
             f"cannot be {doing} ({reason[:160]})",
             where=where,
             mend=mend_of(where, reason),
         ) from err
+
+
+def _store_errors() -> tuple[type[Exception], ...]:
+    """What obstore raises, if it is at work."""
+    errors = sys.modules.get("obstore.exceptions")
+    return () if errors is None else (errors.BaseError,)
 
 
 def _valid(pixels: Array, nodata: float | None, clear: BoolArray | None) -> BoolArray:
