@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import gc
 import threading
+from fractions import Fraction
 from typing import Any
 
 import numpy as np
@@ -36,17 +37,29 @@ def test_arrays_that_are_held_keep_what_was_written(steps: list[tuple[int, int]]
 def test_memory_is_used_again_and_grows_to_the_largest_alone() -> None:
     kept = Kept()
     with kept.lending():
-        for size in (SMALL, SMALL + 4096, 2 * SMALL, SMALL, 2 * SMALL - 1):
+        for size in (SMALL, SMALL + 4096, 5 * SMALL // 4, SMALL, 5 * SMALL // 4 - 1):
             pages((size,), np.uint8)[:] = 1
-    assert kept.idle_bytes == 2 * SMALL
+    assert kept.idle_bytes == 5 * SMALL // 4
     with kept.lending():
         assert not pages((SMALL // 4, 5), np.uint8).any()
-        one, two = pages((2 * SMALL,), np.uint8), pages((SMALL // 2, 2), np.int16)
+        one, two = pages((SMALL,), np.uint8), pages((SMALL // 2,), np.int16)
         assert not two.any() and not np.shares_memory(one, two)
     del one, two
-    assert kept.idle_bytes == 4 * SMALL
+    assert kept.idle_bytes == 9 * SMALL // 4
     kept.close()
     assert kept.idle_bytes == 0
+
+
+def test_smaller_ones_of_a_kind_come_from_memory_for_the_largest() -> None:
+    kept = Kept()
+    for rows in (3, 5, 4, 5, 2, 3):
+        with kept.lending(Fraction(rows, 5)):
+            pages((rows, SMALL), np.uint8)[:] = 1
+            array = pages((rows, SMALL), np.float32)
+            assert not array.any()
+            array[:] = 1
+            del array
+    assert kept.idle_bytes == 5 * SMALL + 4 * 5 * SMALL
 
 
 def test_what_is_held_longer_than_its_lender_goes_when_it_is_let_go() -> None:

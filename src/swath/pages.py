@@ -14,6 +14,7 @@ import threading
 import weakref
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
+from fractions import Fraction
 from typing import Any
 
 import numpy as np
@@ -21,15 +22,16 @@ import numpy.typing as npt
 
 # Arrays below this many bytes are left to the C library.
 SMALL = 1 << 20
-# Memory that is kept may be so many times as large as what is asked for.
-_ROOMY = 2
+# Memory that is kept may be so many times as large as what is asked for: less than arrays differ by whose numbers are of
+# two sizes, or who would get whose memory depends on who asks first.
+_ROOMY = 1.4
+_WHOLE = Fraction(1)
 
 
 class Kept:
     """Memory that arrays come from, and go back to by themselves when nobody holds them any more.
 
-    It grows to what is in use at once, and no further. Arrays of other sizes share it where they are alike: blocks at a
-    scene's edges are smaller.
+    It grows to what is in use at once, and no further. Arrays of other sizes share it where they are alike.
     """
 
     def __init__(self) -> None:
@@ -45,14 +47,19 @@ class Kept:
             return sum(map(len, self._idle))
 
     @contextmanager
-    def lending(self) -> Iterator[None]:
-        """Arrays of `pages` come from here meanwhile, in this thread."""
-        before = getattr(_here, "kept", None)
-        _here.kept = self
+    def lending(self, share: Fraction = _WHOLE) -> Iterator[None]:
+        """Arrays of `pages` come from here meanwhile, in this thread.
+
+        Args:
+            share: that arrays are of the largest of their kind. All memory is made for those: what is not written to
+                is only an address.
+        """
+        before = getattr(_here, "lender", None)
+        _here.lender = self, share
         try:
             yield
         finally:
-            _here.kept = before
+            _here.lender = before
 
     def close(self) -> None:
         """Give back what is idle, and what is still in use when it is no longer."""
@@ -60,12 +67,12 @@ class Kept:
             self._closed = True
             self._idle.clear()
 
-    def lend(self, size: int) -> tuple[npt.NDArray[np.uint8], bool]:
-        """[size] bytes, and whether they are all 0."""
-        memory = self._take(size)
+    def lend(self, size: int, room: int) -> tuple[npt.NDArray[np.uint8], bool]:
+        """[size] bytes of as many as `room`, and whether they are all 0."""
+        memory = self._take(room)
         fresh = memory is None
         if memory is None:
-            memory = _memory(size)
+            memory = _memory(room)
         # Not a view of another array: views of this one must refer to it, so that its end is theirs.
         lent: npt.NDArray[np.uint8] = np.frombuffer(memory, np.uint8, size)
         weakref.finalize(lent, self._put, memory).atexit = False
@@ -109,10 +116,11 @@ def pages(shape: Sequence[int], dtype: npt.DTypeLike, *, cleared: bool = True) -
     size = math.prod(shape) * kind.itemsize
     if size < SMALL:
         return np.zeros(shape, kind)
-    kept: Kept | None = getattr(_here, "kept", None)
-    if kept is None:
+    lender: tuple[Kept, Fraction] | None = getattr(_here, "lender", None)
+    if lender is None:
         return np.frombuffer(_memory(size), kind).reshape(shape)
-    lent, fresh = kept.lend(size)
+    kept, share = lender
+    lent, fresh = kept.lend(size, math.ceil(size / share))
     if cleared and not fresh:
         lent.fill(0)
     return lent.view(kind).reshape(shape)

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import contextmanager
+from fractions import Fraction
 from types import TracebackType
 from typing import Self
 
@@ -56,7 +57,9 @@ class Worker:
             return self.engine.compute(block, given, on_windows)
 
     def _read(self, block: Block) -> BlockInput:
-        with self._inputs.lending():
+        # All blocks' memory is alike, whatever their halos: which of it is free is then of no account.
+        share = Fraction(block.read.height * block.read.width, self.engine.plan.read_pixels)
+        with self._inputs.lending(share):
             return self.engine.read(block)
 
     def pack(self, index: int, result: BlockMap) -> Piece:
