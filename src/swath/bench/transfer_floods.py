@@ -9,20 +9,12 @@ from __future__ import annotations
 import json
 from pathlib import Path
 
-from swath.bench.transfer_rows import WITHIN, Setting, forest, mapped, network, pretraining, steps
-from swath.bench.transfer_series import UNET
+from swath.bench.transfer_rows import WITHIN, Setting, experiment, forest, mapped, steps, swin_rows, unet
 from swath.bench.transfer_table import Experiment
 
 FOLDERS = ("sen1floods11-s1-12/app/sample_data", "sen1floods11-spain/sample")
 TEACH, SELECT, SCORE = ("Spain", "Ghana", "Paraguay"), ("USA",), ("India",)
 MAPPED = "India_900498"
-_FORM = {
-    "patch_size": [1, 4, 4],
-    "window": [1, 4, 4],
-    "depths": [2, 2],
-    "heads": [2, 4],
-    "decoder_depths": [2],
-}
 
 
 def gathered(data: Path, folder: Path) -> Path:
@@ -54,33 +46,13 @@ def radar(data: Path, work: Path, seeds: int) -> Experiment:
     )  # fmt: skip
     held = sorted(p.name.removesuffix("_S1Hand.tif") for p in (root / "S1").glob("*_S1Hand.tif"))
     held = [name for name in held if name.partition("_")[0] in (*SELECT, *SCORE)]
-    first = pretraining(
-        at, "pretrain",
-        ("--model.system", "st_swin_mae", "--model.preset", "tiny", "--model.options", json.dumps(_FORM),
-         "--mask.ratio", "0.6", "--mask.window", "2"),
-        (*layout, "--data.hold_out", json.dumps(held), "--data.min_valid", "0.5", "--data.window", "64",
-         "--data.normalise.scope", "fixed"),
-        steps(150, 8, "2.0e-3", every=0),
-    )  # fmt: skip
-    swin = (
-        "--model.system", "st_swin_unet", "--model.preset", "tiny",
-        "--model.options", json.dumps({**_FORM, "stem_skip": True}),
-    )  # fmt: skip
-    rows = [
-        forest(at),
-        network(at, "unet.scratch", UNET, "U-Net from scratch"),
-        network(at, "st_swin.scratch", swin, "ST-SwinUNet from scratch"),
-        network(
-            at, "st_swin.pretrained", swin, "ST-SwinUNet after 150 steps of ST-SwinMAE on the chips that teach",
-            start=first,
-        ),
-    ]  # fmt: skip
+    seen = (*layout, "--data.hold_out", json.dumps(held), "--data.min_valid", "0.5", "--data.window", "64")
+    first, rows = swin_rows(at, seen, 8, "the chips that teach", patch=4)
     scene = (
         "--input.files", str(root / "S1" / f"{MAPPED}_S1Hand.tif"), "--input.sensor", "sentinel1",
         "--input.bands", "[VV,VH]", "--input.unit", "decibel", "--input.scale", "1", "--input.offset", "0",
     )  # fmt: skip
-    runs = (first, *(run for runs, _ in rows for run in runs), mapped(at, "unet.scratch", scene, "india"))
-    return Experiment(runs, tuple(cell for _, cell in rows))
+    return experiment(rows, first=(first,), then=(mapped(at, "unet.scratch", scene, "india"),))
 
 
 def optical(data: Path, work: Path, seeds: int) -> Experiment:
@@ -97,5 +69,4 @@ def optical(data: Path, work: Path, seeds: int) -> Experiment:
         f"one chip of 512 px, 100 steps of 8 windows of 64 px; squares of 64 px, {WITHIN}",
         evaluate=("--intervals.square", "64"),
     )  # fmt: skip
-    rows = [forest(at), network(at, "unet.scratch", UNET, "U-Net from scratch")]
-    return Experiment(tuple(run for runs, _ in rows for run in runs), tuple(cell for _, cell in rows))
+    return experiment([forest(at), unet(at)])

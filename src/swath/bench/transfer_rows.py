@@ -6,15 +6,17 @@ networks begin, what they draw, and which pixels a forest takes.
 
 from __future__ import annotations
 
+import json
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from swath.bench.transfer_table import Cell
+from swath.bench.transfer_table import Cell, Experiment
+from swath.bench.transfer_water import UNET, Words
 from swath.verbs.run_many import Run
 
-Words = tuple[str, ...]
+Rows = Sequence[tuple[list[Run], Cell]]
 WITHIN = "divided by squares within each image, neighbours of those that taught: it flatters"
 
 
@@ -103,11 +105,63 @@ def network(
     return runs, cell
 
 
+def unet(at: Setting) -> tuple[list[Run], Cell]:
+    """The U-Net of the other comparisons."""
+    return network(at, "unet.scratch", UNET, "U-Net from scratch")
+
+
 def pretraining(at: Setting, name: str, model: Words, data: Words, training: Words) -> Run:
     """A short pretraining."""
     folder = at.work / f"{at.name}-{name}"
     words = ("pretrain", "--run.folder", str(folder), "--run.overwrite", "true", *model, *data, *training)
     return Run(f"{at.name}-{name}", words)
+
+
+def swin_rows(
+    at: Setting, seen: Words, batch: int, saw: str, *, patch: int, dates: int = 1
+) -> tuple[Run, Rows]:
+    """A forest, a U-Net, and a small ST-SwinUNet from scratch and after 150 steps of ST-SwinMAE; first the pretraining.
+
+    Args:
+        at: the setting.
+        seen: what pretraining sees, as options.
+        batch: its samples per step.
+        saw: the same in words, for the note.
+        patch: side of its patches, pixels.
+        dates: of its windows.
+    """
+    form = {
+        "patch_size": [1, patch, patch],
+        "window": [dates, 4, 4],
+        "depths": [2, 2],
+        "heads": [2, 4],
+        "decoder_depths": [2],
+    }
+    mae = (
+        "--model.system", "st_swin_mae", "--model.preset", "tiny", "--model.options", json.dumps(form),
+        "--mask.ratio", "0.6", "--mask.window", "2",
+    )  # fmt: skip
+    swin = (
+        "--model.system", "st_swin_unet", "--model.preset", "tiny",
+        "--model.options", json.dumps({**form, "stem_skip": True}),
+    )  # fmt: skip
+    first = pretraining(
+        at, "pretrain", mae, (*seen, "--data.normalise.scope", "fixed"), steps(150, batch, "2.0e-3", every=0)
+    )
+    after = f"ST-SwinUNet after 150 steps of ST-SwinMAE on {saw}"
+    return first, [
+        forest(at),
+        unet(at),
+        network(at, "st_swin.scratch", swin, "ST-SwinUNet from scratch"),
+        network(at, "st_swin.pretrained", swin, after, start=first),
+    ]
+
+
+def experiment(rows: Rows, *, first: Sequence[Run] = (), then: Sequence[Run] = ()) -> Experiment:
+    """Of rows, and of what is run before and after them."""
+    return Experiment(
+        (*first, *(run for runs, _ in rows for run in runs), *then), tuple(cell for _, cell in rows)
+    )
 
 
 def mapped(at: Setting, row: str, scene: Words, place: str) -> Run:

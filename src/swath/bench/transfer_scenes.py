@@ -9,11 +9,22 @@ from __future__ import annotations
 import json
 from pathlib import Path
 
-from swath.bench.transfer_rows import WITHIN, Setting, Words, forest, mapped, network, pretraining, steps
-from swath.bench.transfer_series import UNET
+from swath.bench.transfer_rows import (
+    WITHIN,
+    Setting,
+    experiment,
+    forest,
+    mapped,
+    network,
+    pretraining,
+    steps,
+    swin_rows,
+    unet,
+)
 from swath.bench.transfer_table import Experiment
+from swath.bench.transfer_water import Words
 
-SEEN = "on all pixels without labels, those that are scored too"
+SEEN = "all pixels without labels, those that are scored too"
 TAIZHOU = "cd-landsat"
 CLOUDS = "ukis-csmask"
 TERRAMIND = "terramind-examples/examples"
@@ -35,36 +46,6 @@ def _squares(side: int) -> Words:
     return ("--data.parts", json.dumps({"by": "within", "block": side, "shares": shares}))
 
 
-def _swin(patch: int, dates: int) -> dict[str, object]:
-    form = {"patch_size": [1, patch, patch], "window": [dates, 4, 4]}
-    return {**form, "depths": [2, 2], "heads": [2, 4], "decoder_depths": [2]}
-
-
-def _swin_rows(at: Setting, layout: Words, form: dict[str, object], window: int) -> Experiment:
-    """A forest, a U-Net, and ST-SwinUNet from scratch and pretrained on the same pixels."""
-    mae = (
-        "--model.system", "st_swin_mae", "--model.preset", "tiny", "--model.options", json.dumps(form),
-        "--mask.ratio", "0.6", "--mask.window", "2",
-    )  # fmt: skip
-    unet = (
-        "--model.system", "st_swin_unet", "--model.preset", "tiny",
-        "--model.options", json.dumps({**form, "stem_skip": True}),
-    )  # fmt: skip
-    first = pretraining(
-        at, "pretrain", mae, (*layout, "--data.window", str(window), "--data.normalise.scope", "fixed"),
-        steps(150, 16, "2.0e-3", every=0),
-    )  # fmt: skip
-    rows = [
-        forest(at),
-        network(at, "unet.scratch", UNET, "U-Net from scratch"),
-        network(at, "st_swin.scratch", unet, "ST-SwinUNet from scratch"),
-        network(
-            at, "st_swin.pretrained", unet, f"ST-SwinUNet after 150 steps of ST-SwinMAE {SEEN}", start=first
-        ),
-    ]
-    return Experiment((first, *(run for runs, _ in rows for run in runs)), tuple(cell for _, cell in rows))
-
-
 def taizhou(data: Path, work: Path, seeds: int) -> Experiment:
     """Change between two Landsat images of a city; 4,227 changed and 17,163 unchanged pixels are known."""
     root = data / TAIZHOU
@@ -75,14 +56,14 @@ def taizhou(data: Path, work: Path, seeds: int) -> Experiment:
         f"Landsat 7, 2000 and 2003, 100 steps of 16 windows of 32 px; squares of 40 px, {WITHIN}", "macro_f1",
         "macro F1", ("--intervals.square", "40"),
     )  # fmt: skip
-    found = _swin_rows(at, layout, _swin(2, 2), 32)
+    first, rows = swin_rows(at, (*layout, "--data.window", "32"), 16, SEEN, patch=2, dates=2)
     folder = root / "Dataset" / "Landsat" / "Taizhou"
     scene = (
         "--input.files", json.dumps([str(folder / "2000TM"), str(folder / "2003TM")]), "--input.files_are", "dates",
         "--input.sensor", "landsat7", "--input.bands", "[B1,B2,B3,B4,B5,B7]", "--input.unit", "dn",
         "--input.scale", "1", "--input.offset", "0",
     )  # fmt: skip
-    return Experiment((*found.runs, mapped(at, "unet.scratch", scene, "pair")), found.cells)
+    return experiment(rows, first=(first,), then=(mapped(at, "unet.scratch", scene, "pair"),))
 
 
 def clouds(data: Path, work: Path, seeds: int) -> Experiment:
@@ -94,7 +75,8 @@ def clouds(data: Path, work: Path, seeds: int) -> Experiment:
         f"one tile of 512 px, 100 steps of 8 windows of 64 px; squares of 64 px, {WITHIN}",
         evaluate=("--intervals.square", "64"),
     )  # fmt: skip
-    return _swin_rows(at, layout, _swin(4, 1), 64)
+    first, rows = swin_rows(at, (*layout, "--data.window", "64"), 16, SEEN, patch=4)
+    return experiment(rows, first=(first,))
 
 
 def terramind(data: Path, work: Path, seeds: int) -> Experiment:
@@ -128,13 +110,13 @@ def terramind(data: Path, work: Path, seeds: int) -> Experiment:
     tuned = (*gpt, json.dumps(_TOKENS), "--head.kind", "conv")
     rows = [
         forest(at),
-        network(at, "unet.scratch", UNET, "U-Net from scratch"),
+        unet(at),
         network(at, "spectralgpt.scratch", tuned, "small SpectralGPT from scratch, convolutional head"),
         network(
             at,
             "spectralgpt.pretrained",
             tuned,
-            f"the same after 200 steps of pretraining {SEEN}",
+            f"the same after 200 steps of pretraining on {SEEN}",
             start=first,
         ),
     ]
@@ -143,5 +125,4 @@ def terramind(data: Path, work: Path, seeds: int) -> Experiment:
         "--input.bands", f"[{','.join(S2_BANDS)}]", "--input.unit", "reflectance", "--input.scale", "1e-4",
         "--input.offset", "0", "--input.level", "L2A",
     )  # fmt: skip
-    runs = (first, *(run for runs, _ in rows for run in runs), mapped(at, "unet.scratch", scene, "tile"))
-    return Experiment(runs, tuple(cell for _, cell in rows))
+    return experiment(rows, first=(first,), then=(mapped(at, "unet.scratch", scene, "tile"),))

@@ -10,8 +10,9 @@ from __future__ import annotations
 import json
 from pathlib import Path
 
-from swath.bench.transfer_rows import WITHIN, Setting, Words, forest, network, pretraining, steps
+from swath.bench.transfer_rows import WITHIN, Setting, experiment, forest, network, pretraining, steps, unet
 from swath.bench.transfer_table import Experiment
+from swath.bench.transfer_water import Words
 
 FOLDER = "worldcereal-sites/tests/worldcerealtests/testresources/worldcerealtraining"
 SITE = "00002806639B424A"
@@ -34,7 +35,6 @@ MAE: Words = (
     "--model.system", "st_swin_mae", "--model.preset", "tiny", "--model.options", json.dumps(_FORM),
     "--mask.ratio", "0.5", "--mask.window", "2",
 )  # fmt: skip
-UNET: Words = ("--model.system", "unet", "--model.preset", "unet_16", "--model.options", '{"levels": 3}')
 TRAINING = (*steps(100, 8, "2.0e-3", every=50), "--training.ema_decay", "0.98", "--training.log_every", "10")
 
 
@@ -64,7 +64,7 @@ def land_cover(data: Path, work: Path, seeds: int) -> Experiment:
     clouded = ("--data.layout.options", json.dumps({**clear, "mask_clouds": False}))
     rows = [
         forest(at),
-        network(at, "unet.scratch", UNET, "U-Net from scratch"),
+        unet(at),
         network(at, "st_swin.scratch", SWIN, "ST-SwinUNet from scratch"),
         network(
             at, "st_swin.pretrained", SWIN, start=first,
@@ -74,7 +74,7 @@ def land_cover(data: Path, work: Path, seeds: int) -> Experiment:
             at, "st_swin.clouds_valid", SWIN, "ST-SwinUNet from scratch, clouds not marked as invalid", data=clouded
         ),
     ]  # fmt: skip
-    return Experiment((first, *(run for runs, _ in rows for run in runs)), tuple(cell for _, cell in rows))
+    return experiment(rows, first=(first,))
 
 
 def crops(data: Path, work: Path, seeds: int) -> Experiment:
@@ -86,7 +86,7 @@ def crops(data: Path, work: Path, seeds: int) -> Experiment:
     )  # fmt: skip
     rows = [
         forest(at),
-        network(at, "unet.scratch", UNET, "U-Net from scratch"),
+        unet(at),
         network(at, "st_swin.scratch", SWIN, "ST-SwinUNet from scratch"),
     ]
-    return Experiment(tuple(run for runs, _ in rows for run in runs), tuple(cell for _, cell in rows))
+    return experiment(rows)
