@@ -9,7 +9,7 @@ from __future__ import annotations
 import numpy as np
 import numpy.typing as npt
 
-from swath.cube import BoolArray
+from swath.cube import BoolArray, Cube
 
 IntArray = npt.NDArray[np.int64]
 # Shares are compared as counts; this much forgives the rounding of `min_valid` times a count.
@@ -47,3 +47,8 @@ def spread_dates(valid: BoolArray, count: int, min_valid: float) -> list[int]:
     if len(good) < count:
         good = np.sort(np.argsort(-counts, kind="stable")[:count])
     return [int(good[i]) for i in np.linspace(0, len(good) - 1, count).round().astype(int)]
+
+
+def at_spread_dates(cube: Cube, count: int, min_valid: float) -> Cube:
+    """What is looked at of a cube: `count` of its dates, as `spread_dates` chooses them; all where `count` is 0."""
+    return cube.at_dates(spread_dates(cube.valid, count, min_valid)) if count else cube

@@ -15,13 +15,14 @@ from swath.contract import InputContract
 from swath.cube import Cube, Sample
 from swath.errors import ConfigError, WeightsError
 from swath.feed.config import IGNORE
+from swath.feed.dates import at_spread_dates
 from swath.feed.normalise import normalise
 from swath.scenes.cube_scene import CubeScene
 from swath.scenes.engine import Engine
 from swath.scenes.layers import Activation
 from swath.scenes.windows import make_plan
 from swath.training.precision import choose_device, choose_precision
-from swath.verbs.labelled_feeds import dates_taken, score_feed
+from swath.verbs.labelled_feeds import score_feed
 from swath.verbs.labelled_options import RecordData
 from swath.verbs.labelled_records import Part
 from swath.verbs.map_layers import task_of
@@ -134,7 +135,7 @@ class Answerer:
         if per_pixel(part):
             for i in range(len(part)):
                 record = part.records[i]
-                cube = dates_taken(record.cube, data)
+                cube = at_spread_dates(record.cube, data.dates, data.min_valid)
                 yield from self._mapped(
                     replace(record, cubes={next(iter(record.cubes)): cube}), units, temperature
                 )

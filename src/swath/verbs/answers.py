@@ -14,11 +14,12 @@ from torch import Tensor
 from swath.bands import Band
 from swath.cube import Array, Cube, CubeBatch
 from swath.feed.base import Records
+from swath.feed.dates import at_spread_dates
 from swath.feed.grid import axis_windows
 from swath.feed.normalise import normalise
 from swath.feed.windows import known
 from swath.tasks.base import Task, class_axis
-from swath.verbs.labelled_feeds import dates_taken, score_feed
+from swath.verbs.labelled_feeds import score_feed
 from swath.verbs.labelled_options import RecordData
 from swath.verbs.labelled_records import Part
 
@@ -64,7 +65,7 @@ def answers(task: Task, data: RecordData, part: Part, contract: InputContract, m
         for i in chosen:
             records = [part.records[int(i)]]
             one = replace(part, records=records, ids=(part.ids[i],), groups=(None,), boxes=(None,))
-            cube = contract.convert(dates_taken(records[0].cube, data))
+            cube = contract.convert(at_spread_dates(records[0].cube, data.dates, data.min_valid))
             truth = np.asarray(records[0].target)
             if truth.ndim >= 2 and truth.shape[-2:] == cube.shape[2:]:
                 found.append(_map(task, part, cube, truth, part.ids[i], data.window, contract))

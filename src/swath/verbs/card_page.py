@@ -151,8 +151,8 @@ def draw_maps(config: CardConfig, data: LabelledData, card: Card) -> list[Maps]:
     Raises:
         SwathError: the data or the weights are not there any more.
     """
+    from swath.feed.dates import at_spread_dates
     from swath.verbs.answerer import Answerer
-    from swath.verbs.labelled_feeds import dates_taken
     from swath.verbs.labelled_records import open_part
     from swath.weights.file import load
 
@@ -167,7 +167,7 @@ def draw_maps(config: CardConfig, data: LabelledData, card: Card) -> list[Maps]:
     found = []
     for i in chosen:
         record = part.records[i]
-        cube = dates_taken(record.cube, data)
+        cube = at_spread_dates(record.cube, data.dates, data.min_valid)
         said = {title: learned.answer(record.cube) for title, learned in plain.items()}
         said |= {title: one.map(cube, one.temperature) for title, one in answerers.items()}
         found.append(Maps(record.id, tuple(_pictures(record, said, card.seen))))

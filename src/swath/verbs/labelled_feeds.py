@@ -13,7 +13,7 @@ from swath.contract import InputContract
 from swath.cube import Array, Cube
 from swath.errors import ConfigError, WeightsError
 from swath.feed.base import Feed
-from swath.feed.dates import spread_dates
+from swath.feed.dates import at_spread_dates
 from swath.feed.joined import JoinedFeed
 from swath.feed.relabel import Relabelled
 from swath.feed.score import ScoreFeed
@@ -157,13 +157,6 @@ def _packed_feed(data: RecordData, part: Part, contract: InputContract, seed: in
     return Relabelled(feed, change)
 
 
-def dates_taken(cube: Cube, data: RecordData) -> Cube:
-    """What is looked at of a record: all its dates, or `data.dates` of them."""
-    if not data.dates:
-        return cube
-    return cube.at_dates(spread_dates(cube.valid, data.dates, data.min_valid))
-
-
 def score_feed(
     data: RecordData,
     part: Part,
@@ -185,7 +178,7 @@ def score_feed(
             return kept[i]
         record = part.records[i]
         assert record.target is not None
-        found = contract.convert(dates_taken(record.cube, data)), record.target
+        found = contract.convert(at_spread_dates(record.cube, data.dates, data.min_valid)), record.target
         if not part.packed:
             kept[i] = found
         return found

@@ -13,6 +13,7 @@ from swath.contract import BandSpec, InputContract, Kind, Normalisation
 from swath.cube import BoolArray, Cube, Sample
 from swath.data.spec import SceneSpec
 from swath.errors import ConfigError, InputError
+from swath.feed.dates import at_spread_dates
 from swath.feed.shards import Shards
 from swath.verbs.options import NormaliseOptions, PixelData
 
@@ -176,7 +177,7 @@ def read_pretraining(data: PixelData) -> Pretraining:
     contract = contract_of(cubes, data.normalise, data.window, dates=_only_date(cubes))
     converted = [contract.convert(cube) for cube in cubes]
     boxes = [_box(text, converted[0]) for text in data.hold_out]
-    held_out = [some_dates(converted[0].window(*box), data) for box in boxes]
+    held_out = [at_spread_dates(converted[0].window(*box), data.dates, data.window_valid) for box in boxes]
     areas: list[BoolArray | None] = []
     for i, cube in enumerate(converted):
         area = np.ones(cube.shape[2:], np.bool_)
@@ -187,15 +188,6 @@ def read_pretraining(data: PixelData) -> Pretraining:
             area[row : row + height, col : col + width] = False
         areas.append(None if area.all() else area)
     return Pretraining(contract, tuple(converted), tuple(areas), tuple(held_out))
-
-
-def some_dates(cube: Cube, data: PixelData) -> Cube:
-    """As many dates of a place to look at as a sample takes, evenly over those with enough valid pixels."""
-    from swath.feed.dates import spread_dates
-
-    if not data.dates:
-        return cube
-    return cube.at_dates(spread_dates(cube.valid, data.dates, data.window_valid))
 
 
 def from_records(
@@ -235,7 +227,11 @@ def from_records(
         cubes, data.normalise, data.window, dates=_only_date(cubes), learned=[cubes[i] for i in kept]
     )
     converted = [contract.convert(cube) for cube in cubes]
-    held = [some_dates(c, data) for c, name in zip(converted, names, strict=True) if name in hold_out]
+    held = [
+        at_spread_dates(c, data.dates, data.window_valid)
+        for c, name in zip(converted, names, strict=True)
+        if name in hold_out
+    ]
     cubes = tuple(converted[i] for i in kept)
     return Pretraining(contract, cubes, (None,) * len(cubes), tuple(held))
 
