@@ -85,6 +85,14 @@ def test_with_nothing_hidden_it_is_the_ordinary_network() -> None:
     torch.testing.assert_close(model(pixels, None, nothing), dense(pixels))
 
 
+def test_where_nothing_is_visible_nothing_is_encoded() -> None:
+    model = network()
+    top, seen = encode_visible(model, torch.rand(2, 2, 9, 7, 8).double(), torch.zeros(2, 2, 9, 7).bool())
+    assert not seen.any() and torch.equal(top, torch.zeros_like(top))
+    top.sum().backward()
+    assert all(p.grad is None or bool(torch.isfinite(p.grad).all()) for p in model.parameters())
+
+
 def test_hidden_pixels_do_not_reach_the_prediction_and_it_learns() -> None:
     torch.manual_seed(0)
     objective = STSwinMAEObjective(network(), mask_ratio=0.5, mask_window=2).double()
@@ -125,11 +133,13 @@ def test_invalid_dates_equal_no_dates(at: int) -> None:
 
 
 def test_its_weights_go_into_the_unet_and_its_operations_are_counted() -> None:
-    model = network()
+    model = network(window=(2, 8, 8))
     unet = STSwinUNet(STSwinUNetConfig(model.config, classes=3))
     assert "mask_token" in from_mae(dict(model.named_parameters()), dict(unet.named_parameters())).dropped
-    grid = (2, 16, 16)
-    hidden = hide_windows(torch.rand(1, noise_length(*grid, 4, True)), grid, ratio=0.75, share_over_time=True)
+    # One square of four in each window, shifted or not: nothing is hidden in vain, as the formula has it.
+    squares = torch.ones(4, 4, dtype=torch.bool)
+    squares[::2, ::2] = False
+    hidden = squares.repeat_interleave(4, 0).repeat_interleave(4, 1).expand(1, 2, 16, 16)
     with force_kernel("explicit"), FlopCounterMode(display=False) as counter, torch.no_grad():
         model.predict_patches(torch.rand(1, 2, 2, 32, 32, dtype=torch.float64), None, hidden)
     counted = flops(model.config, (2, 2, 32, 32), mask_ratio=0.75)

@@ -27,7 +27,8 @@ def flops(
 
     A pretraining network is counted as in pretraining: its encoder sees what the mask leaves, if it can leave tokens
     out, and its decoder draws all. An ST-SwinMAE whose encoder sees visible tokens alone is counted as if the mask
-    left the same share in all stages; in stages coarser than the mask it leaves more.
+    left the same share in all windows of all stages: what it cannot do with less. It does more where windows differ,
+    and in stages coarser than the mask.
 
     Args:
         config: of SpectralGPT, MAE, BEiT, ViT, ST-SwinMAE or Swin3D.
@@ -110,7 +111,7 @@ def _swin(config: Swin3DConfig, dates: int, rows: int, columns: int, shown: floa
         mlp = 4.0 * math.prod(grids[i]) * dim * int(dim * config.mlp_ratio)
         # Padding is projected only where it is a key like any other.
         projected = seen * math.prod(grids[i]) if rule.mask_padding else cut
-        return depth * (8.0 * projected * dim * dim + 4.0 * cut * inside * dim + seen * mlp)
+        return depth * (8.0 * projected * dim * dim + seen**2 * 4.0 * cut * inside * dim + seen * mlp)
 
     for i, depth in enumerate(config.depths):
         count += stage(i, depth, shown)

@@ -114,10 +114,13 @@ class WindowAttention(nn.Module):
 
     def inside(self, qkv: Tensor, plan: WindowPlan) -> Tensor:
         """Attention of projected tokens: [B, windows, N, 3C] -> [B, windows, N, C]."""
+        return self.mix(qkv, self.bias(plan)[None, None], plan.key_valid, plan.allowed)
+
+    def mix(self, qkv: Tensor, bias: Tensor, key_valid: Tensor | None, allowed: Tensor | None) -> Tensor:
+        """The same, of any places of a window: masks and bias as `attend` takes them."""
         q, k, v = qkv.reshape(*qkv.shape[:3], 3, self.heads, -1).permute(3, 0, 1, 4, 2, 5).unbind(0)
-        bias = self.bias(plan)[None, None]  # q, k and v are [B, windows, heads, N, dh]
-        out = attend(q, k, v, bias, key_valid=plan.key_valid, allowed=plan.allowed)
-        return out.transpose(2, 3).flatten(3)
+        # q, k and v are [B, windows, heads, N, dh]
+        return attend(q, k, v, bias, key_valid=key_valid, allowed=allowed).transpose(2, 3).flatten(3)
 
 
 class SwinBlock(nn.Module):

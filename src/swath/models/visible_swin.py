@@ -3,7 +3,8 @@
 The rule: a hidden token is a token without data. It is no key of any attention, counts as 0 where tokens merge, and a
 merged token is visible if any of its parts is; shifted windows are cut as ever. So the plain form is the ordinary
 encoder with hidden tokens marked as empty (`encode_plain`), and the fast form here equals it: norms, projections, MLPs
-and mergings, nearly all of the work, run on visible tokens only; attention's two small products run on whole windows.
+and mergings run on visible tokens only, and attention on windows that hold any, with as many places as the fullest
+window has visible tokens.
 
 It differs from the published form, where hidden places enter the encoder as mask tokens and are attended to: here they
 enter at the decoder, as in MAE.
@@ -11,10 +12,12 @@ enter at the decoder, as in MAE.
 
 from __future__ import annotations
 
+import math
 from typing import cast
 
 import torch
 from torch import Tensor
+from torch.nn.functional import embedding
 
 from swath.models.lean import linear, norm_linear
 from swath.models.swin3d import Encoded, Level, PatchMerging, Stage, Swin3D, SwinBlock
@@ -43,9 +46,9 @@ def encode_visible(network: Swin3D, x: Tensor, shown: Tensor) -> tuple[Tensor, T
     for i, layer in enumerate(network.layers):
         stage = cast(Stage, layer)
         like = x.new_empty(()).expand(*size, 1)
-        plans = network.window_plans(i, like, shown)
+        seats = [_Seats(packed, plan) for plan in network.window_plans(i, like, None)]
         for k, block in enumerate(stage.blocks):
-            y = _block(cast(SwinBlock, block), y, packed, plans[k % 2])
+            y = _block(cast(SwinBlock, block), y, seats[k % 2])
         if stage.downsample is not None:
             y, shown = _merge(stage.downsample, packed.put(y), shown)
             size, packed = shown.shape, _Packed(shown)
@@ -62,6 +65,13 @@ class _Packed:
         self.ids = (~flat).to(torch.uint8).argsort(dim=1, stable=True)[:, : self.count]
         self.held = flat.gather(1, self.ids)
 
+    def numbers(self) -> Tensor:
+        """Long [B, D*h*w]: which of the B * V packed tokens lies there, counted from 1; 0 where hidden."""
+        b, v = self.ids.shape
+        count = torch.arange(1, b * v + 1, device=self.ids.device).reshape(b, v)
+        whole = count.new_zeros(b, math.prod(self.size[1:]))
+        return whole.scatter(1, self.ids, count * self.held)
+
     def take(self, x: Tensor) -> Tensor:
         """[B, D*h*w, C] -> [B,V,C]."""
         return x.gather(1, self.ids[..., None].expand(-1, -1, x.shape[-1]))
@@ -74,11 +84,55 @@ class _Packed:
         return whole.scatter(1, self.ids[..., None].expand(-1, -1, y.shape[-1]), y).reshape(b, d, h, w, -1)
 
 
-def _block(block: SwinBlock, y: Tensor, packed: _Packed, plan: WindowPlan) -> Tensor:
+class _Seats:
+    """Where packed tokens sit while they attend: a window's visible tokens alone, windows without any left out.
+
+    Attributes:
+        tokens: long [windows * M], which of the B * V packed tokens sits there.
+        back: long [B * V], where each of them sits.
+        rows: long [windows, M, M], of the bias table.
+        allowed: bool [1, windows, 1, M, M], which pairs may meet.
+    """
+
+    def __init__(self, packed: _Packed, plan: WindowPlan) -> None:
+        b, v = packed.ids.shape
+        places = plan.cut(packed.numbers().reshape(*packed.size, 1))[..., 0]  # [B, windows, N], 0 where none
+        which = (places > 0).any(dim=2).flatten().nonzero()[:, 0]
+        if not len(which):  # nothing is visible: one empty seat
+            which = which.new_zeros(1)
+        places = places.flatten(0, 1)[which]
+        sits = places > 0
+        most = max(1, int(sits.sum(dim=1).max()))
+        chosen = (
+            (~sits).to(torch.uint8).argsort(dim=1, stable=True)[:, :most]
+        )  # [windows, M], places of a window
+        numbers = places.gather(1, chosen)
+        held = numbers > 0
+        self.shape = (1, len(which), most)
+        self.tokens = (numbers - 1).clamp(min=0).flatten()
+        # Packed places without a token read the first seat; nobody reads them.
+        self.back = numbers.new_zeros(b * v + 1).scatter(
+            0, numbers.flatten(), torch.arange(numbers.numel(), device=numbers.device)
+        )[1:]
+        n = plan.window[0] * plan.window[1] * plan.window[2]
+        pairs = chosen[:, :, None] * n + chosen[:, None, :]
+        self.rows = plan.index[pairs]
+        # An empty seat is no key. What it asks is never read, and asks anyone, so that no row is without keys.
+        allowed = held[:, None, :].expand_as(pairs)
+        if plan.allowed is not None:
+            whole = plan.allowed[0, :, 0].flatten(1)[which % plan.allowed.shape[1]]  # [windows, N * N]
+            meet = whole.gather(1, pairs.flatten(1)).view_as(pairs)
+            allowed = allowed & (meet | ~held[:, :, None])
+        self.allowed = allowed[None, :, None]
+
+
+def _block(block: SwinBlock, y: Tensor, seats: _Seats) -> Tensor:
     attn = block.attn
-    windows = plan.cut(packed.put(norm_linear(y, block.norm1, attn.qkv)))  # [B, windows, N, 3C]
-    mixed = plan.join(attn.inside(windows, plan))  # [B,D,h,w,C]
-    y = y + block.drop_path(linear(packed.take(mixed.flatten(1, 3)), attn.proj))
+    qkv = norm_linear(y, block.norm1, attn.qkv).flatten(0, 1).index_select(0, seats.tokens)
+    bias = embedding(seats.rows, attn.relative_position_bias_table).permute(0, 3, 1, 2)[None]
+    mixed = attn.mix(qkv.reshape(*seats.shape, qkv.shape[-1]), bias, None, seats.allowed)
+    mixed = mixed.flatten(0, 2).index_select(0, seats.back).reshape(y.shape)
+    y = y + block.drop_path(linear(mixed, attn.proj))
     result: Tensor = y + block.drop_path(block.mlp(y, block.norm2))
     return result
 
