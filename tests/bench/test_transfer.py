@@ -54,7 +54,9 @@ def test_every_row_learns_from_the_same_labels(data: Path, tmp_path: Path, name:
     assert len({value(run, "--data.window") for run in learning if run.words[0] != "baseline"}) <= 1
     for run in experiment.runs:
         if run.words[0] == "pretrain":
-            assert json.loads(value(run, "--data.hold_out")) == ["8", "9"]
+            # Chip 8 selects, chip 9 scores: one pretraining says that it sees those that select.
+            unseen = ["9"] if run.name == "wider-st_swin" else ["8", "9"]
+            assert json.loads(value(run, "--data.hold_out")) == unseen
 
 
 def test_records_hold_every_seed_and_the_baseline(tmp_path: Path) -> None:

@@ -21,6 +21,7 @@ from swath.bench.transfer_otbtf import otbtf
 from swath.bench.transfer_table import Experiment, records_of
 from swath.bench.transfer_water import SHARES, water
 from swath.bench.transfer_water_lines import water_lines
+from swath.bench.transfer_water_tried import water_tried
 from swath.verbs.run_many import Answer, Run, run_all
 
 log = logging.getLogger(__name__)
@@ -29,6 +30,7 @@ WORK = Path("runs/bench-transfer")
 EXPERIMENTS: dict[str, Callable[[Path, Path, int], Experiment]] = {
     **{f"water-{share}": partial(water, share=share) for share in SHARES},
     **{f"water-lines-{share}": partial(water_lines, share=share) for share in SHARES},
+    "water-tried": water_tried,
     "otbtf": otbtf,
     "worldcereal-land-cover": transfer_series.land_cover,
     "worldcereal-crops": transfer_series.crops,

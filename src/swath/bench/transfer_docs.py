@@ -23,6 +23,7 @@ PAGE = Path("docs/transfer.md")
 BEGIN, END = "<!-- measured: begin; made by `make transfer-docs` -->", "<!-- measured: end -->"
 TITLES = {
     "water": "HLS water chips",
+    "water_tried": "HLS water chips, what was tried",
     "otbtf": "OTBTF patches",
     "worldcereal_land_cover": "WorldCereal, land cover",
     "worldcereal_crops": "WorldCereal, crops",

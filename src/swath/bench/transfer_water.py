@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import csv
 import json
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -20,6 +20,10 @@ from swath.verbs.run_many import Run
 FOLDER = "hls-water-306"
 SHARES = (100, 25, 10)
 """Of the labels, percent."""
+STEPS, RATE = 800, "2.0e-3"
+"""Of pretraining; of fine-tuning too, the rate."""
+UNLEARNED = "1e-12"
+"""The rate of one step that leaves a network as it was drawn."""
 TEACHES = "elevation-0"
 SCORED = "scored on whole chips of the even elevation bands"
 Words = tuple[str, ...]
@@ -60,29 +64,29 @@ FAMILIES: dict[str, Family] = {
     ),
 }  # fmt: skip
 UNET = ("--model.system", "unet", "--model.preset", "unet_16", "--model.options", json.dumps({"levels": 3}))
-TRAINING = (
-    "--training.steps", "200", "--training.batch_size", "16", "--training.learning_rate", "2.0e-3",
-    "--training.warmup_steps", "20", "--training.betas", "[0.9, 0.999]", "--training.clip_norm", "1.0",
-    "--training.ema_decay", "0.98", "--training.validate_every", "50", "--training.checkpoint_every", "200",
-    "--training.augment.radiometry", "0.1",
-)  # fmt: skip
+
+
+def finetuning(rate: str) -> Words:
+    """Options of fine-tuning at a rate of learning."""
+    return (
+        "--training.steps", "200", "--training.batch_size", "16", "--training.learning_rate", rate,
+        "--training.warmup_steps", "20", "--training.betas", "[0.9, 0.999]", "--training.clip_norm", "1.0",
+        "--training.ema_decay", "0.98", "--training.validate_every", "50", "--training.checkpoint_every", "200",
+        "--training.augment.radiometry", "0.1",
+    )  # fmt: skip
+
+
+TRAINING = finetuning(RATE)
 
 
 def water(data: Path, work: Path, seeds: int, share: int = 100) -> Experiment:
     """Pretrained and from scratch, probed and fine-tuned, with `share` percent of the labels."""
     root = data / FOLDER
-    layout = ("--data.layout.name", "hls-water", "--data.layout.root", str(root))
-    labelled = (*layout, "--data.parts", json.dumps(parts(root)), "--data.window", "64")
+    labelled = labelled_data(root)
     runs: list[Run] = []
     for name, family in FAMILIES.items():
-        for kind, steps, rate in (("pretrain", 800, "2.0e-3"), ("random", 1, "1e-12")):
-            runs.append(Run(f"{kind}-{name}", (
-                "pretrain", "--run.folder", str(work / f"{kind}-{name}"), "--run.overwrite", "true",
-                *family.pretrain, *layout, "--data.hold_out", json.dumps(others(root)), "--data.window", "64",
-                "--data.normalise.scope", "fixed", "--training.steps", str(steps), "--training.batch_size", "16",
-                "--training.learning_rate", rate, "--training.warmup_steps", str(steps // 10),
-                "--training.clip_norm", "1.0", "--training.checkpoint_every", str(steps),
-            )))  # fmt: skip
+        for kind, steps, rate in (("pretrain", STEPS, RATE), ("random", 1, UNLEARNED)):
+            runs.append(pretraining(f"{kind}-{name}", family, steps, rate, work, root))
     rows: dict[str, tuple[Words, str]] = {"unet.scratch": (UNET, "")}
     for name, family in FAMILIES.items():
         rows[f"{name}.scratch"] = (family.finetune, "")
@@ -98,10 +102,10 @@ def water(data: Path, work: Path, seeds: int, share: int = 100) -> Experiment:
             baseline=f"water.iou.finetuned.unet.scratch.{share}",
         ))  # fmt: skip
         for seed in range(seeds):
-            runs += _trained(row, model, start, share, seed, work, labelled)
+            runs += trained(row, model, start, share, seed, work, labelled)
     for name in FAMILIES:
         for kind in ("pretrain", "random"):
-            probes = [_probe(f"{kind}-{name}", share, seed, work, labelled) for seed in range(seeds)]
+            probes = [probed(f"{kind}-{name}", share, seed, work, labelled) for seed in range(seeds)]
             runs += probes
             cells.append(Cell(
                 f"water.iou.linear_probe.{name}.{'pretrained' if kind == 'pretrain' else 'random'}.{share}",
@@ -114,22 +118,67 @@ def water(data: Path, work: Path, seeds: int, share: int = 100) -> Experiment:
     return Experiment(tuple(runs), tuple(cells))
 
 
-def _trained(
-    row: str, model: Words, start: str, share: int, seed: int, work: Path, data: Words
+def labelled_data(root: Path) -> Words:
+    """What every row learns from and is scored on."""
+    return (*_layout(root), "--data.parts", json.dumps(parts(root)), "--data.window", "64")
+
+
+def pretraining(
+    name: str,
+    family: Family,
+    steps: int,
+    rate: str,
+    work: Path,
+    root: Path,
+    *,
+    unseen: Sequence[str] | None = None,
+    more: Words = (),
+) -> Run:
+    """A pretraining of that name.
+
+    Args:
+        name: of the run and of its folder.
+        family: what is pretrained.
+        steps: of 16 crops of 64 px.
+        rate: of learning.
+        work: folder for runs.
+        root: of the chips.
+        unseen: chips that it never sees; None: all that do not teach.
+        more: options beside these.
+    """
+    unseen = others(root) if unseen is None else unseen
+    return Run(name, (
+        "pretrain", "--run.folder", str(work / name), "--run.overwrite", "true",
+        *family.pretrain, *_layout(root), "--data.hold_out", json.dumps(unseen), "--data.window", "64",
+        "--data.normalise.scope", "fixed", "--training.steps", str(steps), "--training.batch_size", "16",
+        "--training.learning_rate", rate, "--training.warmup_steps", str(steps // 10),
+        "--training.clip_norm", "1.0", "--training.checkpoint_every", str(steps), *more,
+    ))  # fmt: skip
+
+
+def trained(
+    row: str,
+    model: Words,
+    start: str,
+    share: int,
+    seed: int,
+    work: Path,
+    data: Words,
+    training: Words = TRAINING,
 ) -> tuple[Run, Run]:
     """A fine-tuning and its score."""
     folder = work / f"finetune-{row}-{share}-{seed}"
     weights = ("--weights", str(work / start / "weights.safetensors")) if start else ()
     train = Run(f"finetune-{row}-{share}-{seed}", (
         "finetune", "--run.folder", str(folder), "--run.overwrite", "true", *model, *weights, *data,
-        "--data.label_fraction", str(share / 100), "--data.label_seed", str(seed), *TRAINING,
-        "--training.seed", str(seed), "--training.monitor", "miou",
+        "--data.label_fraction", str(share / 100), "--data.label_seed", str(seed),
+        *training, "--training.seed", str(seed), "--training.monitor", "miou",
     ), (start,) if start else ())  # fmt: skip
     score = ("evaluate", "--weights", str(folder / "weights.safetensors"), *data)
     return train, Run(f"score-{row}-{share}-{seed}", score, after=(train.name,))
 
 
-def _probe(start: str, share: int, seed: int, work: Path, data: Words) -> Run:
+def probed(start: str, share: int, seed: int, work: Path, data: Words) -> Run:
     """A linear probe per pixel on frozen features."""
     return Run(f"probe-{start}-{share}-{seed}", (
         "probe", "--weights", str(work / start / "weights.safetensors"), *data,
@@ -152,6 +201,17 @@ def parts(root: Path) -> dict[str, Any]:
 def others(root: Path) -> list[str]:
     """Chips that do not teach."""
     return [row["chip"] for row in _table(root) if row["elevation_band"] != "0"]
+
+
+def scoring(root: Path) -> list[str]:
+    """Those of them that score."""
+    return [
+        row["chip"] for row in _table(root) if f"elevation-{row['elevation_band']}" in parts(root)["test"]
+    ]
+
+
+def _layout(root: Path) -> Words:
+    return ("--data.layout.name", "hls-water", "--data.layout.root", str(root))
 
 
 def _table(root: Path) -> list[dict[str, str]]:
