@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import tracemalloc
+from dataclasses import replace
 from pathlib import Path
 from types import SimpleNamespace
 
@@ -12,8 +14,10 @@ from rasterio.errors import NotGeoreferencedWarning
 from rio_cogeo.cogeo import cog_validate
 
 from swath.scenes import cog
-from swath.scenes.layers import ClassLayers, Layers, ValueLayers
+from swath.scenes.cells import CellPlan
+from swath.scenes.layers import BlockMap, ClassLayers, FeatureLayers, Layers, ValueLayers
 from swath.scenes.mapping import predict_scene
+from swath.scenes.piece import pack
 from swath.scenes.sink import CogSink, MemorySink
 from swath.scenes.windows import Plan
 
@@ -62,3 +66,22 @@ def test_a_file_beyond_four_gigabytes_is_bigtiff(
     assert cog_validate(path, strict=True)[0]
     with rasterio.open(path) as file:
         assert file.colormap(1)[5][:3] == (27, 120, 55)
+
+
+def test_many_bands_are_never_whole_in_memory(tmp_path: Path, fakes: SimpleNamespace) -> None:
+    """The smallest overviews of a thousand features would fill gigabytes."""
+    layers, plan = FeatureLayers(99), CellPlan(256, 256, (8, 8), 0, 0, 32)
+    sink = CogSink(tmp_path / "f.tif", fakes.scene(256, 256).grid, layers)
+    block = plan.block(0)
+    coverage = np.full((32, 32), 100, np.uint8)
+    piece = pack(plan, 0, BlockMap(block.box, np.ones((99, 32, 32), np.float32), coverage), layers)
+    with sink.begin(plan) as store:
+        for i in range(plan.block_count):
+            store.put(replace(piece, record=replace(piece.record, block=i)))
+        tracemalloc.start()
+    peak = tracemalloc.get_traced_memory()[1]
+    tracemalloc.stop()
+    with rasterio.open(tmp_path / "f.tif") as file:
+        assert (file.read() == np.array([1.0] * 99 + [100.0])[:, None, None]).all()
+    one = 100 * 32 * 32 * 4
+    assert peak < 20 * one < 64 * one

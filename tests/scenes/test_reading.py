@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import gc
 import json
+import weakref
 from collections.abc import Callable
 from pathlib import Path
 from types import SimpleNamespace
@@ -160,3 +162,26 @@ def test_a_block_of_nothing_but_holes(fakes: SimpleNamespace) -> None:
     assert got.seen == ()
     assert sum(b.height * b.width for b in got.holes) == 512 * 512
     assert (got.coverage == 0).all()
+
+
+def test_what_was_read_in_vain_is_let_go_at_once(fakes: SimpleNamespace) -> None:
+    """Not when the collector comes by: until then many blocks would be held, however many there are."""
+    scene, block = fakes.scene(PLAN.height, PLAN.width), PLAN.block(0)
+    read, held = scene.read, []
+
+    def refuse(row: int, col: int, height: int, width: int) -> Cube:
+        assert not any(array() is not None for array in held)
+        mine = np.zeros((height, width))
+        held.append(weakref.ref(mine))
+        if (height, width) == (block.read.height, block.read.width) or row < CELL:
+            raise ReadError("cannot be read", where="fake")
+        return read(row, col, height, width)
+
+    scene.read = refuse
+    gc.disable()
+    try:
+        got = read_block(scene, FIXED, None, block, holes=True)
+    finally:
+        gc.enable()
+    assert len(got.holes) == 2 and len(held) == 10
+    assert not any(array() is not None for array in held)

@@ -214,7 +214,7 @@ def test_nothing_is_left_behind_on_failure(
 def test_failing_to_finish_leaves_nothing(
     tmp_path: Path, fakes: SimpleNamespace, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    def full_disk(*_: object) -> None:
+    def full_disk(*_: object, **__: object) -> None:
         raise OSError(28, "No space left on device")
 
     monkeypatch.setattr(cog, "assemble", full_disk)

@@ -44,8 +44,10 @@ def assemble(
     records: dict[int, Record],
     folder: Path,
     tags: Mapping[str, str],
-) -> Array:
-    """Writes the file, and returns the bands of an overview of at most 1024 pixels [bands,h,w].
+    *,
+    look: bool = False,
+) -> Array | None:
+    """Writes the file, and returns the first band of an overview of at most 1024 pixels [1,h,w] if `look`.
 
     Args:
         path: of the file.
@@ -56,6 +58,7 @@ def assemble(
         records: of all blocks.
         folder: of the blocks' tiles; overviews are made in it.
         tags: text for the metadata.
+        look: whether the overview is wanted.
     """
     side = tile_side(plan)
     with ExitStack() as stack:
@@ -75,8 +78,10 @@ def assemble(
                 for row in range(level.rows):
                     for col in range(level.cols):
                         write_tile(out, level.tile(row, col))
+        if not look:
+            return None
         small = next((lv for lv in levels if max(lv.height, lv.width) <= LOOK), levels[-1])
-        return _whole(small, side, layers)
+        return _first_band(small, side, layers)
 
 
 def _tags(
@@ -136,11 +141,11 @@ def _tags_by_gdal(grid: Grid, crs: CRS | None, layers: Layers, tags: Mapping[str
         return next(read_tags(memory))
 
 
-def _whole(level: Level, side: int, layers: Layers) -> Array:
-    n = len(layers.bands)
-    whole = np.empty((n, level.rows * side, level.cols * side), layers.dtype)
+def _first_band(level: Level, side: int, layers: Layers) -> Array:
+    """[1,h,w]; of features there may be a thousand more, which all together fit no memory."""
+    whole = np.empty((1, level.rows * side, level.cols * side), layers.dtype)
     for row in range(level.rows):
         for col in range(level.cols):
-            part = decompress(level.tile(row, col), side, n, layers.dtype)
-            whole[:, row * side : (row + 1) * side, col * side : (col + 1) * side] = part
+            part = decompress(level.tile(row, col), side, len(layers.bands), layers.dtype)
+            whole[:, row * side : (row + 1) * side, col * side : (col + 1) * side] = part[:1]
     return whole[:, : level.height, : level.width]

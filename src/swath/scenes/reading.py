@@ -102,13 +102,9 @@ def read_block(
         ContractError: the scene does not fit the model.
         ReadError: it cannot be read, and holes are not allowed.
     """
-    lost: tuple[Box, ...] = ()
-    try:
-        raw = scene.read(block.read.row, block.read.col, block.read.height, block.read.width)
-    except ReadError:
-        if not holes:
-            raise
-        raw, lost = _read_cells(scene, block.read)
+    whole = _whole(scene, block.read, holes)
+    # Here, where the error is gone and with it what was read in vain.
+    raw, lost = (whole, ()) if whole is not None else _read_cells(scene, block.read)
     t, _, height, width = raw.shape
     pixels = pages((t, len(contract.bands), height, width), np.float32, cleared=False)
     valid: BoolArray = pages(pixels.shape, np.bool_, cleared=False)
@@ -135,6 +131,16 @@ def read_block(
         tuple(b for b in (_common(hole, block.box) for hole in lost) if b is not None),
         cube.source,
     )
+
+
+def _whole(scene: SceneLike, box: Box, holes: bool) -> Cube | None:
+    """A box read as one; None where it cannot be, and holes are allowed."""
+    try:
+        return scene.read(box.row, box.col, box.height, box.width)
+    except ReadError:
+        if not holes:
+            raise
+        return None
 
 
 def converted(cube: Cube, contract: InputContract, statistics: BandStatistics | None) -> Cube:
@@ -166,12 +172,13 @@ def _read_cells(scene: SceneLike, box: Box) -> tuple[Cube, tuple[Box, ...]]:
                 cube = scene.read(cell.row, cell.col, cell.height, cell.width)
             except ReadError as err:
                 lost.append(cell)
-                error = err
+                # Without its traceback, which would hold on to what was read of each cell, and to this frame.
+                error = ReadError(err.what, where=err.where, mend=err.mend)
                 continue
             if first is None or pixels is None or valid is None:
                 first = cube
-                pixels = np.zeros((*cube.shape[:2], box.height, box.width), cube.pixels.dtype)
-                valid = np.zeros(pixels.shape, np.bool_)
+                pixels = pages((*cube.shape[:2], box.height, box.width), cube.pixels.dtype)
+                valid = pages(pixels.shape, np.bool_)
             part = _common(cell, box)
             assert part is not None
             cut(pixels, box, part)[...] = cut(cube.pixels, cell, part)
@@ -179,8 +186,8 @@ def _read_cells(scene: SceneLike, box: Box) -> tuple[Cube, tuple[Box, ...]]:
     if first is None or pixels is None or valid is None:
         # Not a pixel: what its bands and dates are shows at another place, if there is one that can be read.
         first = _any_pixel(scene, error)
-        pixels = np.zeros((*first.shape[:2], box.height, box.width), first.pixels.dtype)
-        valid = np.zeros(pixels.shape, np.bool_)
+        pixels = pages((*first.shape[:2], box.height, box.width), first.pixels.dtype)
+        valid = pages(pixels.shape, np.bool_)
     grid = None if scene.grid is None else scene.grid.window(box.row, box.col, box.height, box.width)
     return replace(first, pixels=pixels, valid=valid, grid=grid), tuple(lost)
 

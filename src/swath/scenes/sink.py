@@ -100,8 +100,9 @@ class CogSink(Target):
         tags = {**self.tags, **told(work.finished)}
         made = work.path / self.path.name
         small = cog.assemble(
-            made, self.grid, self._crs, self.layers, plan, work.finished, work.path / "blocks", tags
-        )
+            made, self.grid, self._crs, self.layers, plan, work.finished, work.path / "blocks", tags,
+            look=self.quicklook,
+        )  # fmt: skip
         texts = self._legend()
         if holes:
             texts[self._holes] = json.dumps([asdict(b) for b in holes]) + "\n"
@@ -114,7 +115,7 @@ class CogSink(Target):
         for path, text in texts.items():
             parts.append(work.path / path.name)
             parts[-1].write_text(text, encoding="utf-8")
-        if self.quicklook:
+        if small is not None:
             parts.append(work.path / self._picture.name)
             look.write_png(parts[-1], look.picture(small, self.layers))
         self._refuse_existing()
