@@ -216,3 +216,22 @@ def test_the_manifest_says_what_is_made(tmp_path: Path, fakes: SimpleNamespace) 
     lines = [json.loads(x) for x in (folder_of(path) / "blocks.jsonl").read_text().splitlines()]
     assert [x["block"] for x in lines] == list(range(len(lines)))
     assert all(np.sum(x["lengths"]) > 0 and len(x["sha256"]) == 64 for x in lines)
+
+
+@pytest.mark.parametrize("most", [0, 40, 700, 200_000])
+def test_where_the_disk_is_full_it_is_one_line_and_nothing_is_lost(
+    fakes: SimpleNamespace, whole: tuple[bytes, int], tmp_path: Path, most: int
+) -> None:
+    """No file may grow beyond so many bytes: the lock, the manifest, a block or the map is the first."""
+    resource = pytest.importorskip("resource", reason="Windows has no such limit")
+    path, (_, hard) = tmp_path / "map.tif", resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (most, hard))
+    try:
+        with pytest.raises(OutputError, match=r"cannot be written \(.*[Ff]ile too large"):
+            make(path, fakes)
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, (hard, hard))
+    assert [p.name for p in tmp_path.iterdir()] in ([], [".map.tif.swath"])
+    assert bool(list(tmp_path.iterdir())) == (begun_with(path) is not None)
+    make(path, fakes)
+    assert path.read_bytes() == whole[0]

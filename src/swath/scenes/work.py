@@ -82,7 +82,8 @@ class WorkFolder:
     def close(self, *, keep: bool, remove: bool = True) -> None:
         """Let go of the folder; without `keep`, or with nothing finished in it, it is removed (if `remove`)."""
         if self._journal is not None:
-            self._journal.close()
+            with contextlib.suppress(OSError):  # a line that a full disk did not take: it was said
+                self._journal.close()
             self._journal = None
         if self._lock is None:
             return
@@ -94,7 +95,8 @@ class WorkFolder:
         else:
             with contextlib.suppress(OSError):
                 self._lock.truncate(0)
-        self._lock.close()
+        with contextlib.suppress(OSError):
+            self._lock.close()
         self._lock = None
 
     def _begin(self, overwrite: bool) -> None:
@@ -210,9 +212,10 @@ def lock(folder: Path, output: Path) -> BinaryIO:
         except FileNotFoundError:
             same = False
         if same:
-            file.truncate(0)
-            file.write(f"process {os.getpid()} on {socket.gethostname()}".encode())
-            file.flush()
+            with contextlib.suppress(OSError):  # a full disk does not take the name; the lock holds without
+                file.truncate(0)
+                file.write(f"process {os.getpid()} on {socket.gethostname()}".encode())
+                file.flush()
             return file
         file.close()
 
