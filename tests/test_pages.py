@@ -8,6 +8,7 @@ from fractions import Fraction
 from typing import Any
 
 import numpy as np
+import pytest
 import torch
 from hypothesis import given
 from hypothesis import strategies as st
@@ -106,3 +107,12 @@ def test_a_ring_of_references_is_given_back_by_the_collector() -> None:
     del ring
     gc.collect()
     assert kept.idle_bytes == SMALL
+
+
+def test_what_is_too_large_is_said_as_numpy_says_it() -> None:
+    kept = Kept()
+    with kept.lending(), pytest.raises(MemoryError, match="cannot be had"):
+        pages((1 << 62,), np.uint8)
+    with pytest.raises(MemoryError):
+        pages((1 << 70,), np.uint8)
+    assert kept.idle_bytes == 0

@@ -80,6 +80,9 @@ def main(argv: Sequence[str] | None = None) -> int:
             what = e.strerror or "cannot be used"
             return _fail(OutputError(what, where=e.filename or "a file", mend=mend), verbose)
         return _bug()
+    except MemoryError as e:
+        what = f"memory does not suffice ({e})" if str(e) else "memory does not suffice"
+        return _fail(SwathError(what, mend="use smaller blocks or batches, or fewer workers"), verbose)
     except Exception:
         return _bug()
 

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import math
 import mmap
+import os
 import threading
 import weakref
 from collections.abc import Iterator, Sequence
@@ -100,8 +101,14 @@ _here = threading.local()
 
 
 def _memory(size: int) -> mmap.mmap:
-    # Of this process alone: a child that is forked must not write into it.
-    return mmap.mmap(-1, size, access=mmap.ACCESS_COPY)
+    """Raises MemoryError, as numpy does."""
+    try:
+        if os.name == "nt":
+            return mmap.mmap(-1, size)
+        # Of this process alone: a child that is forked must not write into it.
+        return mmap.mmap(-1, size, access=mmap.ACCESS_COPY)
+    except (OSError, OverflowError) as err:
+        raise MemoryError(f"{size:,} bytes cannot be had") from err
 
 
 def pages(shape: Sequence[int], dtype: npt.DTypeLike, *, cleared: bool = True) -> npt.NDArray[Any]:
@@ -111,6 +118,9 @@ def pages(shape: Sequence[int], dtype: npt.DTypeLike, *, cleared: bool = True) -
         shape: of the array.
         dtype: of plain numbers.
         cleared: all zeros; else whatever is in it.
+
+    Raises:
+        MemoryError: there is not so much.
     """
     kind = np.dtype(dtype)
     size = math.prod(shape) * kind.itemsize

@@ -2,6 +2,8 @@ from __future__ import annotations
 
 from types import SimpleNamespace
 
+import torch
+
 from swath.scenes.engine import Engine
 from swath.scenes.estimate import Estimate, block_bytes, estimate
 from swath.scenes.layers import ClassLayers
@@ -45,3 +47,26 @@ def test_memory_does_not_grow_with_the_scene() -> None:
         for h, w in sizes
     }
     assert len(found) == 1
+
+
+def test_a_large_network_counts_twice_in_every_process(fakes: SimpleNamespace) -> None:
+    """As it is in the file, whose tensors are kept, and as the network that was made of them."""
+    scene, plan = fakes.scene(40, 40), make_plan(40, 40, (32, 32))
+
+    class Large(fakes.ConvNet):  # type: ignore[name-defined, misc]  # a class that the fixture holds
+        def __init__(self) -> None:
+            super().__init__()
+            # Its pages are never touched: what is counted is what it will be.
+            self.more = torch.nn.Parameter(torch.empty(1 << 28))
+
+    told = {}
+    for name, network in (("small", fakes.ConvNet()), ("large", Large())):
+        engine = Engine(scene, network, fakes.contract("scene"), plan)
+        for workers in (1, 2):
+            found = estimate(
+                engine, ClassLayers(fakes.classes), stored_bands=3, stored=4, workers=workers, threads=1,
+                measure=False,
+            )  # fmt: skip
+            told[name, workers] = found.memory_bytes
+    assert told["large", 1] - told["small", 1] == 2 << 30
+    assert told["large", 2] - told["small", 2] == 3 * (2 << 30)

@@ -196,15 +196,16 @@ def read_valid(
     """
     row, col, height, width = window
     cut = Window(col, row, width, height)
+    # Before the guard: that memory does not suffice is no fault of the file.
+    kinds = {source.dtypes[i - 1] for i in indexes}
+    plain = len(kinds) == 1 and kinds <= _PLAIN
+    room = pages((len(indexes), height, width), kinds.pop(), cleared=False) if plain else None
+    valid: BoolArray = pages((len(indexes), height, width), np.bool_, cleared=False)
+    valid[...] = True
     with guard(source.name, f"read at row {row}, column {col}", ReadError):
-        kinds = {source.dtypes[i - 1] for i in indexes}
-        plain = len(kinds) == 1 and kinds <= _PLAIN
-        room = pages((len(indexes), height, width), kinds.pop(), cleared=False) if plain else None
         pixels = source.read(indexes, window=cut, out=room)
         masked = [i for i in indexes if MaskFlags.all_valid not in source.mask_flag_enums[i - 1]]
         own = [i for i in masked if nodata is None or MaskFlags.per_dataset in source.mask_flag_enums[i - 1]]
-        valid: BoolArray = pages(pixels.shape, np.bool_, cleared=False)
-        valid[...] = True
         for place, i in enumerate(indexes):
             if i in own:
                 valid[place] = source.read_masks(i, window=cut) != 0

@@ -8,6 +8,7 @@ from typing import Any
 
 import numpy as np
 import torch
+from torch import nn
 
 from swath.data.gdal import cache_bytes
 from swath.memory import forget_peak, peak_resident
@@ -19,7 +20,7 @@ from swath.scenes.reading import BlockInput
 from swath.scenes.windows import Plan
 from swath.training.progress import duration
 
-# Python, torch and GDAL as they stand when the network is loaded, before the first block; GDAL's cache comes on top.
+# Python, torch and GDAL before the first block; the network and GDAL's cache come on top.
 PROGRAM_BYTES = 700 << 20
 
 
@@ -158,15 +159,19 @@ def estimate(
     """
     plan = engine.plan
     dates, bands = engine.check()
-    values, seconds, inside = _try(engine, dates, bands) if measure else (len(layers.bands) + 1, None, 0)
+    values, seconds, before, inside = (
+        _try(engine, dates, bands) if measure else (len(layers.bands) + 1, None, 0, 0)
+    )
     block = block_bytes(
         plan, layers, dates=dates, bands=bands, stored_bands=stored_bands, stored=stored, values=values,
         cell=engine.cell,
     )  # fmt: skip
     block += batch_bytes(plan, engine.batch_size, dates, bands, values, engine.turns, engine.cell)
-    memory = workers * (PROGRAM_BYTES + cache_bytes() + block + inside)
+    # The file's tensors stay beside the network that is made of them. A GPU's libraries may take more than all that.
+    program = max(PROGRAM_BYTES + 2 * _weights_bytes(engine.network), before)
+    memory = workers * (program + cache_bytes() + block + inside)
     if workers > 1:
-        memory += PROGRAM_BYTES  # the process that hands out the blocks
+        memory += program  # the process that hands out the blocks
     left = 1 - finished / plan.block_count
     total = None if seconds is None else seconds * plan.run_count * left / workers
     return Estimate(
@@ -176,8 +181,15 @@ def estimate(
     )  # fmt: skip
 
 
-def _try(engine: Engine, dates: int, bands: int) -> tuple[int, float, int]:
-    """(values per pixel, seconds per window, bytes of the network and of its work on a batch)."""
+def _weights_bytes(network: object) -> int:
+    """Of a module's numbers; what another callable holds is not known."""
+    if not isinstance(network, nn.Module):
+        return 0
+    return sum(t.numel() * t.element_size() for t in (*network.parameters(), *network.buffers()))
+
+
+def _try(engine: Engine, dates: int, bands: int) -> tuple[int, float, int, int]:
+    """(values per pixel, seconds per window, bytes of this process before, and of the network's work on a batch)."""
     from swath.scenes.box import Box
     from swath.scenes.windows import Block, make_plan
 
@@ -206,7 +218,7 @@ def _try(engine: Engine, dates: int, bands: int) -> tuple[int, float, int]:
         twin.compute(block, given)
         tries.append((time.perf_counter() - began) / across)
     assert result.values is not None
-    return len(result.values), min(tries), inside
+    return len(result.values), min(tries), before, inside
 
 
 def _with_plan(engine: Engine, plan: Plan) -> Engine:
