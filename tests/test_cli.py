@@ -59,7 +59,7 @@ def run_dummy(config: DummyConfig) -> DummyResult | None:
         "bug": ValueError("a bug"),
         "interrupt": KeyboardInterrupt(),
         "full": OSError(errno.ENOSPC, "No space left on device", "map.tif"),
-        "large": MemoryError("9,000 bytes cannot be had"),
+        "large": MemoryError("9 bytes cannot be had"),
         "os": OSError(errno.EIO, "Input/output error"),
     }
     if config.act in acts:
@@ -191,7 +191,7 @@ def test_json_has_no_nan_and_no_other_words(capsys: pytest.CaptureFixture[str]) 
         ),
         (
             ["dummy", "--act", "large"],
-            "error: memory does not suffice (9,000 bytes cannot be had); use smaller blocks or batches, or fewer workers",
+            "error: memory does not suffice (9 bytes cannot be had); use smaller blocks or batches, or fewer workers",
         ),
     ],
 )

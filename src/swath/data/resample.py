@@ -7,6 +7,9 @@ import numpy.typing as npt
 
 from swath.cube import Array, BoolArray
 
+# Rows of a fine window that are interpolated at once.
+_STRIP = 16
+
 
 def enlarge(
     read_window: tuple[int, int, int, int],
@@ -53,19 +56,21 @@ def upsample(
     if method == "nearest":
         return pixels[under], good
     values, weights = np.where(valid, pixels, 0).astype(np.float64), valid.astype(np.float64)
-    total = np.zeros((height, width))
-    weight = np.zeros((height, width))
-    ys, wy = _taps(rows, factor, origin[0], pixels.shape[0])
     xs, wx = _taps(cols, factor, origin[1], pixels.shape[1])
-    for y, a in zip(ys, wy, strict=True):
-        for x, b in zip(xs, wx, strict=True):
-            w = weights[np.ix_(y, x)] * (a[:, None] * b[None, :])
-            total += values[np.ix_(y, x)] * w
-            weight += w
-    mean = total / np.where(weight > 0, weight, 1.0)
-    if pixels.dtype.kind in "iu":
-        mean = np.rint(mean)
-    return mean.astype(pixels.dtype), good
+    out = np.empty((height, width), pixels.dtype)
+    for first in range(0, height, _STRIP):
+        # Strip by strip: numbers of 64 bits for the whole window would be the most that reading holds.
+        ys, wy = _taps(rows[first : first + _STRIP], factor, origin[0], pixels.shape[0])
+        total = np.zeros((len(ys[0]), width))
+        weight = np.zeros(total.shape)
+        for y, a in zip(ys, wy, strict=True):
+            for x, b in zip(xs, wx, strict=True):
+                w = weights[np.ix_(y, x)] * (a[:, None] * b[None, :])
+                total += values[np.ix_(y, x)] * w
+                weight += w
+        mean = total / np.where(weight > 0, weight, 1.0)
+        out[first : first + _STRIP] = np.rint(mean) if pixels.dtype.kind in "iu" else mean
+    return out, good
 
 
 def _taps(

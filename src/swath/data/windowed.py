@@ -7,7 +7,7 @@ import math
 from abc import ABC, abstractmethod
 from collections.abc import Iterator
 from types import TracebackType
-from typing import Any, Self
+from typing import Any, ClassVar, Self
 
 import numpy as np
 from rasterio.crs import CRS
@@ -32,6 +32,9 @@ class Windowed(ABC):
     Attributes:
         gsd: m per pixel, None when the grid has no reference system.
     """
+
+    # How often reading holds a date's stored numbers at once, beside what it returns.
+    COPIES: ClassVar[int] = 1
 
     def __init__(self, gsd: float | None) -> None:
         self.gsd = gsd

@@ -100,6 +100,7 @@ def block_bytes(
     stored: int,
     values: int,
     cell: int = 1,
+    copies: int = 1,
 ) -> int:
     """What the blocks in flight in one worker need at most besides the network: one being computed, one being read,
     one being packed.
@@ -113,11 +114,13 @@ def block_bytes(
         stored: bytes of a stored number.
         values: that are blended per pixel, or per cell.
         cell: pixels per cell, if the plan counts in cells.
+        copies: of a date's stored numbers that reading holds at once.
     """
     read = plan.read_pixels * cell * cell
     pair = 4 + 1  # normalised float32 and validity
-    # Reading holds the stored numbers with validity and GDAL's copy, then the normalised ones beside them.
-    raw = dates * stored_bands * (stored + 1) + stored_bands * (stored + 1)
+    # Reading holds the stored numbers with validity and what they are read into, with a mask or two; then the normalised
+    # ones beside them.
+    raw = dates * stored_bands * (stored + 1) + copies * stored_bands * (stored + 2)
     reading = raw + dates * bands * pair + 24
     block = min(plan.side, plan.height) * min(plan.side, plan.width)
     item = np.dtype(layers.dtype).itemsize
@@ -143,6 +146,7 @@ def estimate(
     workers: int,
     threads: int,
     finished: int = 0,
+    copies: int = 1,
     measure: bool = True,
 ) -> Estimate:
     """Counts, and tries the network on made-up windows if `measure`; writes nothing.
@@ -155,6 +159,7 @@ def estimate(
         workers: how many.
         threads: of each.
         finished: blocks of an earlier run.
+        copies: of a date's stored numbers that reading holds at once.
         measure: whether to run the network.
     """
     plan = engine.plan
@@ -164,7 +169,7 @@ def estimate(
     )
     block = block_bytes(
         plan, layers, dates=dates, bands=bands, stored_bands=stored_bands, stored=stored, values=values,
-        cell=engine.cell,
+        cell=engine.cell, copies=copies,
     )  # fmt: skip
     block += batch_bytes(plan, engine.batch_size, dates, bands, values, engine.turns, engine.cell)
     # The file's tensors stay beside the network that is made of them. A GPU's libraries may take more than all that.

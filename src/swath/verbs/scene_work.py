@@ -130,6 +130,7 @@ def estimated(
             workers=options.workers,
             threads=job.threads,
             finished=finished,
+            copies=scene.COPIES,
         )
 
 

@@ -49,6 +49,9 @@ class ArraySource(Windowed):
         spec: what it was opened from.
     """
 
+    # What is wanted of the chunks, and the chunks.
+    COPIES = 2
+
     def __init__(self, spec: SourceSpec) -> None:
         self.spec = spec
         if len(spec.paths) != 1:

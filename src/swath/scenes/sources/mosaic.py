@@ -70,6 +70,9 @@ class MosaicSource(Windowed):
         spec: from which it is opened again.
     """
 
+    # The mosaic, a file as it lies on the grid, and as it was read.
+    COPIES = 3
+
     def __init__(self, spec: MosaicSpec) -> None:
         self.spec = spec
         self._dtype = np.dtype(spec.dtype)
@@ -133,38 +136,44 @@ class MosaicSource(Windowed):
             clear = None if image.mask is None else self._clear(image.mask, window)
             if clear is not None and not clear.any():
                 continue
-            for band, (values, good) in self._bands(image, window).items():
-                if clear is not None:
-                    good = good & clear
-                fresh = good & ~valid[band]
-                shift = self._shift(image, date, band)
-                pixels[band][fresh] = values[fresh]
-                if shift:
-                    pixels[band][fresh] += shift
-                valid[band] |= fresh
+            for bands, values, good in self._files(image, window):
+                for i, band in enumerate(bands):
+                    here = good[i] if clear is None else good[i] & clear
+                    fresh = here & ~valid[band]
+                    shift = self._shift(image, date, band)
+                    pixels[band][fresh] = values[i][fresh]
+                    if shift:
+                        pixels[band][fresh] += shift
+                    valid[band] |= fresh
+                del values, good  # before the next file is read
             if valid.all():
                 break
         for band in range(count):
             yield band, valid[band], pixels[band]
 
-    def _bands(self, image: Image, window: Window) -> dict[int, tuple[Array, BoolArray]]:
-        """Per band of the scene; one read per file."""
+    def _files(self, image: Image, window: Window) -> Iterator[tuple[list[int], Array, BoolArray]]:
+        """Bands of the scene, their pixels and validity [n,h,w] of each file; one read per file."""
         files: dict[tuple[str, float | None], list[tuple[int, Layer]]] = {}
         for band, own in enumerate(self.bands):
             layer = image.layer(own)
             files.setdefault((layer.path, layer.nodata), []).append((band, layer))
-        found: dict[int, tuple[Array, BoolArray]] = {}
         for (path, nodata), rows in files.items():
-            indexes = [layer.index for _, layer in rows]
-            values, good = self._read(path, indexes, window, nodata, self.spec.resampling)
-            if np.result_type(values.dtype, self.dtype) != self.dtype:
-                raise ReadError(
-                    f"holds {values.dtype}, which the scene's {self.dtype} cannot",
-                    where=path,
-                    mend="leave the image out",
-                )
-            found |= {band: (values[i], good[i]) for i, (band, _) in enumerate(rows)}
-        return found
+            yield (
+                [band for band, _ in rows],
+                *self._fitting(path, [layer.index for _, layer in rows], window, nodata),
+            )
+
+    def _fitting(
+        self, path: str, indexes: list[int], window: Window, nodata: float | None
+    ) -> tuple[Array, BoolArray]:
+        values, good = self._read(path, indexes, window, nodata, self.spec.resampling)
+        if np.result_type(values.dtype, self.dtype) != self.dtype:
+            raise ReadError(
+                f"holds {values.dtype}, which the scene's {self.dtype} cannot",
+                where=path,
+                mend="leave the image out",
+            )
+        return values, good
 
     def _clear(self, mask: Layer, window: Window) -> BoolArray:
         """Where a mask says that the ground is seen; where it says nothing, the pixel is not known to be clear."""
