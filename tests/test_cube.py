@@ -189,3 +189,25 @@ def test_some_dates_of_a_cube_keep_their_order_and_the_statistics_of_the_record(
     np.testing.assert_array_equal(some.pixels, whole.pixels[[1, 3]])
     np.testing.assert_array_equal(some.valid, whole.valid[[1, 3]])
     assert len(some.encodings) == 2 and some.statistics == whole.statistics
+
+
+@given(count=st.integers(1, 9), most=st.integers(1, 10))
+def test_a_batch_in_parts_is_whole(count: int, most: int) -> None:
+    x = torch.arange(count * 4.0).reshape(count, 1, 1, 2, 2)
+    flat = torch.arange(float(count))
+    batch = CubeBatch(
+        x,
+        x > 1,
+        S2.select(("B02",)),
+        flat.reshape(-1, 1, 1).expand(-1, 1, 2),
+        flat[:, None],
+        -flat[:, None],
+        tuple(map(str, range(count))),
+        flat.long(),
+    )
+    parts = list(batch.parts(most))
+    sizes = [len(p.ids) for p in parts]
+    assert len(parts) == -(-count // most) and max(sizes) <= most and max(sizes) - min(sizes) <= 1
+    assert sum((p.ids for p in parts), ()) == batch.ids
+    for name in ("pixels", "valid", "days", "gain", "bias", "target"):
+        assert torch.equal(torch.cat([getattr(p, name) for p in parts]), getattr(batch, name)), name

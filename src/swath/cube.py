@@ -6,7 +6,7 @@ Shapes: T dates, C bands, H rows, W columns, B batch.
 from __future__ import annotations
 
 import datetime as dt
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Literal
 
@@ -278,6 +278,23 @@ class CubeBatch:
     def wavelengths(self) -> tuple[float, ...]:
         """Centre wavelengths in nm, one per band."""
         return tuple(b.center_nm for b in self.bands)
+
+    def parts(self, most: int) -> Iterator[CubeBatch]:
+        """The batch in as few parts of at most `most` samples as there can be, of nearly equal size."""
+        count = len(self.ids)
+        pieces = -(-count // most)
+        for k in range(pieces):
+            some = slice(k * count // pieces, (k + 1) * count // pieces)
+            yield replace(
+                self,
+                pixels=self.pixels[some],
+                valid=self.valid[some],
+                days=self.days[some],
+                gain=self.gain[some],
+                bias=self.bias[some],
+                ids=self.ids[some],
+                target=None if self.target is None else self.target[some],
+            )
 
     def to(self, device: torch.device | str, non_blocking: bool = False) -> CubeBatch:
         """The same batch on a device."""

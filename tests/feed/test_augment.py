@@ -37,6 +37,7 @@ def test_pixels_validity_and_target_stay_together(cube, contract, size):
         (AugmentConfig(), 8),
         (AugmentConfig(rotations=False), 4),
         (AugmentConfig(flips=False), 4),
+        (AugmentConfig(flips="horizontal", rotations=False), 2),
         (NO_AUGMENT, 1),
     ],
 )

@@ -15,9 +15,11 @@ from swath.errors import ConfigError
 from swath.models.attention import force_kernel
 from swath.models.flops import flops
 from swath.models.st_swin import STSwinConfig, STSwinMAE, STSwinUNet, STSwinUNetConfig, from_mae
+from swath.models.swin3d import SwinBlock
 from swath.models.visible_swin import encode_plain, encode_visible
 from swath.pretraining.st_swin_mae import STSwinMAEObjective
 from swath.pretraining.window_masks import hide_windows, noise_length
+from swath.training.parallel import checkpoint_blocks
 
 SIZES: dict[str, Any] = {
     "bands": 2, "patch_size": (1, 2, 2), "embed_dim": 8, "depths": (2, 2, 2), "heads": (1, 2, 2),
@@ -150,3 +152,25 @@ def test_its_weights_go_into_the_unet_and_its_operations_are_counted() -> None:
 def test_unmasked_padding_is_refused() -> None:
     with pytest.raises(ConfigError, match="needs mask_padding"):
         STSwinConfig(**{**SIZES, "encoder_sees": "visible", "mask_padding": False})
+
+
+def test_what_is_done_to_blocks_from_outside_is_done_here_too() -> None:
+    """Activation checkpointing and compilation take hold of a block's forward: none may be passed by."""
+    objective = STSwinMAEObjective(network().float(), 0.6, 2)
+    blocks = [m for m in objective.modules() if isinstance(m, SwinBlock)]
+    called: set[int] = set()
+    for block in blocks:
+        block.register_forward_pre_hook(lambda m, given: called.add(id(m)))
+    pixels = torch.randn(1, 2, 2, 16, 16)
+    noise = torch.rand(1, objective.noise_length(pixels.shape))
+
+    def gradients() -> list[Tensor]:
+        objective.zero_grad()
+        objective(pixels, None, noise=noise).loss.backward()
+        return [p.grad.clone() for p in objective.parameters() if p.grad is not None]
+
+    plain = gradients()
+    assert called == {id(block) for block in blocks}
+    assert checkpoint_blocks(objective) == len(blocks)
+    for a, b in zip(plain, gradients(), strict=True):
+        torch.testing.assert_close(a, b)

@@ -87,6 +87,23 @@ def test_two_processes_equal_one_where_copies_queues_and_codebooks_move(
     assert_equal_runs(one, two)
 
 
+@pytest.mark.parametrize(("kind", "strategy"), [("spectralgpt", "fsdp"), ("swin", "ddp"), ("swin", "fsdp")])
+def test_both_families_on_series_that_lack_dates_unequally(tmp_path: Path, kind: str, strategy: str) -> None:
+    """Samples of different numbers of dates run apart in a Swin, and features are looked at between steps."""
+    one, two = tmp_path / "one", tmp_path / "two"
+    run(one, 1, batch_size=4, strategy=strategy, objective=kind)
+    run(two, 2, batch_size=2, strategy=strategy, objective=kind)
+    assert_equal_runs(one, two)
+    a, b = (
+        [(r["step"], r["look"]["feature"]) for r in read_metrics(folder / "metrics.jsonl") if "look" in r]
+        for folder in (one, two)
+    )
+    assert [step for step, _ in a] == [4, 8, 12]
+    assert b == [(step, pytest.approx(value, abs=1e-4)) for step, value in a]
+    told = [r["utilisation"] for r in read_metrics(two / "metrics.jsonl") if "utilisation" in r]
+    assert told and told[-1] > 0
+
+
 @pytest.mark.parametrize("strategy", ["ddp", "fsdp"])
 @pytest.mark.parametrize("worlds", [(1, 2), (2, 1)])
 def test_a_run_goes_on_with_another_number_of_processes(

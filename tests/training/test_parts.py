@@ -74,6 +74,7 @@ def test_decay_groups_are_those_of_the_papers():
     # SpectralGPT decays positions and the mask token in pretraining, and spares only biases and 1-D ones.
     assert pretrain == {"linear.weight", "pos_embed_spatial", "mask_token", "relative_position_bias_table"}
     assert finetune == {"linear.weight", "mask_token"}
+    assert all(decays(n, p, "all") for n, p in names.items())
     groups = adamw(Net(), TrainConfig(weight_decay=0.1)).param_groups
     assert [(len(g["params"]), g["weight_decay"]) for g in groups] == [(4, 0.1), (3, 0.0)]
     with pytest.raises(ConfigError, match="no parameter trains"):

@@ -229,7 +229,7 @@ def test_every_system_pretrains_and_its_weights_load(land: Any, tmp_path: Path, 
         "options": given.pop("options"),
         **given.pop("model", {}),
     }
-    options |= given
+    options |= {"mask": {}, **given}
     result = swath.pretrain(**options)
     loaded = load(result.weights)
     assert loaded.meta.architecture == ARCHITECTURES.get(system, system)
@@ -328,7 +328,7 @@ def test_the_queue_and_the_copy_of_a_stopped_run_go_on_to_the_same_bits(
     def options(folder: Path) -> dict[str, Any]:
         given = dict(SMALL_SYSTEMS["moco-v2"])
         model = {"system": "moco", **given.pop("model"), "options": given.pop("options")}
-        return {**land.pretraining(folder), "model": model, **given}
+        return {**land.pretraining(folder), "model": model, "mask": {}, **given}
 
     whole = swath.pretrain(**options(tmp_path / "whole"))
     with monkeypatch.context() as patch:

@@ -14,6 +14,8 @@ from swath.cube import Place
 from swath.errors import ConfigError, InputError
 from swath.training import run as training_run
 from swath.verbs import run_report
+from swath.verbs.config import load_config
+from swath.verbs.pretrain import PretrainConfig
 from swath.verbs.scene_data import Pretraining
 from swath.verbs.stage_options import inside
 from swath.verbs.stages import in_region
@@ -127,6 +129,41 @@ def test_a_stage_that_cannot_be_is_told(
 ) -> None:
     with pytest.raises(ConfigError, match=words):
         swath.pretrain(**staged(land, tmp_path / "run", **change))
+
+
+@pytest.mark.usefixtures("no_pages")
+def test_a_stage_that_has_not_begun_may_be_mended(land: Any, tmp_path: Path) -> None:
+    """A slip in the second stage must not cost the first."""
+    options = staged(land, tmp_path / "run", region=[100, 10, 110, 20])
+    options["stages"][1]["data"]["scenes"] = ["none.tif"]
+    with pytest.raises(InputError, match=r"none\.tif"):
+        swath.pretrain(**options)
+    first = tmp_path / "run" / "stages" / "01-small" / "weights.safetensors"
+    written = load(first)
+    options["run"]["resume"] = True
+    options["stages"][1] = {"name": "large", "data": {"window": 24}, "training": {"seed": 9}}
+    swath.pretrain(**options)
+    assert same_state(load(first).state, written.state) and load(first).meta == written.meta
+    mended = load_config(PretrainConfig, [tmp_path / "run" / "config.yaml"], verb="pretrain")
+    assert mended.stages[1].training == {"seed": 9}
+    assert load(tmp_path / "run" / "stages" / "02-large" / "weights.safetensors").meta.provenance["seed"] == 9
+    options["stages"][0]["steps"] = 2
+    with pytest.raises(ConfigError, match="the run began with stages"):
+        swath.pretrain(**options)
+
+
+def test_a_first_stage_that_cannot_begin_leaves_nothing(land: Any, tmp_path: Path) -> None:
+    options = staged(land, tmp_path / "new" / "run")
+    options["stages"][0]["data"] = {"window": 64}
+    with pytest.raises(InputError, match="no window of 64x64"):
+        swath.pretrain(**options)
+    assert not (tmp_path / "new").exists()
+    options["stages"] = [{"name": "small"}, {"name": "large", "mask": {"window": 2}}]
+    with pytest.raises(
+        ConfigError, match=r"mask\.window: spectralgpt does not look at it"
+    ):  # before the first begins
+        swath.pretrain(**options)
+    assert not (tmp_path / "new").exists()
 
 
 @pytest.mark.usefixtures("no_pages")

@@ -107,7 +107,7 @@ def _draw(config: AugmentConfig, seed: int, number: int, t: int, c: int, square:
     radiometry = np.array([[1.0], [0.0]]) + config.radiometry * draw.standard_normal((2, c))
     days = int(draw.integers(-config.day_jitter, config.day_jitter + 1))
     # A flip of columns and half a turn make both flips; with quarter turns, all eight symmetries.
-    quarters = 2 * mirror if config.flips else 0
+    quarters = 2 * mirror if config.flips is True else 0
     if config.rotations:
         quarters += quarter if square else quarter // 2 * 2
     turn = quarters % 4 + (4 * flip if config.flips else 0)

@@ -18,7 +18,7 @@ class AugmentConfig:
     """What is done to training samples on the device.
 
     Attributes:
-        flips: flip rows and columns, each with probability 1/2.
+        flips: flip rows and columns, each with probability 1/2; "horizontal": columns only, as most publications do.
         rotations: turn by 0, 90, 180 or 270 degrees (windows that are not square: 0 or 180).
         resized_crop: cut a part of this share of the area or more and resize it back; 0: off.
         interpolation: of pixels in a resized crop; class targets are always nearest, real ones bilinear.
@@ -34,7 +34,7 @@ class AugmentConfig:
             fine-tuned to do the same with all that it is asked about later; pretraining leaves what is held out.
     """
 
-    flips: bool = True
+    flips: bool | Literal["horizontal"] = True
     rotations: bool = True
     resized_crop: float = 0.0
     interpolation: Interpolation = "bicubic"
@@ -49,6 +49,8 @@ class AugmentConfig:
             value = getattr(self, name)
             if not 0.0 <= value < 1.0:
                 raise ConfigError(f"{value} is not in [0, 1)", where=name, mend="give a share such as 0.2")
+        if self.flips not in (True, False, "horizontal"):
+            raise ConfigError(f"is '{self.flips}'", where="flips", mend="use true, false or horizontal")
         if self.interpolation not in ("bicubic", "bilinear"):
             raise ConfigError(
                 f"is '{self.interpolation}'", where="interpolation", mend="use bicubic or bilinear"

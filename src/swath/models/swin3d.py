@@ -12,7 +12,7 @@ attention and counts as 0 where tokens merge, and a merged token is valid if any
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Literal, cast
+from typing import Literal, Protocol, cast
 
 import torch
 import torch.nn.functional as F
@@ -123,6 +123,14 @@ class WindowAttention(nn.Module):
         return attend(q, k, v, bias, key_valid=key_valid, allowed=allowed).transpose(2, 3).flatten(3)
 
 
+class Seats(Protocol):
+    """Where tokens that are packed together attend to each other: see `swath.models.visible_swin`."""
+
+    def mix(self, attn: WindowAttention, qkv: Tensor) -> Tensor:
+        """[B,V,3C] -> [B,V,C]."""
+        ...
+
+
 class SwinBlock(nn.Module):
     """Windowed attention and an MLP, each behind a LayerNorm and beside the identity."""
 
@@ -135,10 +143,14 @@ class SwinBlock(nn.Module):
         self.mlp = Mlp(dim, int(dim * config.mlp_ratio))
         self.drop_path = DropPath(drop_path)
 
-    def forward(self, x: Tensor, plan: WindowPlan) -> Tensor:
-        """[B,D,H,W,C] -> the same."""
-        # The norm comes before the padding: padded places are plain zeros, as in the originals.
-        x = x + self.drop_path(self.attn(x, plan, self.norm1))
+    def forward(self, x: Tensor, plan: WindowPlan | Seats) -> Tensor:
+        """[B,D,H,W,C] -> the same; with seats, [B,V,C] -> the same."""
+        if isinstance(plan, WindowPlan):
+            # The norm comes before the padding: padded places are plain zeros, as in the originals.
+            x = x + self.drop_path(self.attn(x, plan, self.norm1))
+        else:
+            mixed = plan.mix(self.attn, norm_linear(x, self.norm1, self.attn.qkv))
+            x = x + self.drop_path(linear(mixed, self.attn.proj))
         out: Tensor = x + self.drop_path(self.mlp(x, self.norm2))
         return out
 

@@ -19,8 +19,7 @@ import torch
 from torch import Tensor
 from torch.nn.functional import embedding
 
-from swath.models.lean import linear, norm_linear
-from swath.models.swin3d import Encoded, Level, PatchMerging, Stage, Swin3D, SwinBlock
+from swath.models.swin3d import Encoded, Level, PatchMerging, Stage, Swin3D, WindowAttention
 from swath.models.windows import WindowPlan, pad_end
 
 
@@ -48,7 +47,8 @@ def encode_visible(network: Swin3D, x: Tensor, shown: Tensor) -> tuple[Tensor, T
         like = x.new_empty(()).expand(*size, 1)
         seats = [_Seats(packed, plan) for plan in network.window_plans(i, like, None)]
         for k, block in enumerate(stage.blocks):
-            y = _block(cast(SwinBlock, block), y, seats[k % 2])
+            # Through the block itself: what is done to it from outside is done here too.
+            y = block(y, seats[k % 2])
         if stage.downsample is not None:
             y, shown = _merge(stage.downsample, packed.put(y), shown)
             size, packed = shown.shape, _Packed(shown)
@@ -125,16 +125,13 @@ class _Seats:
             allowed = allowed & (meet | ~held[:, :, None])
         self.allowed = allowed[None, :, None]
 
-
-def _block(block: SwinBlock, y: Tensor, seats: _Seats) -> Tensor:
-    attn = block.attn
-    qkv = norm_linear(y, block.norm1, attn.qkv).flatten(0, 1).index_select(0, seats.tokens)
-    bias = embedding(seats.rows, attn.relative_position_bias_table).permute(0, 3, 1, 2)[None]
-    mixed = attn.mix(qkv.reshape(*seats.shape, qkv.shape[-1]), bias, None, seats.allowed)
-    mixed = mixed.flatten(0, 2).index_select(0, seats.back).reshape(y.shape)
-    y = y + block.drop_path(linear(mixed, attn.proj))
-    result: Tensor = y + block.drop_path(block.mlp(y, block.norm2))
-    return result
+    def mix(self, attn: WindowAttention, qkv: Tensor) -> Tensor:
+        """Attention of projected tokens: [B,V,3C] -> [B,V,C]."""
+        b, v, width = qkv.shape
+        taken = qkv.flatten(0, 1).index_select(0, self.tokens).reshape(*self.shape, width)
+        bias = embedding(self.rows, attn.relative_position_bias_table).permute(0, 3, 1, 2)[None]
+        mixed = attn.mix(taken, bias, None, self.allowed)
+        return mixed.flatten(0, 2).index_select(0, self.back).reshape(b, v, -1)
 
 
 def _merge(merging: PatchMerging, x: Tensor, shown: Tensor) -> tuple[Tensor, Tensor]:

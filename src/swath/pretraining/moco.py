@@ -176,6 +176,10 @@ class MoCoObjective(nn.Module):
         positive = (query * key).sum(dim=1)
         return info_nce(positive, negative, self.queue_holds.clone(), holds, self.config.temperature)
 
+    def network_loaded(self) -> None:
+        """Makes the copy what the network is, once weights were loaded into the network."""
+        self.key_network.load_state_dict(self.network.state_dict())
+
     def momentum(self, step: int, steps: int) -> float:
         """The copy's momentum after step 0 … steps - 1."""
         if self.config.version == "v2":

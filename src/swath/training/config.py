@@ -45,7 +45,7 @@ class TrainConfig:
         weight_decay: of AdamW.
         betas: of AdamW.
         decay_rule: "pretrain": all but biases and one-dimensional parameters decay, positions and mask tokens
-            too (MAE, SpectralGPT); "finetune": positions do not.
+            too (MAE, SpectralGPT); "finetune": positions do not; "all": biases and the rest as well (Swin-MAE).
         layer_decay: the learning rate falls by this factor from each layer to the one below it, counted from the head;
             1: it is the same for all.
         freeze: "encoder": it stays as it is (bands that its weights do not know are then never learned); "none".
@@ -91,7 +91,7 @@ class TrainConfig:
     decay_every: int = 0
     weight_decay: float = 0.05
     betas: tuple[float, float] = (0.9, 0.95)
-    decay_rule: Literal["pretrain", "finetune"] = "pretrain"
+    decay_rule: Literal["pretrain", "finetune", "all"] = "pretrain"
     layer_decay: float = 1.0
     freeze: Literal["none", "encoder"] = "none"
     unfreeze_start: int = 0

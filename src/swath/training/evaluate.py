@@ -21,6 +21,7 @@ def evaluate_objective(
     batches: Iterable[CubeBatch],
     *,
     seed: int = 0,
+    first: int = 0,
     precision: Precision | None = None,
 ) -> dict[str, float]:
     """The loss and its parts over batches (places held out of pretraining); a sample has a mask of its own,
@@ -30,11 +31,12 @@ def evaluate_objective(
         objective: from `swath.pretraining`, or a task; its mode is put back afterwards.
         batches: such as a GridFeed.
         seed: of the masks.
+        first: number of the first sample, which its mask is drawn by.
         precision: None: as around the call (inside `fit`: the run's).
     """
     device = next(objective.parameters()).device
     sums: dict[str, list[float]] = {}
-    training, first = objective.training, 0
+    training = objective.training
     objective.eval()
     try:
         # The forward pass seeds the generator of its device: a caller's draws must not notice.

@@ -27,7 +27,7 @@ from swath.training.loader import Step, StepLoader
 from swath.training.metrics_log import MetricsLog
 from swath.training.module import TrainingModule
 from swath.training.optim import learning_rate
-from swath.training.parallel import load_whole
+from swath.training.parallel import gathered_weights, load_whole
 from swath.training.peak import memory_gib
 from swath.training.progress import ProgressBar
 from swath.training.ranks import several
@@ -203,7 +203,7 @@ class Keeper(pl.Callback):
         self.module.swap_ema()
         objective.eval()
         try:
-            with torch.no_grad(), self.module.numbers.autocast():
+            with torch.no_grad(), self.module.numbers.autocast(), gathered_weights(objective):
                 yield
         finally:
             self.module.swap_ema()

@@ -19,8 +19,10 @@ _POSITION = re.compile(r"(^|[._])(pos|position|positions|positional)([._]|$)")
 
 def decays(name: str, parameter: nn.Parameter, rule: str) -> bool:
     """Whether weight decay acts on a parameter (SpectralGPT, released code: biases and 1-D parameters never;
-    position embeddings in pretraining yes, in fine-tuning no).
+    position embeddings in pretraining yes, in fine-tuning no). With the rule "all" on every one (Swin-MAE's code).
     """
+    if rule == "all":
+        return True
     if parameter.ndim <= 1 or name.endswith(".bias"):
         return False
     return rule == "pretrain" or _POSITION.search(name) is None

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import contextlib
+from collections.abc import Iterator
 from functools import partial
 from typing import Any
 
@@ -66,13 +68,42 @@ def compile_blocks(module: nn.Module) -> int:
 
 
 def shard(module: nn.Module, mesh: Any) -> None:
-    """Divides the weights among the processes of a one-dimensional mesh (FSDP2), block by block, in place."""
+    """Divides the weights among the processes of a one-dimensional mesh (FSDP2) in place: block by block, or as one.
+
+    Processes wait for each other wherever they gather a part. A Swin runs samples with different numbers of dates
+    apart, so its blocks are called more often where dates are missing: its weights are gathered once for a whole pass.
+    """
     from torch.distributed.fsdp import fully_shard
 
+    by_block = not any(isinstance(m, SwinBlock) for m in module.modules())
     for block in module.modules():
-        if isinstance(block, BLOCKS):
+        if by_block and isinstance(block, BLOCKS):
             fully_shard(block, mesh=mesh)
     fully_shard(module, mesh=mesh)
+
+
+@contextlib.contextmanager
+def gathered_weights(module: nn.Module) -> Iterator[None]:
+    """While the block runs, divided weights are whole on all processes, which enter and leave together.
+
+    Any part of the module may then be called by itself, on each process as often as it likes. Without gradients.
+    """
+    if not any(hasattr(p, "full_tensor") for p in module.parameters()):
+        yield
+        return
+    from torch.distributed.fsdp import FSDPModule
+
+    parts = [m for m in module.modules() if isinstance(m, FSDPModule)]
+    for part in parts:
+        part.set_reshard_after_forward(False, recurse=False)
+        part.unshard()
+    try:
+        yield
+    finally:
+        for part in parts:
+            part.reshard()
+            # As fully_shard has it: a root stays whole until the backward pass.
+            part.set_reshard_after_forward(part is not module, recurse=False)
 
 
 def plain(tensor: Tensor) -> Tensor:

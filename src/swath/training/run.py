@@ -185,8 +185,7 @@ def _fit(
             callbacks = (*callbacks, copies)
 
         def work() -> Work:
-            if divided:
-                return Work()  # a pass of one process alone would wait for the others' parts
+            # Of the caller's module: where weights are divided, it is whole still.
             sample = resized(feed.take(0, 1), config.augment.resize)
             return Work(step_flops(objective, sample, config.seed), peak_of(precision))
 

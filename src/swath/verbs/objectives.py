@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import itertools
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from typing import TYPE_CHECKING
 
 from swath.errors import ConfigError
@@ -13,6 +13,7 @@ if TYPE_CHECKING:
 
     from swath.feed.base import Feed
     from swath.verbs.pretrain import PretrainConfig
+    from swath.verbs.pretrain_options import MaskOptions
     from swath.verbs.scene_data import Pretraining
 
 
@@ -56,7 +57,23 @@ def make_objective(config: PretrainConfig, data: Pretraining) -> nn.Module:
     from swath.pretraining.st_swin_mae import STSwinMAEObjective
 
     assert isinstance(network, STSwinMAE)
+    _check_windows(mask, network.config.patch_size, config.training.augment.resize or config.data.window)
     return STSwinMAEObjective(network, mask.ratio, mask.window, mask.share_over_time, mask.norm_pix)
+
+
+def _check_windows(mask: MaskOptions, patch: Sequence[int], side: int) -> None:
+    """Whether any of the mask's windows on a date stays visible."""
+    from swath.pretraining.window_masks import window_grid
+
+    rows, columns = window_grid(-(-side // patch[1]), -(-side // patch[2]), mask.window)
+    count = rows * columns
+    if int(count * (1 - mask.ratio)) == 0:  # the published rule
+        raise ConfigError(
+            f"{mask.ratio:g} hides all windows of {mask.window} x {mask.window} tokens on a date, of which there are "
+            f"{count}",
+            where="mask.ratio",
+            mend="hide less, or take a smaller mask.window",
+        )
 
 
 def prepare(objective: nn.Module, feed: Feed, config: PretrainConfig) -> None:

@@ -122,8 +122,10 @@ def run(config: PretrainConfig) -> PretrainResult | Replayed | None:
     from swath.training.ranks import joined, world
 
     if config.training.devices > 1 and world().size == 1:
+        from swath.verbs.pretrain_checks import check_options
         from swath.verbs.processes import in_processes
 
+        check_options(config)
         return PretrainResult(**in_processes("pretrain", config, config.training.devices))
     with joined(choose_device(config.training.device)):
         if config.stages:
@@ -142,28 +144,32 @@ def run_stage(config: PretrainConfig) -> PretrainResult | None:
     from swath.training.ranks import decided, world
     from swath.training.run import fit
     from swath.verbs import run_report
+    from swath.verbs.going_on import go_on_from
     from swath.verbs.objectives import make_objective, prepare
-    from swath.verbs.stages import go_on_from, mixed_feed, read_data
+    from swath.verbs.pretrain_checks import check_options
+    from swath.verbs.stages import mixed_feed, read_data
     from swath.verbs.watch import periodic
     from swath.weights.build import meta_for
     from swath.weights.file import save
 
+    check_options(config)
     monitors = ("held_out_loss",) if config.data.hold_out else ()
     decided(lambda: check_start(config.run, config.training, monitors))
     data = read_data(config)
     torch.manual_seed(derive(config.training.seed, "initialise"))
     objective = make_objective(config, data)
     if config.start.weights:
-        go_on_from(config.start.weights, objective.network, config.start.positions)  # type: ignore[arg-type]
+        go_on_from(config.start.weights, objective, config.start.positions, data.contract)
     feed = mixed_feed(config, make_feed(config, data), data.contract)
-    prepare(objective, feed, config)
+    if not config.start.weights:  # a network that goes on knows its codes by their numbers
+        prepare(objective, feed, config)
     held = held_out_batch(data)
     seed = config.training.seed
     looks = periodic(config.watch, Path(config.run.folder), feed, held, data.contract, seed)
 
     def validate(current: nn.Module) -> dict[str, float]:
         assert held is not None
-        return {"held_out_loss": held_out_loss(current, held, seed)}
+        return {"held_out_loss": held_out_loss(current, held, seed, most=config.training.batch_size)}
 
     with started(config, "pretrain") as folder:
         result = fit(
@@ -244,13 +250,26 @@ def held_out_batch(data: Pretraining) -> CubeBatch | None:
     return RecordFeed(data.held_out, data.contract, side, seed=0).take(0, len(data.held_out))
 
 
-def held_out_loss(objective: nn.Module, batch: CubeBatch, seed: int, draws: int = 4) -> float:
-    """The loss on some places, over several masks: always the same ones."""
-    from swath.training.module import run_objective
+def held_out_loss(
+    objective: nn.Module, batch: CubeBatch, seed: int, draws: int = 4, most: int | None = None
+) -> float:
+    """The loss on some places, over several masks: always the same ones.
 
-    on = batch.to(next(objective.parameters()).device)
-    outputs = [run_objective(objective, on, seed=seed, first=i * len(batch.ids)) for i in range(draws)]
-    return sum(float(out.loss) for out in outputs) / draws
+    Args:
+        objective: in eval mode.
+        batch: the places.
+        seed: of the masks.
+        draws: masks of each place.
+        most: samples of a forward pass; None: all.
+    """
+    from swath.training.evaluate import evaluate_objective
+
+    count = len(batch.ids)
+    losses = [
+        evaluate_objective(objective, batch.parts(most or count), seed=seed, first=i * count)["loss"]
+        for i in range(draws)
+    ]
+    return sum(losses) / draws
 
 
 def data_names(data: Pretraining, most: int = 100) -> list[str]:

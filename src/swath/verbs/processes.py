@@ -7,7 +7,8 @@ import tempfile
 from pathlib import Path
 from typing import Any
 
-from swath.errors import SwathError
+from swath.errors import ConfigError, SwathError
+from swath.training.config import TrainConfig
 from swath.verbs.config import dump_config
 
 
@@ -18,6 +19,9 @@ def in_processes(verb: str, config: Any, processes: int) -> dict[str, Any]:
         SwathError: it failed; process 0 has said why on standard error, or another's words are given.
     """
     from swath.training.launch import launch
+    from swath.training.precision import choose_device
+
+    check_devices(config.training, choose_device(config.training.device))
 
     with tempfile.TemporaryDirectory(prefix="swath-") as folder:
         resolved = Path(folder) / "config.yaml"
@@ -33,3 +37,17 @@ def in_processes(verb: str, config: Any, processes: int) -> dict[str, Any]:
         else f"one of {processes} processes ended with code {done.code}"
     )
     raise SwathError(what, mend=None if said else "see what was said above")
+
+
+def check_devices(training: TrainConfig, device: str) -> None:
+    """Raises ConfigError if this machine has fewer GPUs than processes are asked for; a CPU is shared."""
+    import torch
+
+    there = torch.cuda.device_count() if device == "cuda" else training.devices
+    if there < training.devices:
+        passes = training.accumulate * training.devices / there
+        raise ConfigError(
+            f"{training.devices} GPUs are asked for, and {there} {'is' if there == 1 else 'are'} there",
+            where="training.devices",
+            mend=f"set it to {there}, and training.accumulate to {passes:g} so that a step sees as many samples",
+        )

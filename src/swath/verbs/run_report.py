@@ -112,23 +112,38 @@ def dates_of(days: npt.NDArray[np.float32]) -> npt.NDArray[np.datetime64]:
     return np.where(known, dates, np.datetime64("NaT"))
 
 
-def examples(objective: nn.Module, batch: CubeBatch, seed: int) -> Examples | None:
-    """Runs an objective on some places with the masks of `seed`; None if it reconstructs nothing."""
+def examples(objective: nn.Module, batch: CubeBatch, seed: int, most: int = 16) -> Examples | None:
+    """Runs an objective on some places with the masks of `seed`; None if it reconstructs nothing.
+
+    Args:
+        objective: its mode is put back afterwards.
+        batch: the places.
+        seed: of the masks.
+        most: places of a forward pass.
+    """
     import torch
 
     from swath.feed.normalise import normalise
 
-    training = objective.training
+    training, device = objective.training, next(objective.parameters()).device
     objective.eval()
+    drawn: list[torch.Tensor] = []
+    hidden: list[torch.Tensor] = []
     with torch.no_grad():
-        out = run_objective(objective, batch, seed=seed)
+        for part in batch.parts(most):
+            first = sum(d.shape[0] for d in drawn)
+            out = run_objective(objective, part.to(device), seed=seed, first=first)
+            if out.reconstruction is None or out.mask is None:
+                break
+            drawn.append(out.reconstruction.float().cpu())
+            hidden.append(out.mask.cpu())
     objective.train(training)
-    if out.reconstruction is None or out.mask is None:
+    if not drawn:
         return None
     return Examples(
         normalise(batch).cpu().numpy(),
-        out.reconstruction.float().cpu().numpy(),
-        out.mask.cpu().numpy(),
+        torch.cat(drawn).numpy(),
+        torch.cat(hidden).numpy(),
         batch.valid.cpu().numpy(),
         dates_of(batch.days.cpu().numpy()),
         tuple(b.name for b in batch.bands),

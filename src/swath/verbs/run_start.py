@@ -85,13 +85,13 @@ def started(config: Any, verb: str) -> Iterator[RunFolder]:
         raise
 
 
-def check_same(config: Any, written: Path) -> None:
-    """A resumed run is the same run: whatever changes its steps must be as it began."""
+def check_same(config: Any, written: Path, free: Collection[str] = ()) -> None:
+    """A resumed run is the same run: whatever changes its steps must be as it began, but for the groups in `free`."""
     earlier, now = read_yaml(written).values, to_plain(config)
     for name, began, given in _differences(earlier, now):
         group, _, leaf = name.partition(".")
         # How many samples a step sees, the checkpoint knows: see TrainConfig.check_continues.
-        if group in ("run", "watch") or (
+        if group in ("run", "watch", *free) or (
             group == "training" and leaf in (*FREE_ON_RESUME, *SAMPLES_PER_STEP)
         ):
             continue

@@ -6,35 +6,32 @@ whichever was stopped goes on. A stage that has its weights is done.
 
 from __future__ import annotations
 
+import contextlib
 import logging
 import math
 import shutil
-from collections.abc import Sequence
+from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
-from torch import Tensor, nn
 
 from swath.errors import ConfigError, InputError, OutputError
-from swath.verbs.config import load_config, to_plain
+from swath.verbs.config import dump_config, load_config, to_plain
 from swath.verbs.options import PixelData
+from swath.verbs.pretrain_checks import check_options
+from swath.verbs.run_start import CONFIG, check_same
 from swath.verbs.stage_options import MixOptions, StageOptions, StartOptions, inside
+from swath.verbs.yaml_file import read_yaml
 
 if TYPE_CHECKING:
     from swath.cube import Place
     from swath.feed.base import Feed
     from swath.verbs.pretrain import PretrainConfig, PretrainResult
     from swath.verbs.scene_data import Pretraining
-    from swath.weights.transfer import TransferReport
 
 log = logging.getLogger(__name__)
-
-# Learned positions of all families, by the ends of their names.
-SPATIAL = ("*pos_embed_spatial", "*pos_embed")
-SPECTRAL = ("*pos_embed_spectral",)
-DATES = ("*date_embed*",)
 
 
 def stage_configs(config: PretrainConfig) -> list[PretrainConfig]:
@@ -56,11 +53,12 @@ def stage_configs(config: PretrainConfig) -> list[PretrainConfig]:
             **stage.training,
             **({"steps": stage.steps} if stage.steps else {}),
         }
-        own["training"]["seed"] = config.training.seed + number - 1 + stage.training.get("seed", 0)
+        own["training"]["seed"] = stage.training.get("seed", config.training.seed + number - 1)
         folder = Path(config.run.folder) / "stages" / f"{number:02d}{'-' + stage.name if stage.name else ''}"
         own["run"] = {"folder": str(folder)}
         own["start"] = to_plain(StartOptions("", stage.positions, stage.region, stage.weight, stage.mix))
         made = load_config(PretrainConfig, [], own, flag=f"stages[{number}].")
+        check_options(made)  # of all of them before the first begins
         if stage.epochs:
             made = replace(made, training=replace(made.training, steps=_steps(made, stage)))
         found.append(made)
@@ -89,22 +87,23 @@ def run_stages(config: PretrainConfig) -> PretrainResult | None:
     Raises:
         SwathError: a stage failed, or was stopped: `run.resume` goes on with it.
     """
+    from swath.training.folder import check_run
     from swath.training.ranks import decided, world
     from swath.verbs.pretrain import run_stage
 
     folder = Path(config.run.folder)
-    decided(lambda: _open(config, folder))
+    decided(lambda: check_run(folder, resume=config.run.resume, overwrite=config.run.overwrite))
+    configs = stage_configs(config)
     result: PretrainResult | None = None
     weights = config.start.weights
-    configs = stage_configs(config)
-    for number, stage in enumerate(configs, 1):
-        stage_folder = Path(stage.run.folder)
-        begun = stage_folder.is_dir() and any(stage_folder.iterdir())
-        run = replace(stage.run, resume=begun)
-        log.info("stage %d of %d: %s", number, len(configs), stage_folder)
-        result = run_stage(replace(stage, run=run, start=replace(stage.start, weights=weights)))
-        weights = str(stage_folder / "weights.safetensors")
-        decided(lambda: None)  # nobody reads the weights before they are written
+    with _opened(config, folder):
+        for number, stage in enumerate(configs, 1):
+            stage_folder = Path(stage.run.folder)
+            run = replace(stage.run, resume=_begun(stage_folder))
+            log.info("stage %d of %d: %s", number, len(configs), stage_folder)
+            result = run_stage(replace(stage, run=run, start=replace(stage.start, weights=weights)))
+            weights = str(stage_folder / "weights.safetensors")
+            decided(lambda: None)  # nobody reads the weights before they are written
     if result is None or not world().leads:
         return None
     for name in ("weights.safetensors", "report.html"):
@@ -117,16 +116,33 @@ def run_stages(config: PretrainConfig) -> PretrainResult | None:
     )
 
 
+def _begun(folder: Path) -> bool:
+    return folder.is_dir() and any(folder.iterdir())
+
+
+@contextlib.contextmanager
+def _opened(config: PretrainConfig, folder: Path) -> Iterator[None]:
+    """The run's folder with its config; a new run whose first stage cannot begin takes them away again."""
+    from swath.training.ranks import decided, world
+
+    missing = [path for path in (folder, *folder.parents) if not path.exists()]
+    decided(lambda: _open(config, folder))
+    try:
+        yield
+    except BaseException:
+        if world().leads and not config.run.resume and not _begun(folder / "stages"):
+            (folder / CONFIG).unlink(missing_ok=True)
+            for path in (folder / "stages", *missing):
+                with contextlib.suppress(OSError):  # what is not empty is not ours
+                    path.rmdir()
+        raise
+
+
 def _open(config: PretrainConfig, folder: Path) -> None:
     from swath.files import atomic
-    from swath.training.folder import check_run
-    from swath.verbs.config import dump_config
-    from swath.verbs.run_start import CONFIG, check_same
 
-    check_run(folder, resume=config.run.resume, overwrite=config.run.overwrite)
     written = folder / CONFIG
-    if config.run.resume and written.is_file():
-        check_same(config, written)
+    if config.run.resume and written.is_file() and not _changed(config, written):
         return
     if config.run.overwrite:
         shutil.rmtree(folder / "stages", ignore_errors=True)
@@ -138,6 +154,22 @@ def _open(config: PretrainConfig, folder: Path) -> None:
         raise OutputError(f"cannot be made ({err.strerror})", where=folder, mend="check its rights") from err
     with atomic(written) as temporary:
         temporary.write_text(dump_config(config, verb="pretrain"), "utf-8")
+
+
+def _changed(config: PretrainConfig, written: Path) -> bool:
+    """Whether stages that have not begun are others now; all else of a run that goes on must be as it began."""
+    earlier = read_yaml(written).values
+    before, now = list(earlier.get("stages", ())), list(to_plain(config)["stages"])
+    stages = written.parent / "stages"
+    begun = sum(_begun(path) for path in stages.iterdir()) if stages.is_dir() else 0
+    if len(now) < begun or before[:begun] != now[:begun]:
+        raise ConfigError(
+            f"the run began with stages that are others now: {begun} of them have begun",
+            where=written,
+            mend="resume with the same ones, or start a new run in another folder",
+        )
+    check_same(config, written, free=("stages",))
+    return before != now
 
 
 def _copy(source: Path, to: Path) -> None:
@@ -223,33 +255,3 @@ def mix_config(config: PretrainConfig, other: MixOptions, number: int) -> Pretra
     data = load_config(PixelData, [], values, flag=f"start.mix[{number}].data.")
     training = replace(config.training, seed=config.training.seed + 7919 * number)
     return replace(config, data=data, training=training, start=replace(config.start, mix=()))
-
-
-def go_on_from(path: str, network: nn.Module, positions: str) -> TransferReport:
-    """Weights of an earlier pretraining into a network, positions resized or drawn anew.
-
-    Raises:
-        WeightsError: they are of another architecture.
-    """
-    from swath.weights.file import load
-    from swath.weights.transfer import bicubic_positions, transfer
-
-    state: dict[str, Tensor] = dict(load(path).state)
-    if positions == "reinit":
-        # Those that fit are drawn anew as well: half a set of old positions would be neither.
-        state = {k: v for k, v in state.items() if not _matches(k, (*SPATIAL, *SPECTRAL))}
-    report = transfer(
-        state,
-        network,
-        resize=dict.fromkeys(SPATIAL, bicubic_positions),
-        allow_new=(*DATES, *(() if positions == "resize" else (*SPATIAL, *SPECTRAL))),
-        allow_dropped=DATES,
-    )
-    log.info("going on from %s:\n%s", path, report)
-    return report
-
-
-def _matches(name: str, patterns: Sequence[str]) -> bool:
-    from fnmatch import fnmatchcase
-
-    return any(fnmatchcase(name, p) for p in patterns)

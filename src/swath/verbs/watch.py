@@ -60,8 +60,7 @@ def _pictures(folder: Path, held: CubeBatch, seed: int) -> Callable[[nn.Module, 
     from swath.verbs.run_report import PICTURED, examples
 
     def draw(objective: nn.Module, step: int) -> None:
-        device = next(objective.parameters()).device
-        shown = examples(objective, held.to(device), seed)
+        shown = examples(objective, held, seed)
         if shown is None or not world().leads:
             return
         for place in range(len(shown.places[:PICTURED])):

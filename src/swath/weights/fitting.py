@@ -58,26 +58,32 @@ def fit_vit(
     return {name: out.flatten(2)}
 
 
-def fit_spectralgpt(state: Mapping[str, Tensor], old: EncoderConfig, new: EncoderConfig) -> Fitted:
-    """Tensors of a SpectralGPT encoder that change: positions. One kernel serves all bands."""
+def fit_spectralgpt(
+    state: Mapping[str, Tensor], old: EncoderConfig, new: EncoderConfig, prefix: str = ""
+) -> Fitted:
+    """Tensors of a SpectralGPT encoder that change: positions. One kernel serves all bands.
+
+    With the prefix "decoder_", those of the decoder.
+    """
+    joint, spatial, spectral = (
+        prefix + name for name in ("pos_embed", "pos_embed_spatial", "pos_embed_spectral")
+    )
     moved, grown = old.anchors != new.anchors, old.grid != new.grid
     at = torch.tensor([new.anchors])
     size = (new.grid, new.grid)
     fitted: Fitted = {}
     if old.positions == "joint":
         if moved or grown:
-            x = state["pos_embed"].float().reshape(len(old.anchors), old.grid, old.grid, -1)
+            x = state[joint].float().reshape(len(old.anchors), old.grid, old.grid, -1)
             x = resize_grid(x, size)
             x = interpolate_spectrum(x, old.anchors, at)[0] if moved else x
-            fitted["pos_embed"] = x.reshape(1, -1, x.shape[-1])
+            fitted[joint] = x.reshape(1, -1, x.shape[-1])
         return fitted
     if grown:
-        x = state["pos_embed_spatial"].float().reshape(1, old.grid, old.grid, -1)
-        fitted["pos_embed_spatial"] = resize_grid(x, size).flatten(1, 2)
+        x = state[spatial].float().reshape(1, old.grid, old.grid, -1)
+        fitted[spatial] = resize_grid(x, size).flatten(1, 2)
     if moved:
-        fitted["pos_embed_spectral"] = interpolate_spectrum(
-            state["pos_embed_spectral"][0].float(), old.anchors, at
-        )
+        fitted[spectral] = interpolate_spectrum(state[spectral][0].float(), old.anchors, at)
     return fitted
 
 

@@ -2,18 +2,14 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from fnmatch import fnmatchcase
 
 import torch
-import torch.nn.functional as F
 from torch import Tensor, nn
 
 from swath.errors import WeightsError
-
-Resize = Callable[[Tensor, torch.Size], Tensor]
 
 
 @dataclass(frozen=True)
@@ -22,7 +18,7 @@ class TransferReport:
 
     Attributes:
         kept: taken over as they are.
-        resized: taken over after a declared resizing: name, shape before, shape after.
+        resized: made to fit by the caller before they were taken over: name, shape before, shape after.
         new: of the network only; as they were initialised.
         dropped: of the weights only.
         notes: what else a person should know: (what, how many, which), such as bands.
@@ -56,7 +52,6 @@ def transfer(
     network: nn.Module,
     *,
     rename: Callable[[str], str] | None = None,
-    resize: Mapping[str, Resize] | None = None,
     allow_new: Sequence[str] = (),
     allow_dropped: Sequence[str] = (),
 ) -> TransferReport:
@@ -66,8 +61,6 @@ def transfer(
         state: tensors by name.
         network: takes them.
         rename: from a name in `state` to one in the network.
-        resize: pattern of names -> how a tensor of another shape is made to fit; any other difference in
-            shape is an error.
         allow_new: patterns of the network's names that may keep their fresh values.
         allow_dropped: patterns of names in `state` that may be left behind.
 
@@ -76,7 +69,7 @@ def transfer(
     """
     target = network.state_dict()
     fresh: dict[str, Tensor] = {}
-    kept, resized, dropped = [], [], []
+    kept, dropped = [], []
     for source_name, tensor in state.items():
         name = source_name if rename is None else rename(source_name)
         if name not in target:
@@ -92,20 +85,13 @@ def transfer(
             raise WeightsError("two tensors of the weights would go there", where=name)
         shape = target[name].shape
         if tensor.shape != shape:
-            rule = next((r for p, r in (resize or {}).items() if fnmatchcase(name, p)), None)
-            if rule is None:
-                raise WeightsError(
-                    f"the weights have shape {list(tensor.shape)}, the network {list(shape)}",
-                    where=name,
-                    mend="build the network with the config of the weights",
-                )
-            fresh[name] = rule(tensor, shape)
-            if fresh[name].shape != shape:
-                raise WeightsError(f"resizing gave {list(fresh[name].shape)}, not {list(shape)}", where=name)
-            resized.append((name, tuple(tensor.shape), tuple(shape)))
-        else:
-            fresh[name] = tensor
-            kept.append(name)
+            raise WeightsError(
+                f"the weights have shape {list(tensor.shape)}, the network {list(shape)}",
+                where=name,
+                mend="build the network with the config of the weights",
+            )
+        fresh[name] = tensor
+        kept.append(name)
         if fresh[name].is_floating_point() and not bool(torch.isfinite(fresh[name]).all()):
             raise WeightsError(
                 "the weights hold NaN or infinity", where=source_name, mend="use other weights"
@@ -120,24 +106,7 @@ def transfer(
         raise WeightsError("no tensor of the weights fits the network", mend="use weights of this family")
     # Strict in both directions: whatever is new goes in as it is.
     network.load_state_dict({**target, **fresh})
-    return TransferReport(tuple(kept), tuple(resized), tuple(new), tuple(dropped))
-
-
-def bicubic_positions(tensor: Tensor, shape: torch.Size) -> Tensor:
-    """Position embeddings [1, n*n, D] on a square grid to [1, m*m, D], bicubic, corners not aligned, no
-    antialiasing (SpectralGPT, spec §3).
-    """
-    old, new = math.isqrt(tensor.shape[1]), math.isqrt(shape[1])
-    if (
-        tensor.ndim != 3
-        or old * old != tensor.shape[1]
-        or new * new != shape[1]
-        or tensor.shape[2] != shape[2]
-    ):
-        raise WeightsError(f"positions {list(tensor.shape)} do not lie on a square grid as {list(shape)} do")
-    grid = tensor.float().reshape(1, old, old, -1).permute(0, 3, 1, 2)
-    out = F.interpolate(grid, size=(new, new), mode="bicubic", align_corners=False)
-    return out.permute(0, 2, 3, 1).reshape(shape).to(tensor.dtype)
+    return TransferReport(tuple(kept), (), tuple(new), tuple(dropped))
 
 
 def _fits(name: str, patterns: Sequence[str]) -> bool:

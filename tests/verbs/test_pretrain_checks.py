@@ -1,0 +1,63 @@
+"""Options that a system would pass over are refused, and so are masks that leave nothing to see or to learn."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+import swath
+from swath.errors import ConfigError
+from swath.verbs.config import load_config
+from swath.verbs.networks import PRETRAINABLE
+from swath.verbs.pretrain import PretrainConfig
+from swath.verbs.pretrain_checks import BY_AGREEMENT, MASKS, check_options
+from swath.verbs.yaml_file import recipes
+
+
+def test_every_system_is_known_and_every_recipe_says_only_what_is_looked_at() -> None:
+    assert {*MASKS, *BY_AGREEMENT} == set(PRETRAINABLE)
+    names = [n for n in recipes() if n.startswith(("pretrain-", "demo-pretrain"))]
+    assert len(names) > 15
+    for name in names:
+        check_options(load_config(PretrainConfig, [name], verb="pretrain"))
+
+
+@pytest.mark.parametrize(
+    ("change", "words"),
+    [
+        ({"model.system": "mae", "mask.window": 2}, "mask.window: mae does not look at it"),
+        ({"model.system": "spectralgpt"}, "mask.window: spectralgpt does not look at it"),
+        (
+            {"mask.decode_part": 0.5},
+            "mask.decode_part: st_swin_mae does not look at it; leave it out; it looks at",
+        ),
+        ({"mask.loss": "token_only"}, "mask.loss: st_swin_mae"),
+        ({"views.band_dropout": 0.4}, "views.band_dropout: st_swin_mae does not look at it"),
+        ({"contrast.queue": 8}, "contrast.queue: st_swin_mae"),
+        ({"tokenizer.tokens": 8}, "tokenizer.tokens: st_swin_mae"),
+        ({"model.system": "simclr"}, "mask.ratio: simclr does not look at it; leave it out$"),
+        (
+            {"data.hold_out": [], "watch.pictures_every": 5},
+            "watch.pictures_every: there is no place held out",
+        ),
+        (
+            {"mask.window": 8, "mask.ratio": 0.75},
+            "mask.ratio: 0.75 hides all windows of 8 x 8 tokens on a date, of which there are 1",
+        ),
+    ],
+)
+def test_what_would_be_passed_over_is_said(
+    land: Any, tmp_path: Path, change: dict[str, Any], words: str
+) -> None:
+    with pytest.raises(ConfigError, match=words):
+        swath.pretrain(**land.pretraining(tmp_path / "new" / "run"), **change)
+    assert not (tmp_path / "new").exists()
+
+
+def test_systems_that_reconstruct_nothing_draw_nothing(land: Any, tmp_path: Path) -> None:
+    options = land.pretraining(tmp_path / "run")
+    options |= {"model": {"system": "simclr"}, "mask": {}, "watch": {"pictures_every": 5}}
+    with pytest.raises(ConfigError, match="simclr reconstructs nothing"):
+        swath.pretrain(**options)
