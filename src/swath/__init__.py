@@ -14,7 +14,10 @@ from typing import Any
 
 __version__ = "0.1.0"
 
-_VERBS = ("card", "demo", "embed", "evaluate", "finetune", "inspect", "predict", "pretrain", "probe")
+_VERBS = (
+    "baseline", "calibrate", "card", "convert", "demo", "embed", "evaluate", "finetune", "inspect", "ledger", "pack",
+    "predict", "pretrain", "probe",
+)  # fmt: skip
 __all__ = ["__version__", *_VERBS]
 
 

@@ -19,7 +19,10 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal, overload
 
 if TYPE_CHECKING:
+    from swath.scenes.estimate import Estimate
+    from swath.verbs.calibrate import CalibrateResult
     from swath.verbs.card import CardResult
+    from swath.verbs.convert import ConvertResult, KindsResult
     from swath.verbs.demo import DemoResult
     from swath.verbs.embed import EmbedResult
     from swath.verbs.evaluate import EvaluateResult
@@ -27,11 +30,52 @@ if TYPE_CHECKING:
     from swath.verbs.finetune import FinetuneResult
     from swath.verbs.inspect import InspectResult
     from swath.verbs.inspect_layouts import LayoutsResult
+    from swath.verbs.ledger import LedgerResult
+    from swath.verbs.pack import PackResult
     from swath.verbs.predict import PredictResult
     from swath.verbs.pretrain import PretrainResult
     from swath.verbs.probe import ProbeResult
+    from swath.verbs.replay import Replayed
 
-__all__ = ["card", "demo", "embed", "evaluate", "finetune", "inspect", "predict", "pretrain", "probe"]
+__all__ = [
+    "baseline", "calibrate", "card", "convert", "demo", "embed", "evaluate", "finetune", "inspect", "ledger", "pack",
+    "predict", "pretrain", "probe",
+]  # fmt: skip
+
+
+def baseline(*sources: str | Path, **options: Any) -> WeightsScores:
+    """Score a plain method on labelled data: majority, spectral index or random forest.
+
+    Args:
+        sources: recipes by name, or paths of YAML files.
+        options: of `swath.verbs.baseline.BaselineConfig`, such as `method="forest"` and
+            `data={"layout": {"name": "eurosat", "root": "EuroSAT"}}`.
+
+    Returns:
+        Scores, also per class, and their confidence intervals by block.
+
+    Raises:
+        SwathError: in one line.
+    """
+    result: WeightsScores = _run("baseline", sources, options)
+    return result
+
+
+def calibrate(*sources: str | Path, **options: Any) -> CalibrateResult:
+    """Fit how far trained weights can be believed, and write it into a copy of them.
+
+    Args:
+        sources: recipes by name, or paths of YAML files.
+        options: of `swath.verbs.calibrate.CalibrateConfig`: `weights`, `output`, and `data` as in training.
+
+    Returns:
+        What was fitted, and what it is worth on blocks that it was not fitted on.
+
+    Raises:
+        SwathError: in one line; nothing is written then.
+    """
+    result: CalibrateResult = _run("calibrate", sources, options)
+    return result
 
 
 def card(*sources: str | Path, **options: Any) -> CardResult:
@@ -52,6 +96,45 @@ def card(*sources: str | Path, **options: Any) -> CardResult:
     return result
 
 
+@overload
+def convert(
+    source: str | PathLike[str] = "",
+    output: str | PathLike[str] = "",
+    *,
+    kind: str = "",
+    list: Literal[False] = False,
+    **options: Any,
+) -> ConvertResult: ...
+@overload
+def convert(*, list: Literal[True]) -> KindsResult: ...
+def convert(
+    source: str | PathLike[str] = "",
+    output: str | PathLike[str] = "",
+    *,
+    kind: str = "",
+    list: bool = False,
+    **options: Any,
+) -> ConvertResult | KindsResult:
+    """Make published weights swath's, or swath's the published ones again; or list the kinds.
+
+    Args:
+        source: a published checkpoint, or swath's weights.
+        output: the file to write.
+        kind: what the source is, which the command line calls `--from`.
+        list: list the kinds of checkpoints instead.
+        options: of `swath.verbs.convert.ConvertConfig`, such as `to="spectralgpt"` or `hints={"heads": 12}`.
+
+    Returns:
+        What became of the tensors; with `list`, what is known of each kind.
+
+    Raises:
+        SwathError: in one line; no file is left then.
+    """
+    given = {"source": str(source), "output": str(output), "from": kind, "list": list, **options}
+    result: ConvertResult | KindsResult = _run("convert", (), given)
+    return result
+
+
 def demo(*sources: str | Path, **options: Any) -> DemoResult:
     """Pretrain, fine-tune, map and report on the embedded sample.
 
@@ -66,7 +149,11 @@ def demo(*sources: str | Path, **options: Any) -> DemoResult:
     return result
 
 
-def pretrain(*sources: str | Path, **options: Any) -> PretrainResult:
+@overload
+def pretrain(*sources: str | Path, replay: str, **options: Any) -> Replayed: ...
+@overload
+def pretrain(*sources: str | Path, **options: Any) -> PretrainResult: ...
+def pretrain(*sources: str | Path, **options: Any) -> PretrainResult | Replayed:
     """Learn from images without labels.
 
     Args:
@@ -75,12 +162,12 @@ def pretrain(*sources: str | Path, **options: Any) -> PretrainResult:
             `data={"scenes": ["a.tif", "b.tif"]}` or `training={"steps": 100}`.
 
     Returns:
-        The run's folder, its weights, losses and speed.
+        The run's folder, its weights, losses and speed; with `replay`, what became of the step that failed.
 
     Raises:
         SwathError: in one line.
     """
-    result: PretrainResult = _run("pretrain", sources, options)
+    result: PretrainResult | Replayed = _run("pretrain", sources, options)
     return result
 
 
@@ -102,7 +189,11 @@ def finetune(*sources: str | Path, **options: Any) -> FinetuneResult:
     return result
 
 
-def predict(*sources: str | Path, **options: Any) -> PredictResult:
+@overload
+def predict(*sources: str | Path, plan: Literal[False] = False, **options: Any) -> PredictResult: ...
+@overload
+def predict(*sources: str | Path, plan: Literal[True], **options: Any) -> Estimate: ...
+def predict(*sources: str | Path, **options: Any) -> PredictResult | Estimate:
     """Map a scene of any size to a Cloud-Optimized GeoTIFF with confidence and coverage.
 
     Args:
@@ -110,16 +201,20 @@ def predict(*sources: str | Path, **options: Any) -> PredictResult:
         options: of `swath.verbs.predict.PredictConfig`: `weights`, `input`, `output` and more.
 
     Returns:
-        The map's path, and what making it took.
+        The map's path, and what making it took; with `plan`, what it would take.
 
     Raises:
         SwathError: in one line; no map is left then.
     """
-    result: PredictResult = _run("predict", sources, options)
+    result: PredictResult | Estimate = _run("predict", sources, options)
     return result
 
 
-def embed(*sources: str | Path, **options: Any) -> EmbedResult:
+@overload
+def embed(*sources: str | Path, plan: Literal[False] = False, **options: Any) -> EmbedResult: ...
+@overload
+def embed(*sources: str | Path, plan: Literal[True], **options: Any) -> Estimate: ...
+def embed(*sources: str | Path, **options: Any) -> EmbedResult | Estimate:
     """Write what an encoder sees of a scene of any size, as GeoTIFF, GeoParquet or Zarr.
 
     Args:
@@ -127,12 +222,12 @@ def embed(*sources: str | Path, **options: Any) -> EmbedResult:
         options: of `swath.verbs.embed.EmbedConfig`: `weights`, `input`, `output` and more.
 
     Returns:
-        The output's path, how many features there are, and the pixels per cell.
+        The output's path, how many features there are, and the pixels per cell; with `plan`, what it would take.
 
     Raises:
         SwathError: in one line; no file is left then.
     """
-    result: EmbedResult = _run("embed", sources, options)
+    result: EmbedResult | Estimate = _run("embed", sources, options)
     return result
 
 
@@ -203,6 +298,44 @@ def inspect(
     result: InspectResult | LayoutsResult = _run(
         "inspect", (), {"file": str(file), "layouts": layouts, **options}
     )
+    return result
+
+
+def ledger(**options: Any) -> LedgerResult:
+    """Show what equals what: ours and the published codes, fast and slow paths.
+
+    Args:
+        options: of `swath.verbs.ledger.LedgerConfig`: `golden=("tests/golden",)`, `paths=True`, or both.
+
+    Returns:
+        A row per comparison, and which are wrong.
+
+    Raises:
+        SwathError: in one line.
+    """
+    result: LedgerResult = _run("ledger", (), options)
+    return result
+
+
+def pack(
+    layout: str = "", root: str | PathLike[str] = "", output: str | PathLike[str] = "", **options: Any
+) -> PackResult:
+    """Write a data set into shards that feed a GPU, check them, or take their statistics.
+
+    Args:
+        layout: name of the data set's layout; empty: of shards that are in `output` already.
+        root: its folder.
+        output: folder of the shards.
+        options: of `swath.verbs.pack.PackConfig`, such as `split="train"`, `statistics=True` or `verify=True`.
+
+    Returns:
+        How many records there are, of what shapes, and how large.
+
+    Raises:
+        SwathError: in one line; run again, it goes on with what was packed.
+    """
+    given = {"layout": layout, "root": str(root), "output": str(output), **options}
+    result: PackResult = _run("pack", (), given)
     return result
 
 
