@@ -88,6 +88,6 @@ def test_options_are_nested_or_dotted_and_win_over_recipes_and_files(tmp_path: P
 
 def test_inspect_takes_its_file_by_place(tmp_path: Path) -> None:
     rows = dict(swath.inspect("demo:landsat").rows)
-    assert rows["size"].startswith("1 dates, 6 bands, 443 x 489 pixels")
+    assert rows["size"].startswith("1 date, 6 bands, 443 x 489 pixels")
     with pytest.raises(InputError, match="there is no such file"):
         swath.inspect(tmp_path / "none.tif", sensor="landsat7")

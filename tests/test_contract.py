@@ -173,7 +173,7 @@ def test_sizes_dates_and_sampling() -> None:
     replace(fixed, exact_size=False).convert(make(size=(5, 4)))
     few = replace(CONTRACT, min_dates=2, max_dates=3)
     few.convert(make(t=2))
-    refused(few, make(t=1), "has 1 dates, the model eats 2 to 3")
+    refused(few, make(t=1), "has 1 date, the model eats 2 to 3")
     refused(few, make(t=4), "has 4 dates")
     refused(replace(CONTRACT, max_dates=1), make(t=2), "has 2 dates, the model eats 1")
     refused(replace(CONTRACT, min_dates=2), make(t=1), "2 to more")

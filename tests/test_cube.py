@@ -47,7 +47,7 @@ def cube(t: int = 1, c: int = 2, h: int = 4, w: int = 5, **changes: Any) -> Cube
         ({"pixels": np.zeros((1, 2, 0, 5)), "valid": np.zeros((1, 2, 0, 5), bool)}, "empty"),
         ({"valid": np.ones((1, 2, 4, 4), bool)}, "validity"),
         ({"valid": np.ones((1, 2, 4, 5), np.uint8)}, "validity"),
-        ({"bands": S2.bands[:1]}, "1 bands are named for 2"),
+        ({"bands": S2.bands[:1]}, "1 band named for 2"),
         ({"bands": (S2.bands[0], S2.bands[0])}, "twice"),
         ({"dates": ()}, "0 dates"),
         ({"dates": (None, None)}, "2 dates"),

@@ -19,6 +19,7 @@ import numpy.typing as npt
 from swath.bands import Band, sensor
 from swath.cube import BandStatistics, BoolArray, Cube, Encoding
 from swath.errors import ContractError, SwathError
+from swath.words import counted
 
 FORMAT_VERSION = 1
 # Grids whose sampling differs by less than this are the same to a model (28.5 m Landsat and 30 m Landsat).
@@ -230,7 +231,9 @@ class InputContract:
             most = "more" if self.max_dates is None else str(self.max_dates)
             wanted = str(self.min_dates) if most == str(self.min_dates) else f"{self.min_dates} to {most}"
             raise ContractError(
-                f"has {t} dates, the model eats {wanted}", where=cube.source, mend="choose dates to fit"
+                f"has {counted(t, 'date')}, the model eats {wanted}",
+                where=cube.source,
+                mend="choose dates to fit",
             )
         if self.exact_size and self.size is not None and (h, w) != self.size:
             raise ContractError(

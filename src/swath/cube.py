@@ -17,6 +17,7 @@ from torch import Tensor
 
 from swath.bands import Band
 from swath.errors import InputError
+from swath.words import counted
 
 Unit = Literal["dn", "reflectance", "decibel", "kelvin"]
 UNITS: tuple[Unit, ...] = ("dn", "reflectance", "decibel", "kelvin")
@@ -165,11 +166,15 @@ class Cube:
                 mend="give a bool array of the same shape",
             )
         if len(self.bands) != c:
-            raise InputError(f"{len(self.bands)} bands are named for {c} in the pixels", where=self.source)
+            raise InputError(
+                f"{counted(len(self.bands), 'band')} named for {c} in the pixels", where=self.source
+            )
         if len(set(self.bands)) != c:
             raise InputError("a band is named twice", where=self.source, mend="name each band once")
         if len(self.dates) != t:
-            raise InputError(f"{len(self.dates)} dates are given for {t} in the pixels", where=self.source)
+            raise InputError(
+                f"{counted(len(self.dates), 'date')} given for {t} in the pixels", where=self.source
+            )
         known = [d for d in self.dates if d is not None]
         if known != sorted(known):
             raise InputError("dates are not in order", where=self.source, mend="sort the series by date")

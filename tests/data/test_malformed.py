@@ -192,7 +192,7 @@ REFUSED: dict[str, tuple[str, Callable[[Kit], Any]]] = {
         lambda k: k.read([k.tif("x.tif"), k.tif("y.tif")], dates=("2020-02-01", "2020-01-01"), **SERIES),
     ),
     "too few dates": (
-        "1 dates are stated, the files hold 2",
+        "1 date stated, the files hold 2",
         lambda k: k.read([k.tif("x.tif"), k.tif("y.tif")], dates=("2020-02-01",), **SERIES),
     ),
     "no date": ("'soon' is not a date", lambda k: k.read(k.tif(), dates=("soon",))),

@@ -130,7 +130,7 @@ def test_the_number_of_files_bands_and_dates_must_agree(write: Write, ramp: Ramp
     flat = [write(f"{i}.tif", ramp(4, 4)) for i in range(2)]
     refused(spec(flat), "bears no band name")
     refused(spec(flat, bands=("B02", "B03", "B04")), "2 files, but 3 bands")
-    refused(spec(flat, bands=BANDS, dates=("2020-01-01", "2020-01-02")), "2 dates are stated")
+    refused(spec(flat, bands=BANDS, dates=("2020-01-01", "2020-01-02")), "2 dates stated")
     refused(spec(flat, bands=("B02",), files_are="dates", dates=("2020-01-02", "2020-01-01")), "not in order")
     refused(spec(flat, bands=("B02",), files_are="dates", offset=(0.0, 1.0, 2.0)), "3 values of offset")
     refused(spec([flat[0], write("two.tif", ramp(2, 4, 4))], bands=BANDS), "two.tif", "holds 2 bands")

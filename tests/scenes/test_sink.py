@@ -181,7 +181,7 @@ def test_an_existing_map_is_kept_unless_told(tmp_path: Path, fakes: SimpleNamesp
     assert path.read_bytes() == b"mine"
     sink = CogSink(path, grid, layers, overwrite=True)
     with (
-        pytest.raises(OutputError, match="1 of 1 blocks are missing"),
+        pytest.raises(OutputError, match="lacks 1 of 1 block"),
         sink.begin(make_plan(20, 20, (16, 16))),
     ):
         pass

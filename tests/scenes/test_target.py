@@ -89,7 +89,7 @@ def test_an_interrupted_one_says_that_it_can_be_gone_on_with(
     monkeypatch.setattr(CogSink, "_finish", lambda *_: (_ for _ in ()).throw(KeyboardInterrupt))
     with pytest.raises(KeyboardInterrupt):
         make(tmp_path / "map.tif")
-    assert "1 of 1 blocks are kept: the same command goes on" in caplog.text
+    assert "kept 1 of 1 block: the same command goes on" in caplog.text
 
 
 @pytest.mark.parametrize("moved", [0, 1, 2, 3])

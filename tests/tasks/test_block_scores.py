@@ -101,7 +101,7 @@ def test_blocks_without_a_label_are_not_drawn():
 def test_garbage_is_refused():
     with pytest.raises(InputError, match="predictions are"):
         ClassBlocks(NAMES).update_classes(torch.zeros(2, 3), torch.zeros(2, 4), ["a", "b"])
-    with pytest.raises(InputError, match="of 1 blocks"):
+    with pytest.raises(InputError, match=r"of 1 block$"):
         MultilabelBlocks(NAMES).update(torch.zeros(2, 3), torch.zeros(2, 3), ["a"])
     for empty in (ClassBlocks(NAMES), MultilabelBlocks(NAMES), RegressionBlocks(NAMES)):
         with pytest.raises(InputError, match="nothing was scored"):

@@ -98,7 +98,7 @@ def test_a_class_that_most_sets_lack_has_no_interval_and_it_is_said():
     found = bootstrap(blocks, BootstrapOptions(resamples=400))
     # One block of four is drawn in 1 - (3/4)^4 = 68 % of the sets.
     assert not math.isnan(found["recall.rare"].low)
-    (note,) = [note for note in found.notes if "have no value in some of the drawn sets" in note]
+    (note,) = [note for note in found.notes if "without a value in some of the drawn sets" in note]
     assert 25 <= int(note.split(" in ")[-1].removesuffix("%)")) <= 40
     blocks = ClassBlocks(("a", "b", "absent"))
     blocks.update_classes(guess, truth, ["0", "1", "2"])

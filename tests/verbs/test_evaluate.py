@@ -64,7 +64,7 @@ def test_a_pixel_that_was_not_mapped_is_no_pixel_to_leave_out(chain: Any) -> Non
     labels = np.zeros((2, 3), np.int64)
     predicted = np.array([[0, 0, -1], [0, 1, 0]])
     where = np.ones((2, 3), bool)
-    with pytest.raises(InputError, match="1 pixels to be scored are not mapped"):
+    with pytest.raises(InputError, match="1 pixel to be scored without a map"):
         score(predicted, labels, where, (), ("a", "b"))
     assert score(predicted, labels, where, (0, 2), ("a", "b")).overall_accuracy == 0.75
     where[0, 2] = False

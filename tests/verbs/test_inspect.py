@@ -32,7 +32,7 @@ def test_a_scene_and_whether_weights_fit_it(chain: Any) -> None:
     land = chain.land
     rows = dict(swath.inspect(land.scene, sensor="landsat7", weights=chain.finetuned.weights).rows)
     assert dict(swath.inspect(land.scene, sensor="landsat7", weights=chain.finetuned.folder).rows) == rows
-    assert rows["size"] == "1 dates, 3 bands, 40 x 112 pixels of 30 m"
+    assert rows["size"] == "1 date, 3 bands, 40 x 112 pixels of 30 m"
     assert rows["coordinates"] == "EPSG:32119"
     assert "dn = stored x 1 + 0 (the file's tags); 99.6% valid" in rows["band B4"]
     assert rows["fits"] == "yes, as bands B2 B3 B4"

@@ -219,7 +219,7 @@ def test_a_plan_of_an_interrupted_map_says_what_is_finished(
     before = {p: p.stat().st_mtime_ns for p in folder_of(tmp_path / "map.tif").rglob("*")}
     plan = swath.predict(**given, plan=True)
     assert (plan.finished_blocks, plan.blocks) == (4, 9)
-    assert "4 of 9 blocks are finished already" in plan.summary()
+    assert "4 of 9 blocks finished already" in plan.summary()
     assert plan.seconds == pytest.approx(plan.window_seconds * plan.windows * 5 / 9)
     # A block whose file was lost will be computed again; another plan has none, and says what stands in its way.
     folder = folder_of(tmp_path / "map.tif")

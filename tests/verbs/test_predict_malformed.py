@@ -89,7 +89,7 @@ SCENES: dict[str, tuple[Callable[[Path], str], tuple[str, ...], str]] = {
     "a text": (holding("text.tif", b"hello"), NAMED, "cannot be read as a raster"),
     "cut short": (cut, NAMED, "cut short"),
     "a folder": (empty_folder("is.tif"), NAMED, "is.tif"),
-    "one band too few": (one("one.tif"), NAMED, "holds 1 bands, but 2 are named"),
+    "one band too few": (one("one.tif"), NAMED, "holds 1 band, but 2 are named"),
     "complex numbers": (lambda f: tif(f, "c.tif", PLAIN.astype(np.complex64)), NAMED, "not real numbers"),
     "nothing but NaN": (
         lambda f: tif(f, "nan.tif", np.full((2, 40, 40), np.nan, np.float32)), NAMED, "no valid pixel"
@@ -99,7 +99,7 @@ SCENES: dict[str, tuple[Callable[[Path], str], tuple[str, ...], str]] = {
     "two systems": (two(one("a.tif"), one("b.tif", crs="EPSG:32634")), NAMED, "EPSG:32634"),
     "a date too few": (
         two(lambda f: tif(f, "a.tif"), lambda f: tif(f, "b.tif")), (*NAMED, *SERIES, "[2022-01-01]"),
-        "1 dates are stated",
+        "1 date stated",
     ),
     "a date too many for the model": (
         two(lambda f: tif(f, "a.tif"), lambda f: tif(f, "b.tif")), (*NAMED, *SERIES, "[2022-01-01, 2022-02-01]"), "dates"

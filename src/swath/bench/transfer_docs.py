@@ -17,6 +17,7 @@ from typing import Any
 
 from swath.errors import InputError
 from swath.files import atomic
+from swath.words import counted
 
 RESULTS = Path("bench/results/transfer.json")
 PAGE = Path("docs/transfer.md")
@@ -66,7 +67,7 @@ def _table(name: str, score: str, records: Sequence[Record]) -> str:
     ]
     of = f"`{name}.{score}.ROW" + (".SHARE`" if any(_shared(r) for r in records) else "`")
     made = sorted({(str(r["machine"]), int(r["threads"]), str(r["commit"])) for r in records})
-    machines = sorted({f"{machine}, {threads} thread{'s' * (threads > 1)}" for machine, threads, _ in made})
+    machines = sorted({f"{machine}, {counted(threads, 'thread')}" for machine, threads, _ in made})
     commits = ", ".join(sorted({commit for _, _, commit in made}))
     lines += ["", f"Records {of}; {'; '.join(machines)}; commits {commits}.", "", "```console"]
     lines += sorted({str(r["command"]) for r in records})

@@ -19,6 +19,7 @@ from swath.data.part_spec import PARTS, PartName, PartsSpec
 from swath.data.split_parts import Located, by_blocks, by_groups, by_random
 from swath.errors import ConfigError
 from swath.rng import derive
+from swath.words import counted
 
 _WHERE = "data.parts"
 
@@ -62,7 +63,7 @@ def share_of_train(items: Sequence[Located], spec: PartsSpec, part: PartName) ->
     if not parts.parts["validation"] or not parts.parts["train"]:
         count = len({i.group for i in items})
         raise ConfigError(
-            f"{count} group{'s' * (count != 1)} of train cannot give whole ones to validation",
+            f"{counted(count, 'group')} of train cannot give whole ones to validation",
             where=where,
             mend="give a larger share, or validation_by: blocks or random",
         )

@@ -18,6 +18,7 @@ from swath.data.grids import common_grid
 from swath.data.spec import SceneSpec
 from swath.data.units import meaning_of
 from swath.errors import InputError
+from swath.words import counted
 
 
 @dataclass(frozen=True)
@@ -137,7 +138,7 @@ def _name_stack(source: Any, file: int, device: Sensor, spec: SceneSpec) -> list
     ]
     if spec.mask_band > source.count:
         raise InputError(
-            f"has {source.count} bands, and mask_band is {spec.mask_band}",
+            f"has {counted(source.count, 'band')}, and mask_band is {spec.mask_band}",
             where=path,
             mend="correct mask_band",
         )
@@ -187,7 +188,7 @@ def _name_files(
     for source in sources:
         if source.count != 1:
             raise InputError(
-                f"holds {source.count} bands where one file per band is expected",
+                f"holds {counted(source.count, 'band')} where one file per band is expected",
                 where=source.name,
                 mend="if each file is a date, set files_are: dates",
             )
@@ -249,7 +250,7 @@ def _missing(
             mend="add the band, or leave it out of bands",
         )
     raise InputError(
-        f"holds {count} bands, but {len(wanted)} are named",
+        f"holds {counted(count, 'band')}, but {len(wanted)} are named",
         where=path,
         mend="name one band per band of the file, in its order",
     )
@@ -307,7 +308,7 @@ def _dates(spec: SceneSpec, count: int) -> tuple[dt.date | None, ...]:
         return (None,) * count
     if len(spec.dates) != count:
         raise InputError(
-            f"{len(spec.dates)} dates are stated, the files hold {count}",
+            f"{counted(len(spec.dates), 'date')} stated, the files hold {count}",
             where=spec.name,
             mend="state one date per file of the series, in their order"
             if count > 1

@@ -19,6 +19,7 @@ from swath.scenes.pyramid import overview_count
 from swath.scenes.reading import BlockInput
 from swath.scenes.windows import Plan
 from swath.training.progress import duration
+from swath.words import counted
 
 # Python, torch and GDAL before the first block; the network and GDAL's cache come on top.
 PROGRAM_BYTES = 700 << 20
@@ -73,20 +74,21 @@ class Estimate:
         """A few lines for a person."""
         lines = [
             self.plan,
-            f"{self.workers} worker(s) of {self.threads} thread(s), {self.batch_size} windows at a time, "
+            f"{counted(self.workers, 'worker')} of {counted(self.threads, 'thread')}, "
+            f"{counted(self.batch_size, 'window')} at a time, "
             f"{self.precision}",
             f"memory: at most {_size(self.memory_bytes)} ({self.memory_bytes:,} bytes), of which "
             f"{_size(self.block_bytes)} in each worker for its blocks",
-            f"file: tiles of {self.tile}, {self.overviews} overviews",
+            f"file: tiles of {self.tile}, {counted(self.overviews, 'overview')}",
         ]
         if self.cell > 1:
-            lines[1] += f"; {self.values} features per cell of {self.cell} pixels"
+            lines[1] += f"; {counted(self.values, 'feature')} per cell of {self.cell} pixels"
         if self.seconds is not None and self.window_seconds is not None:
             lines.append(
                 f"time: about {duration(self.seconds)} ({self.window_seconds * 1000:.1f} ms a window, just measured)"
             )
         if self.finished_blocks:
-            lines.append(f"{self.finished_blocks} of {self.blocks} blocks are finished already")
+            lines.append(f"{self.finished_blocks} of {counted(self.blocks, 'block')} finished already")
         return "\n".join([*lines, "nothing was written"])
 
 

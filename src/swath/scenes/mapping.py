@@ -20,6 +20,7 @@ from swath.scenes.runners.local import run_local
 from swath.scenes.sink import Sink, Store
 from swath.scenes.windows import Plan, make_plan
 from swath.scenes.worker import Worker, torch_threads
+from swath.words import counted
 
 
 @dataclass(frozen=True)
@@ -74,11 +75,11 @@ class Summary:
         return sum(b.height * b.width for b in self.holes)
 
     def __str__(self) -> str:
-        area = f"{self.pixels} pixels" if self.km2 is None else f"{self.km2:,.1f} km²"
+        area = counted(self.pixels, "pixel") if self.km2 is None else f"{self.km2:,.1f} km²"
         kept = f", {self.kept_blocks} of them of an earlier run" if self.kept_blocks else ""
         holes = f", {self.hole_pixels / self.pixels:.2%} could not be read" if self.holes else ""
         return (
-            f"{area} in {self.seconds:.1f} s: {self.windows} windows in {self.blocks} blocks{kept}"
+            f"{area} in {self.seconds:.1f} s: {counted(self.windows, 'window')} in {counted(self.blocks, 'block')}{kept}"
             f" ({self.empty_windows} empty), {self.nodata_pixels / self.pixels:.1%} no-data{holes}"
         )
 

@@ -10,6 +10,7 @@ from typing import Self
 
 from swath.scenes.mapping import Progress
 from swath.training.progress import duration
+from swath.words import counted
 
 log = logging.getLogger(__name__)
 
@@ -69,7 +70,7 @@ def line(now: Progress, first: Progress) -> str:
         first: how far it was at the start of this run: blocks of an earlier run say nothing of this one's speed.
     """
     done, seconds = now.windows_done - first.windows_done, now.seconds - first.seconds
-    words = [f"{now.blocks_done} of {now.blocks} blocks"]
+    words = [f"{now.blocks_done} of {counted(now.blocks, 'block')}"]
     if done > 0 and seconds > 0:
         if now.km2 is not None and first.km2 is not None:
             words.append(f"{(now.km2 - first.km2) / seconds:.3g} km²/s")

@@ -26,6 +26,7 @@ from swath.scenes.piece import Piece, Record
 from swath.scenes.stac.item import Beside, MapFacts, is_item_of_ours, item_text
 from swath.scenes.windows import Plan
 from swath.scenes.work import WorkFolder, digest, folder_of
+from swath.words import counted
 
 log = logging.getLogger(__name__)
 # In the work folder: the hashes of what is being moved beside the output.
@@ -130,14 +131,14 @@ class Target(ABC):
             yield work
             missing = plan.block_count - len(work.finished)
             if missing:
-                raise OutputError(f"{missing} of {plan.block_count} blocks are missing", where=self.path)
+                raise OutputError(f"lacks {missing} of {counted(plan.block_count, 'block')}", where=self.path)
             with self._writing():
                 self._finish(plan, work)
             keep = False
         finally:
             if keep and about is not None and work.finished:
                 done = len(work.finished)
-                log.info("%d of %d blocks are kept: the same command goes on", done, plan.block_count)
+                log.info("kept %d of %s: the same command goes on", done, counted(plan.block_count, "block"))
             work.close(keep=keep)
 
     @abstractmethod

@@ -22,6 +22,7 @@ import numpy.typing as npt
 from swath.errors import ConfigError
 from swath.scenes.blend import profile
 from swath.scenes.box import Box
+from swath.words import counted
 
 # Output blocks are multiples of this, so that the file's tiles are each written once.
 TILE = 256
@@ -256,9 +257,9 @@ class Plan:
         halo = max(b.halo for b in self._sample())
         h, w = self.window
         return (
-            f"{self.height}x{self.width} {self.UNIT}: {self.window_count} windows of {h}x{w} overlapping by "
-            f"{self.overlap} (trimmed by {self.trim}), in {self.block_count} blocks of {self.side} with a "
-            f"halo of up to {halo}: {self.run_count} windows run, {self.extra:.1%} more than there are"
+            f"{self.height}x{self.width} {self.UNIT}: {counted(self.window_count, f'window of {h}x{w}')} overlapping by "
+            f"{self.overlap} (trimmed by {self.trim}), in {counted(self.block_count, f'block of {self.side}')} with a "
+            f"halo of up to {halo}: {counted(self.run_count, 'window')} run, {self.extra:.1%} more than there are"
         )
 
     def _sample(self) -> Iterator[Block]:

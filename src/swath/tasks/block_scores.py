@@ -19,6 +19,7 @@ from swath.tasks.metrics import ClassScorer, rates, scores
 from swath.tasks.metrics_multilabel import MultilabelScorer, multilabel_scores
 from swath.tasks.metrics_regression import RegressionScorer, errors, moments, regression_scores
 from swath.tasks.regression_shape import known_pairs
+from swath.words import counted
 
 # Numbers that are held at once while sets of drawn blocks are scored.
 _AT_ONCE = 1 << 22
@@ -112,7 +113,8 @@ class ClassBlocks(_Sums):
         """As `update`, with class numbers [B,…] for both."""
         if predicted.shape != target.shape or len(target) != len(blocks):
             raise InputError(
-                f"predictions are {tuple(predicted.shape)}, labels {tuple(target.shape)}, of {len(blocks)} blocks"
+                f"predictions are {tuple(predicted.shape)}, labels {tuple(target.shape)}, "
+                f"of {counted(len(blocks), 'block')}"
             )
         k = len(self.classes)
         for guess, truth, block in zip(predicted.cpu(), target.cpu(), blocks, strict=True):
@@ -172,7 +174,8 @@ class MultilabelBlocks:
         """Logits [B,K] and zeros and ones [B,K]; records that are IGNORE do not count."""
         if output.shape != target.shape or len(target) != len(blocks):
             raise InputError(
-                f"predictions are {tuple(output.shape)}, labels {tuple(target.shape)}, of {len(blocks)} blocks"
+                f"predictions are {tuple(output.shape)}, labels {tuple(target.shape)}, "
+                f"of {counted(len(blocks), 'block')}"
             )
         known = (target != IGNORE).all(1).cpu()
         kept = [name for name, k in zip(blocks, known.tolist(), strict=True) if k]

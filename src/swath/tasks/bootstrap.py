@@ -22,6 +22,7 @@ from torch import Tensor
 from swath.errors import ConfigError
 from swath.rng import numpy_generator
 from swath.tasks.block_scores import BlockScores
+from swath.words import counted
 
 FEW = 20
 """Intervals of fewer blocks are given with a warning."""
@@ -149,15 +150,14 @@ def draw_blocks(n: int, options: BootstrapOptions) -> Tensor:
 def _notes(n: int, unit: str, undefined: list[tuple[str, float]]) -> tuple[str, ...]:
     notes = []
     if n < FEW:
-        what, space, more = unit.partition(" ")  # "square of 64 pixels"
         notes.append(
-            f"intervals come from {n} {what}s{space}{more} alone: they tell little of places that are unlike these"
+            f"intervals come from {counted(n, unit)} alone: they tell little of places that are unlike these"
         )
     if undefined:
         name, share = max(undefined, key=lambda item: item[1])
         notes.append(
-            f"{len(undefined)} numbers have no value in some of the drawn sets, which their intervals leave out "
-            f"({name} in {share:.0%})"
+            f"{counted(len(undefined), 'number')} without a value in some of the drawn sets, which the intervals "
+            f"leave out ({name} in {share:.0%})"
         )
     return tuple(notes)
 

@@ -27,6 +27,7 @@ from torch import Tensor
 from swath.errors import ConfigError, InputError
 from swath.rng import generator
 from swath.tasks.bootstrap import BootstrapOptions, interval
+from swath.words import counted
 
 PER_BLOCK = 4096
 """Scores of a block that are kept; of more, so many are drawn, which is a random pixel of it all the same."""
@@ -52,7 +53,7 @@ class Threshold:
         if math.isfinite(self.value):
             return ""
         need = math.ceil(self.level / (1 - self.level) - 1e-9)
-        promised = f"{self.blocks} blocks cannot promise {self.level:.0%}"
+        promised = f"{counted(self.blocks, 'block')} cannot promise {self.level:.0%}"
         return f"{promised}: sets and intervals tell nothing; give {need} or more"
 
 

@@ -13,6 +13,7 @@ from swath.verbs.labelled_options import LabelledData
 from swath.verbs.options import AskOptions
 from swath.verbs.registry import RECIPE
 from swath.verbs.score_units import IntervalOptions
+from swath.words import counted
 
 if TYPE_CHECKING:
     from swath.verbs.calibration_fit import Fitted
@@ -83,7 +84,8 @@ class CalibrateResult:
     def summary(self) -> str:
         """A few lines for a terminal."""
         lines = [
-            f"fitted on {self.fit_blocks} blocks, checked on {self.check_blocks} others (each a {self.unit})"
+            f"fitted on {counted(self.fit_blocks, 'block')}, checked on {counted(self.check_blocks, 'other')} "
+            f"(each a {self.unit})"
         ]
         if self.temperature is not None:
             lines.append(f"temperature {self.temperature:.3f}")

@@ -11,6 +11,7 @@ from swath.errors import ConfigError
 from swath.verbs.labelled_options import LabelledData
 from swath.verbs.registry import RECIPE
 from swath.verbs.score_units import IntervalOptions
+from swath.words import counted
 
 POSITIONAL = (RECIPE,)
 METHODS = ("majority", "index", "forest", "scratch", "random", "probe", "lora", "full")
@@ -129,7 +130,7 @@ class CardResult:
             if name != "majority":
                 lines.append(f"a random split flatters the {name} by {flattered:+.3f}")
         if self.failed:
-            lines.append(f"{len(self.failed)} cells failed; the page says why")
+            lines.append(f"{counted(len(self.failed), 'command')} failed; the page says why")
         return "\n".join([*lines, f"page  {self.page}", f"table {self.table}"])
 
 

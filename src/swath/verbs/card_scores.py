@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 from swath.verbs.card_plan import ENCODERS, PLAIN, Cell, Look
 from swath.verbs.run_many import Answer
+from swath.words import counted
 
 if TYPE_CHECKING:
     from swath.report.table import Table
@@ -168,7 +169,7 @@ def _scored(cell: Cell, found: Sequence[Answer], name: str) -> Scored:
         sum(a.seconds for a in found),
         max(a.peak_bytes for a in found),
         tuple((str(record), float(off)) for record, off in last.get("worst", ())),
-        f"{intervals['units']} blocks, each a {intervals['unit']}",
+        f"{counted(intervals['units'], 'block')}, each a {intervals['unit']}",
     )
 
 

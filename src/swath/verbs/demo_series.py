@@ -47,6 +47,7 @@ from swath.verbs.task_network import task_network
 from swath.weights.build import meta_for
 from swath.weights.file import save
 from swath.weights.meta import MapClass
+from swath.words import counted
 
 if TYPE_CHECKING:
     from swath.tasks.metrics import Scores
@@ -232,7 +233,7 @@ def finetune(
         training,
         folder,
         overwrite=config.overwrite,
-        title=f"fine-tune on {len(dates)} date{'s' * (len(dates) > 1)}",
+        title=f"fine-tune on {counted(len(dates), 'date')}",
     )
     meta = meta_for(
         network,

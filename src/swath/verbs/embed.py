@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Literal
 from swath.errors import ConfigError
 from swath.verbs.registry import RECIPE
 from swath.verbs.scene_options import SceneOptions
+from swath.words import counted
 
 if TYPE_CHECKING:
     from swath.scenes.estimate import Estimate
@@ -90,7 +91,10 @@ class EmbedResult:
 
     def summary(self) -> str:
         """A few words for a terminal."""
-        words = [f"{self.features} features of {self.cells} cells of {self.stride} pixels in {self.dtype}"]
+        words = [
+            f"{counted(self.features, 'feature')} of {counted(self.cells, 'cell')} of "
+            f"{counted(self.stride, 'pixel')} in {self.dtype}"
+        ]
         words[0] += f", {self.nodata_cells / self.cells:.1%} no-data"
         if self.hole_cells:
             words.append(f"{self.hole_cells / self.cells:.2%} could not be read")
@@ -100,7 +104,7 @@ class EmbedResult:
                 f"{self.beyond} values ({share:.1g} of all) lie beyond the range, stored as its ends"
             )
         if self.kept_blocks:
-            words.append(f"{self.kept_blocks} of {self.blocks} blocks of an earlier run")
+            words.append(f"{self.kept_blocks} of {counted(self.blocks, 'block')} of an earlier run")
         return f"{'; '.join(words)}; {self.seconds:.1f} s in {self.precision}\n{self.output}"
 
 

@@ -13,6 +13,7 @@ from swath.verbs.labelled_options import OptionalData
 from swath.verbs.options import AskOptions, check_columns
 from swath.verbs.registry import RECIPE
 from swath.verbs.score_units import IntervalOptions
+from swath.words import counted
 
 if TYPE_CHECKING:
     from swath.verbs.evaluate_weights import WeightsScores
@@ -103,8 +104,8 @@ class EvaluateResult:
             between = "" if ends[key] is None else f" ({ends[key][0]:.4f} to {ends[key][1]:.4f})"
             said.append(f"{name} {getattr(self, key):.4f}{between}")
         lines = [
-            f"{self.pixels} pixels: {', '.join(said)}",
-            f"in brackets {level:.0%} intervals by {self.scores['intervals']['units']} blocks, each a "
+            f"{counted(self.pixels, 'pixel')}: {', '.join(said)}",
+            f"in brackets {level:.0%} intervals by {counted(self.scores['intervals']['units'], 'block')}, each a "
             f"{self.scores['intervals']['unit']}",
             f"{'class':24}{'pixels':>9}{'mapped':>9}{'precision':>11}{'recall':>9}{'F1':>9}{'IoU':>9}",
         ]

@@ -27,6 +27,7 @@ from swath.verbs.labelled_options import RecordData
 from swath.verbs.labelled_records import Part
 from swath.verbs.score_units import IntervalOptions, Units
 from swath.verbs.worst_records import Worst
+from swath.words import counted
 
 POSSIBLE, SURE = "possible labels", "sure labels"
 """The two sets of several labels at once."""
@@ -64,7 +65,7 @@ class WeightsScores:
     def summary(self) -> str:
         """A table for a terminal."""
         unit, units = self.intervals["unit"], self.intervals["units"]
-        records, blocks = _count(self.records, "record"), _count(units, "block")
+        records, blocks = counted(self.records, "record"), counted(units, "block")
         lines = [f"{self.task}, {self.part}: {records}, {blocks} (each a {unit})"]
         for name, value in self.scores.items():
             lines.append(f"{name.replace('_', ' '):24}{value:>9.4f}{self._between(name)}")
@@ -264,7 +265,3 @@ def _shown(value: object) -> str:
     if value is None:
         return "-"
     return f"{value:.3f}" if isinstance(value, float) else str(value)
-
-
-def _count(n: int, what: str) -> str:
-    return f"{n} {what}{'s' * (n != 1)}"

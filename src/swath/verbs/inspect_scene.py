@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from swath.errors import ConfigError, InputError
+from swath.words import counted
 
 if TYPE_CHECKING:
     from swath.contract import InputContract
@@ -35,7 +36,7 @@ def describe_scene(config: InspectConfig) -> Rows:
         gsd = "unknown" if scene.gsd is None else f"{scene.gsd:g} m"
         rows += [
             ("file", scene.source),
-            ("size", f"{t} dates, {c} bands, {h} x {w} pixels of {gsd}"),
+            ("size", f"{counted(t, 'date')}, {counted(c, 'band')}, {h} x {w} pixels of {gsd}"),
             ("coordinates", (scene.grid.crs or "unknown")[:80]),
             ("dates", _dates(["unknown" if d is None else str(d) for d in scene.dates])),
             ("stored as", str(scene.dtype)),

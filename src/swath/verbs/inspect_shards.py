@@ -9,6 +9,8 @@ from typing import TYPE_CHECKING
 import numpy as np
 import numpy.typing as npt
 
+from swath.words import counted
+
 if TYPE_CHECKING:
     from swath.feed.shards import Shards
 
@@ -49,7 +51,7 @@ def describe_shards(source: str) -> list[tuple[str, str]]:
     rows.append(("files", f"{len(files)} of records, {size / 2**20:.1f} MiB"))
     for number, (spec, group) in enumerate(zip(shards.groups, shards.manifest["groups"], strict=True)):
         if number == 20:
-            rows.append(("group …", f"and {len(shards.groups) - number} more shapes"))
+            rows.append(("group …", f"and {counted(len(shards.groups) - number, 'shape')} more"))
             break
         parts = [
             f"{name} {' x '.join(map(str, c.pixels.shape))} {np.dtype(c.pixels.dtype).name}"
@@ -58,7 +60,7 @@ def describe_shards(source: str) -> list[tuple[str, str]]:
         if spec.target is not None:
             shape = " x ".join(map(str, spec.target.shape)) or "a number"
             parts.append(f"target {shape} {np.dtype(spec.target.dtype).name}")
-        rows.append((f"group {number}", f"{group['records']} records: {', '.join(parts)}"))
+        rows.append((f"group {number}", f"{counted(group['records'], 'record')}: {', '.join(parts)}"))
     for name in shards.cubes:
         rows += _cube_rows(shards, name)
     return rows
@@ -86,9 +88,8 @@ def _cube_rows(shards: Shards, name: str) -> list[tuple[str, str]]:
     if len(there):
         west, south = there[:, :2].min(0).tolist()
         east, north = there[:, :2].max(0).tolist()
-        text = (
-            f"longitude {west:.3f} to {east:.3f}, latitude {south:.3f} to {north:.3f}, {len(there)} records"
-        )
+        text = f"longitude {west:.3f} to {east:.3f}, latitude {south:.3f} to {north:.3f}, "
+        text += counted(len(there), "record")
         rows.append((f"{name} places", text))
         rows += [("", line) for line in footprint(there[:, 0], there[:, 1])]
     return rows

@@ -15,6 +15,7 @@ from swath.report.panels import fullest_date, in_colours, in_shades, panels, vie
 from swath.report.table import Metric, Row, Table
 from swath.verbs.answers import Answer
 from swath.verbs.run_report import command, loss_lines, running_facts, score_lines, warnings
+from swath.words import counted
 
 if TYPE_CHECKING:
     from swath.training.run import FitResult
@@ -87,13 +88,13 @@ def records_page(
 
 
 def _learned_from(config: FinetuneConfig, train: Part, validation: Part) -> str:
-    first = f"{len(train)} record{'s' * (len(train) != 1)}"
+    first = counted(len(train), "record")
     if config.data.parts.by == "within":
         return (
             f"Learned from squares of {first} and selected on others of the same; those of the test part were not "
             "shown. Neighbouring squares look alike, so the scores flatter."
         )
-    return f"Learned from {first} and selected on {len(validation)} others; the test part was not opened."
+    return f"Learned from {first} and selected on {counted(len(validation), 'other')}; the test part was not opened."
 
 
 def _number(value: float | None) -> str:

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from swath.errors import ConfigError
+from swath.words import counted
 
 if TYPE_CHECKING:
     from swath.ledger.row import LedgerRow
@@ -97,8 +98,8 @@ class LedgerResult:
         ]
         counts = ", ".join(f"{n} {name}" for name, n in self.counts().items() if n or name != "not run")
         told = [f"FAIL  {row.file}: {row.quantity}: {row.note or row_texts(row)[2]}" for row in self.failed]
-        of = f" of {self.files} files" if self.files else ""
-        return "\n".join([*table, "", *told, f"{len(self.rows)} rows{of}: {counts}"])
+        of = f" of {counted(self.files, 'file')}" if self.files else ""
+        return "\n".join([*table, "", *told, f"{counted(len(self.rows), 'row')}{of}: {counts}"])
 
 
 _STATES = (("passed", "pass"), ("failed", "FAIL"), ("not run", "not run"))
@@ -122,7 +123,8 @@ def run(config: LedgerConfig) -> LedgerResult:
             rows += checked.rows
             seconds[str(checked.path)] = round(checked.seconds, 3)
             wrong = sum(row.wrong for row in checked.rows)
-            said = f"{wrong} of {len(checked.rows)} rows FAILED" if wrong else f"{len(checked.rows)} rows"
+            said = counted(len(checked.rows), "row")
+            said = f"{wrong} of {said} FAILED" if wrong else said
             _LOG.info("%s: %s, %.1f s", checked.path, said, checked.seconds)
     if config.paths:
         from swath.ledger.paths import check_path, find_paths

@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from swath.data.legend import LandClass
+from swath.words import counted
 
 if TYPE_CHECKING:
     import numpy as np
@@ -121,7 +122,7 @@ def scored_pixels(
         raise InputError("no labelled pixel is left to score", mend="check the columns and min_coverage")
     if (predicted[chosen] == IGNORE).any():
         raise InputError(
-            f"{int(np.count_nonzero(predicted[chosen] == IGNORE))} pixels to be scored are not mapped",
+            f"{counted(int(np.count_nonzero(predicted[chosen] == IGNORE)), 'pixel')} to be scored without a map",
             mend="map them, or raise min_coverage to that of the map",
         )
     return chosen

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 from swath.errors import ConfigError, InputError
 from swath.verbs.options import check_share
 from swath.verbs.split_options import SplitOptions
+from swath.words import counted
 
 if TYPE_CHECKING:
     from swath.data.layouts.base import LayoutInfo
@@ -108,7 +109,7 @@ class PackResult:
         """A few words for a terminal."""
         bad = f", {self.bad_items} of them bad (weight 0)" if self.bad_items else ""
         lines = [
-            f"{self.records} record{'s' * (self.records != 1)} of {self.groups} shape{'s' * (self.groups != 1)} "
+            f"{counted(self.records, 'record')} of {counted(self.groups, 'shape')} "
             f"in {self.output}{bad}, {self.bytes / 2**20:.1f} MiB"
         ]
         if self.parts:

@@ -14,6 +14,7 @@ from swath.verbs.pretrain_options import ContrastOptions, MaskOptions, Tokenizer
 from swath.verbs.run_start import check_start, started
 from swath.verbs.stage_options import StageOptions, StartOptions
 from swath.verbs.watch_options import WatchOptions
+from swath.words import counted
 
 if TYPE_CHECKING:
     from torch import nn
@@ -92,7 +93,7 @@ class PretrainResult:
         """A few words for a terminal."""
         held = "" if self.held_out_loss is None else f", {self.held_out_loss:.4f} on places held out"
         return (
-            f"{self.steps} steps, loss {self.loss:.4f}{held}; {self.samples_per_second:.0f} samples/s in "
+            f"{counted(self.steps, 'step')}, loss {self.loss:.4f}{held}; {self.samples_per_second:.0f} samples/s in "
             f"{self.precision}\nweights {self.weights}\nreport  {self.report}"
         )
 
@@ -275,7 +276,9 @@ def held_out_loss(
 def data_names(data: Pretraining, most: int = 100) -> list[str]:
     """What was learned from, by name: files, records, or folders of shards; of very many only the first."""
     if data.records:
-        return [f"{Path(shards.where).name} ({len(index)} records)" for shards, index in data.records]
+        return [
+            f"{Path(shards.where).name} ({counted(len(index), 'record')})" for shards, index in data.records
+        ]
     names = [Path(cube.source).name for cube in data.cubes]
     return names if len(names) <= most else [*names[:most], f"and {len(names) - most} more"]
 

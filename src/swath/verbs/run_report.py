@@ -16,6 +16,7 @@ from swath.errors import InputError
 from swath.report import figures
 from swath.report.html import Page
 from swath.training.module import run_objective
+from swath.words import counted
 
 if TYPE_CHECKING:
     from torch import nn
@@ -225,7 +226,7 @@ def warnings(records: Sequence[Mapping[str, Any]]) -> list[str]:
         )
     skipped = max((int(r.get("skipped", 0)) for r in records), default=0)
     if skipped:
-        said.append(f"{skipped} steps were skipped for their loss or gradient; bad_steps holds them.")
+        said.append(f"{counted(skipped, 'step')} skipped for the loss or gradient; see bad_steps.")
     return said
 
 

@@ -56,7 +56,7 @@ def test_wrong_images(root: Path, builders: Any) -> None:
     layout = open_layout("fmow-sentinel", root, "val")
     path = Path(layout.items[0].where)
     builders.tif(path, np.zeros((20, 20), np.uint16))
-    with pytest.raises(InputError, match="holds 1 bands, but 13 are named"):
+    with pytest.raises(InputError, match="holds 1 band, but 13 are named"):
         layout.read(0)
     path.unlink()
     with pytest.raises(InputError, match=r"airport_0_6.tif: there is no such file"):

@@ -22,6 +22,7 @@ from swath.data.gdal import guard
 from swath.data.stac_item import UNIT_WORDS, band_named
 from swath.errors import InputError
 from swath.scenes.sources.spec import SourceSpec
+from swath.words import counted
 
 AXES = {
     "t": ("time", "t", "date", "dates"),
@@ -211,14 +212,14 @@ def _dates(
     stated = tuple(dt.date.fromisoformat(d) for d in spec.dates)
     if axis is None:
         if len(stated) > 1:
-            raise InputError(f"{len(stated)} dates are stated for one", where=spec.name, mend="correct dates")
+            raise InputError(f"{len(stated)} dates stated for one", where=spec.name, mend="correct dates")
         return (stated[0] if stated else None,), (None,)
     count = int(data.sizes[axis])
     values = data[axis].values if axis in data.coords else None
     if values is None or np.asarray(values).dtype.kind != "M":
         if stated and len(stated) != count:
             raise InputError(
-                f"{len(stated)} dates are stated for {count}",
+                f"{counted(len(stated), 'date')} stated for {count}",
                 where=spec.name,
                 mend="state one per step of time",
             )

@@ -1,0 +1,10 @@
+"""Words that go with numbers."""
+
+from __future__ import annotations
+
+
+def counted(n: int, what: str) -> str:
+    """How many: "1 block", "2 blocks"; of several words the first is counted: "3 squares of 64 pixels"."""
+    noun, space, more = what.partition(" ")
+    ending = "" if n == 1 else "es" if noun.endswith("s") else "s"
+    return f"{n} {noun}{ending}{space}{more}"
