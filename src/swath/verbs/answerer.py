@@ -14,9 +14,9 @@ from torch import Tensor, nn
 from swath.contract import InputContract
 from swath.cube import Cube, Sample
 from swath.errors import ConfigError, WeightsError
-from swath.feed.config import IGNORE
 from swath.feed.dates import at_spread_dates
 from swath.feed.normalise import normalise
+from swath.feed.windows import known
 from swath.scenes.cube_scene import CubeScene
 from swath.scenes.engine import Engine
 from swath.scenes.layers import Activation
@@ -145,16 +145,16 @@ class Answerer:
     def _mapped(self, record: Sample, units: Units, temperature: float) -> Iterator[Answer]:
         assert record.target is not None
         target = np.asarray(record.target)
-        if not _known(target).any():
+        if not known(target).any():
             return
-        self.unseen += int((_known(target) & ~record.cube.valid.any((0, 1))).sum())
+        self.unseen += int((known(target) & ~record.cube.valid.any((0, 1))).sum())
         values = torch.from_numpy(self.map(record.cube, temperature))
         truth = torch.from_numpy(np.ascontiguousarray(target))
         if units.kind != "square":
             yield Answer(record.id, units.name(record.id), values, truth)
             return
         for name, box in squares(target.shape[-2], target.shape[-1], units.square, record.id):
-            if _known(target[(..., *box)]).any():
+            if known(target[(..., *box)]).any():
                 yield Answer(record.id, name, values[(..., *box)], truth[(..., *box)])
 
     def map(self, cube: Cube, temperature: float) -> npt.NDArray[np.float32]:
@@ -201,7 +201,7 @@ class Answerer:
                 values = self._quantities(logits.movedim(1, 0)).movedim(0, 1)
             assert batch.target is not None
             for i, v, t in zip(batch.ids, values, batch.target, strict=True):
-                if _known(t.numpy()).any():
+                if known(t.numpy()).any():
                     yield Answer(i, units.name(i), v, t)
 
     def _quantities(self, values: Tensor) -> Tensor:
@@ -220,8 +220,3 @@ def per_pixel(part: Part) -> bool:
     assert first.target is not None
     target = np.asarray(first.target)
     return target.ndim >= 2 and target.shape[-2:] == first.cube.shape[2:]
-
-
-def _known(target: npt.NDArray[np.generic]) -> npt.NDArray[np.bool_]:
-    found: npt.NDArray[np.bool_] = np.isfinite(target) if target.dtype.kind == "f" else target != IGNORE
-    return found

@@ -13,7 +13,7 @@ import numpy.typing as npt
 from torch import Tensor, nn
 
 from swath.errors import InputError
-from swath.feed.config import IGNORE
+from swath.feed.windows import known
 from swath.rng import numpy_generator
 from swath.scenes.windows import make_plan
 from swath.tasks.bootstrap import BootstrapOptions
@@ -181,13 +181,12 @@ def cropped(part: Part, window: tuple[int, int]) -> Part:
         target, cube = np.asarray(record.target), record.cube
         if target.ndim < 2 or target.shape[-2:] != cube.shape[2:]:
             return part
-        known = np.isfinite(target) if target.dtype.kind == "f" else target != IGNORE
-        flat = known.reshape(-1, *known.shape[-2:]).any(0)
+        flat = np.asarray(known(target).reshape(-1, *target.shape[-2:]).any(0))
         if not flat.any():
             continue
         overlap = make_plan(cube.shape[2], cube.shape[3], window).overlap
-        top, bottom = _span(flat.any(1), window[0], window[0] - overlap)
-        left, right = _span(flat.any(0), window[1], window[1] - overlap)
+        top, bottom = _span(np.asarray(flat.any(1)), window[0], window[0] - overlap)
+        left, right = _span(np.asarray(flat.any(0)), window[1], window[1] - overlap)
         cut = cube.window(top, left, bottom - top, right - left)
         cubes = {next(iter(record.cubes)): cut}
         records.append(replace(record, cubes=cubes, target=target[..., top:bottom, left:right]))

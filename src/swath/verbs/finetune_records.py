@@ -20,7 +20,8 @@ from swath.verbs.answers import answers
 from swath.verbs.finetune import FinetuneConfig, FinetuneResult
 from swath.verbs.labelled_feeds import records_contract, score_feed, train_feed
 from swath.verbs.labelled_page import records_page
-from swath.verbs.labelled_records import Part, open_part
+from swath.verbs.labelled_parts import open_labelled
+from swath.verbs.labelled_records import Part
 from swath.verbs.labelled_task import make_task
 from swath.verbs.options import ModelOptions
 from swath.verbs.run_start import check_start, started
@@ -39,7 +40,7 @@ def run_records(config: FinetuneConfig) -> FinetuneResult | None:
     """
     decided(lambda: check_start(config.run, config.training, ("auto", *ANY_SCORE)))
     source = load(config.weights) if config.weights else None
-    train, validation = open_part(config.data, "train"), open_part(config.data, "validation")
+    train, validation = open_labelled(config.data, "train"), open_labelled(config.data, "validation")
     training = settled(config.training, train.task)
     contract = records_contract(config.data, train, source, fixed_dates=config.head.dates == "concat")
     per_pixel = answers_per_pixel(train)

@@ -12,16 +12,22 @@ from swath.data.part_spec import PartName
 from swath.verbs.labelled_options import LabelledData
 from swath.verbs.labelled_records import Part, open_part
 from swath.verbs.scene_labels import read_labelled
+from swath.verbs.seen_labels import check_seen
 from swath.verbs.target_meaning import Meaning
 
 
 def open_labelled(data: LabelledData, name: PartName, *, crop: bool = False) -> Part:
-    """A part of whatever the options name: of a layout, of shards, or of a scene; see `scene_part` for `crop`.
+    """A part of whatever the options name, to learn from or to score: of a layout, of shards, or of a scene; see
+    `scene_part` for `crop`.
 
     Raises:
+        InputError: it holds no label that was seen; of shards that is not looked at.
         SwathError: as of `open_part`.
     """
-    return scene_part(data, name, crop=crop) if data.by_columns else open_part(data, name)
+    part = scene_part(data, name, crop=crop) if data.by_columns else open_part(data, name)
+    if not part.packed:
+        check_seen(part.name, part.records)
+    return part
 
 
 def scene_part(data: LabelledData, name: PartName, *, crop: bool = False) -> Part:

@@ -1,0 +1,52 @@
+"""Whether anything of what is labelled was seen: labels under clouds or beside the image teach and score nothing."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Sequence
+
+import numpy as np
+
+from swath.cube import Sample
+from swath.errors import InputError
+from swath.feed.windows import known
+from swath.words import counted
+
+log = logging.getLogger(__name__)
+
+
+def check_seen(part: str, records: Sequence[Sample]) -> None:
+    """Warns of records all of whose labels are unseen: no band of any date is valid there.
+
+    Args:
+        part: its name.
+        records: of it, with targets in the task's numbers.
+
+    Raises:
+        InputError: no record has a label, or none has one that was seen.
+    """
+    counts = [(int(known(np.asarray(r.target)).sum()), seen_labels(r)) for r in records]
+    labelled = [(there, seen) for there, seen in counts if there]
+    if not labelled:
+        raise InputError(
+            "holds no label", where=f"part {part}", mend="check the labels, data.ignore and data.parts"
+        )
+    blind = [there for there, seen in labelled if not seen]
+    if len(blind) == len(labelled):
+        raise InputError(
+            "none of its labels was seen: no pixel there is valid",
+            where=f"part {part}",
+            mend="check the no-data value, the masks and the places of the labels",
+        )
+    if blind:
+        found = f"{counted(len(blind), 'record')} of {len(records)}"
+        log.warning("%s: the labels of %s were never seen, and say nothing", part, found)
+
+
+def seen_labels(record: Sample) -> int:
+    """How many labels of a record stand on a valid pixel; of a whole image, how many there are if any pixel is valid."""
+    there = known(np.asarray(record.target))
+    visible = record.cube.valid.any((0, 1))
+    if there.ndim >= 2 and there.shape[-2:] == visible.shape:
+        return int((there & visible).sum())
+    return int(there.sum()) if visible.any() else 0
