@@ -123,7 +123,7 @@ def test_pixels_elsewhere_change_no_normalisation(
     [
         ({"output": "map.png"}, OutputError, "let the name end in .tif"),
         ({"overlap": 16}, ConfigError, "overlap"),
-        ({"batch_size": 0}, ConfigError, "batch_size: 0 is less than 1"),
+        ({"batch_size": 0}, ConfigError, "batch_size: is 0; give 1 or more"),
         ({"min_coverage": 0}, ConfigError, "min_coverage: 0 is not a percentage"),
         ({"precision": "fp16"}, ConfigError, "must be one of auto, bf16, fp32"),
     ],
@@ -279,7 +279,7 @@ def test_a_quick_look_is_never_written_over_an_input(chain: Any, tmp_path: Path)
     [
         ({"disagreement": True}, "disagreement: needs turned views; set turns to true"),
         ({"max_holes": 1.5}, "max_holes: 1.5 is no share from 0 to 1"),
-        ({"workers": 0}, "workers: 0 is less than 1"),
+        ({"workers": 0}, "workers: is 0; give 1 or more"),
         ({"block": 300}, "300 is not a multiple of 256"),
     ],
 )

@@ -7,10 +7,11 @@ from typing import Literal
 
 from swath.errors import ConfigError
 from swath.scenes.sources.spec import SourceSpec
+from swath.verbs.options import AskOptions
 
 
 @dataclass(frozen=True)
-class SceneOptions:
+class SceneOptions(AskOptions):
     """What a scene is mapped with.
 
     Attributes:
@@ -20,7 +21,6 @@ class SceneOptions:
         plan: only say what would be done, with memory and time, and write nothing.
         overwrite: replace an earlier output, and throw away an unfinished one that was begun with other options.
         overlap: pixels that neighbouring windows share; null: a quarter of the window or more.
-        batch_size: windows per call of the network.
         min_coverage: percent of valid input below which a pixel or cell is no-data.
         max_holes: share of the pixels or cells, 0 to 1, that may be unreadable; they become no-data and are listed.
         item: write a STAC item beside the output (map.stac.json; of other files than GeoTIFFs features.zarr.stac.json),
@@ -30,8 +30,6 @@ class SceneOptions:
             depend on it, and not on the number of workers.
         engine: "local", or "ray" for workers on a Ray cluster.
         ray_address: of the cluster; empty: the one this machine belongs to, else one is started here.
-        precision: "auto" is bf16 on a GPU and on CPUs with AMX, else fp32.
-        device: "auto" is the GPU if there is one.
     """
 
     weights: str
@@ -40,21 +38,17 @@ class SceneOptions:
     plan: bool = False
     overwrite: bool = False
     overlap: int | None = None
-    batch_size: int = 16
     min_coverage: int = 1
     max_holes: float = 0.0
     item: bool = True
     workers: int = 1
-    threads: int = 0
     engine: Literal["local", "ray"] = "local"
     ray_address: str = ""
-    precision: Literal["auto", "bf16", "fp32"] = "auto"
-    device: Literal["auto", "cpu", "cuda"] = "auto"
 
     def __post_init__(self) -> None:
-        for name, least in (("workers", 1), ("threads", 0), ("batch_size", 1)):
-            if getattr(self, name) < least:
-                raise ConfigError(f"{getattr(self, name)} is less than {least}", where=name)
+        super().__post_init__()
+        if self.workers < 1:
+            raise ConfigError(f"is {self.workers}", where="workers", mend="give 1 or more")
         if not 0 <= self.max_holes < 1:
             raise ConfigError(f"{self.max_holes} is no share from 0 to 1", where="max_holes")
         if self.ray_address and self.engine != "ray":

@@ -112,12 +112,12 @@ _hints: dict[type[Any], dict[str, Any]] = {}
 
 
 def keys(config: type[Any]) -> dict[str, Key]:
-    """The fields of a config class that may be given."""
+    """The fields of a config class that may be given; those that it shares with other verbs (keyword-only) are last."""
     if config not in _hints:
         _hints[config] = typing.get_type_hints(config)
     hints = _hints[config]
     found = {}
-    for f in dataclasses.fields(config):
+    for f in sorted(dataclasses.fields(config), key=lambda f: f.kw_only):
         if f.default_factory is not dataclasses.MISSING:
             default, required = f.default_factory(), False
         else:
