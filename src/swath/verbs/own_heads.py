@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import fields, replace
+from dataclasses import dataclass, fields, replace
 from typing import TYPE_CHECKING, Any
 
 from swath.contract import InputContract
@@ -21,6 +21,18 @@ if TYPE_CHECKING:
 
 
 _LIGHT = 2  # blocks of a decoder's stage, where neither weights nor options say it
+
+
+@dataclass(frozen=True, eq=False)
+class Asked:
+    """What the network of a task is made from; see `swath.verbs.task_network.task_network`."""
+
+    source: Loaded | None
+    model: ModelOptions
+    head: HeadOptions
+    contract: InputContract
+    task: str
+    outputs: int
 
 
 def dates_of(head: HeadOptions, task: str, contract: InputContract) -> tuple[str, int | None]:
@@ -43,14 +55,7 @@ def dates_of(head: HeadOptions, task: str, contract: InputContract) -> tuple[str
     return kind, contract.max_dates
 
 
-def st_swin_unet(
-    source: Loaded | None,
-    model: ModelOptions,
-    head: HeadOptions,
-    contract: InputContract,
-    task: str,
-    outputs: int,
-) -> tuple[nn.Module, TransferReport | None]:
+def st_swin_unet(asked: Asked) -> tuple[nn.Module, TransferReport | None]:
     """ST-SwinUNet: encoder and decoder go on, the skips between them are new unless it was one before.
 
     For change, the dates are joined by a linear layer where their number is fixed: a mean would not know which came
@@ -58,16 +63,19 @@ def st_swin_unet(
     """
     from swath.models.st_swin import MAE_TO_UNET_NEW, STSwinUNet, STSwinUNetConfig
 
+    source, model, head, contract = asked.source, asked.model, asked.head, asked.contract
     own = {f.name for f in fields(STSwinUNetConfig)} - {"backbone", "classes"}
     outer = {k: v for k, v in model.options.items() if k in own}
     if head.width or head.dropout:
         raise ConfigError("st_swin_unet has none of it", where="head", mend="leave width and dropout out")
-    outer = {**_collapse(outer, head, contract, task), **outer}
+    outer = {**_collapse(outer, asked), **outer}
     inner = replace(model, options={k: v for k, v in model.options.items() if k not in own})
     choice = choose(source, inner, contract, together=True)
     backbone = _backbone(source, choice, inner)
     check_types(STSwinUNetConfig(), outer)
-    network = STSwinUNet(STSwinUNetConfig.from_dict({**outer, "backbone": backbone, "classes": outputs}))
+    network = STSwinUNet(
+        STSwinUNetConfig.from_dict({**outer, "backbone": backbone, "classes": asked.outputs})
+    )
     if choice.plan is None:
         return network, None
     from swath.weights.encoder_transfer import start
@@ -84,7 +92,8 @@ def st_swin_unet(
     return network, start(choice.plan, network, prefix="", new=(*decoder, *MAE_TO_UNET_NEW))
 
 
-def _collapse(outer: dict[str, Any], head: HeadOptions, contract: InputContract, task: str) -> dict[str, Any]:
+def _collapse(outer: dict[str, Any], asked: Asked) -> dict[str, Any]:
+    head, contract, task = asked.head, asked.contract, asked.task
     if head.dates == "difference":
         raise ConfigError(
             "st_swin_unet sees all dates together",
@@ -135,23 +144,17 @@ def _backbone(source: Loaded | None, choice: Choice, model: ModelOptions) -> STS
     return STSwinConfig(**plain, decoder_depths=depths, encoder_sees=sees)
 
 
-def spectralgpt(
-    source: Loaded | None,
-    model: ModelOptions,
-    head: HeadOptions,
-    contract: InputContract,
-    task: str,
-    outputs: int,
-) -> tuple[nn.Module, TransferReport | None]:
+def spectralgpt(asked: Asked) -> tuple[nn.Module, TransferReport | None]:
     """SpectralGPT's network for maps of one date, or of change between two."""
     from swath.models import spectralgpt_dense as dense
     from swath.models.spectralgpt import EncoderConfig
 
-    change = task == "change"
+    source, model, head, contract = asked.source, asked.model, asked.head, asked.contract
+    change = asked.task == "change"
     dates = 2 if change else 1
     if (contract.min_dates, contract.max_dates) != (dates, dates):
         raise ConfigError(
-            f"spectralgpt takes {dates} date(s) for {task}, and the data have others",
+            f"spectralgpt takes {dates} date(s) for {asked.task}, and the data have others",
             where="head.kind",
             mend="take conv or uper, or choose dates",
         )
@@ -172,7 +175,7 @@ def spectralgpt(
         encoder["drop_path"] = config_class().drop_path
     if outer.get("segmunich_means"):
         encoder["wavelengths"] = contract.wavelengths
-    config = config_class.from_dict({**encoder, **outer, "num_classes": outputs})
+    config = config_class.from_dict({**encoder, **outer, "num_classes": asked.outputs})
     if isinstance(config, dense.SpectralGPTChangeConfig):
         network: dense.SpectralGPTSegmentation = dense.SpectralGPTChange(config)
     else:

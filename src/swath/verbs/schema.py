@@ -117,7 +117,7 @@ def keys(config: type[Any]) -> dict[str, Key]:
         _hints[config] = typing.get_type_hints(config)
     hints = _hints[config]
     found = {}
-    for f in sorted(dataclasses.fields(config), key=lambda f: f.kw_only):
+    for f in sorted(dataclasses.fields(config), key=lambda f: f.kw_only is True):
         if f.default_factory is not dataclasses.MISSING:
             default, required = f.default_factory(), False
         else:

@@ -11,7 +11,7 @@ from swath.verbs.encoder_choice import choose, family
 from swath.verbs.head_options import HeadOptions
 from swath.verbs.networks import configure
 from swath.verbs.options import ModelOptions
-from swath.verbs.own_heads import dates_of, spectralgpt, st_swin_unet
+from swath.verbs.own_heads import Asked, dates_of, spectralgpt, st_swin_unet
 
 if TYPE_CHECKING:
     from torch import nn
@@ -70,11 +70,12 @@ def task_network(
         from swath.models.unet import UNet
 
         return UNet(configure(model, bands=len(contract.bands), classes=outputs)), None
+    asked = Asked(source, model, head, contract, task, outputs)
     if kind == "st_swin_unet":
-        return st_swin_unet(source, model, head, contract, task, outputs)
+        return st_swin_unet(asked)
     if kind == "spectralgpt":
-        return spectralgpt(source, model, head, contract, task, outputs)
-    return _any(source, model, replace(head, kind=kind), contract, task, outputs, maps, resize)  # type: ignore[arg-type]  # narrowed
+        return spectralgpt(asked)
+    return _any(replace(asked, head=replace(head, kind=kind)), maps, resize)  # type: ignore[arg-type]  # narrowed
 
 
 def head_kind(system: str, head: HeadOptions, contract: InputContract, task: str, maps: bool) -> str:
@@ -124,26 +125,18 @@ def _one_grid(head: HeadOptions, contract: InputContract, task: str) -> bool:
     return contract.max_dates == 1 and head.dates in ("auto", "mean")
 
 
-def _any(
-    source: Loaded | None,
-    model: ModelOptions,
-    head: HeadOptions,
-    contract: InputContract,
-    task: str,
-    outputs: int,
-    maps: bool,
-    resize: int,
-) -> tuple[nn.Module, TransferReport | None]:
+def _any(asked: Asked, maps: bool, resize: int) -> tuple[nn.Module, TransferReport | None]:
     from swath.models.task_network import TaskNetwork, TaskNetworkConfig
 
-    dates, count = dates_of(head, task, contract)
+    source, head, contract = asked.source, asked.head, asked.contract
+    dates, count = dates_of(head, asked.task, contract)
     together = dates != "difference" and (maps or dates == "mean")
     seen = replace(contract, size=(resize, resize)) if resize else contract
-    choice = choose(source, model, seen, together=together)
+    choice = choose(source, asked.model, seen, together=together)
     config = TaskNetworkConfig(
         choice.kind,
         choice.config,
-        outputs,
+        asked.outputs,
         per_pixel=maps,
         head=head.kind,  # type: ignore[arg-type]  # "auto" is settled
         dates=dates,  # type: ignore[arg-type]  # as above
