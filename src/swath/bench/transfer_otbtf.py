@@ -15,7 +15,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from swath.bench.transfer_table import Cell, Experiment
+from swath.bench.transfer_table import Cell, Experiment, fit_and_score
 from swath.files import atomic
 from swath.verbs.run_many import Run
 
@@ -127,13 +127,9 @@ _ROWS: dict[str, tuple[str, str]] = {
 
 def _trained(row: str, weights: Words, after: Words, seed: int, work: Path, data: Words) -> tuple[Run, Run]:
     """A fine-tuning and its score."""
-    folder = work / f"finetune-{row}-{seed}"
-    train = Run(f"finetune-{row}-{seed}", (
-        "finetune", "--run.folder", str(folder), "--run.overwrite", "true", *MODEL, *weights, *data, *TRAINING,
-        "--training.seed", str(seed),
-    ), after)  # fmt: skip
-    score = ("evaluate", "--weights", str(folder / "weights.safetensors"), *data)
-    return train, Run(f"score-{row}-{seed}", score, after=(train.name,))
+    names = (f"finetune-{row}-{seed}", f"score-{row}-{seed}")
+    words = (*MODEL, *weights, *data, *TRAINING, "--training.seed", str(seed))
+    return fit_and_score(names, work / names[0], words, data, after)
 
 
 def part_of(patch: int) -> str:

@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from swath.bench.transfer_table import Cell, Experiment
+from swath.bench.transfer_table import Cell, Experiment, fit_and_score
 from swath.bench.transfer_water import UNET, Words
 from swath.verbs.run_many import Run
 
@@ -82,22 +82,13 @@ def network(
     given = (*at.data, *data)
     weights = () if start is None else ("--weights", str(at.work / start.name / "weights.safetensors"))
     for seed in range(at.seeds):
-        folder = at.work / f"{at.name}-{row}-{seed}"
-        fit = Run(
-            f"{at.name}-{row}-{seed}",
-            (
-                "finetune", "--run.folder", str(folder), "--run.overwrite", "true", *model, *weights, *given,
-                *at.training, "--training.seed", str(seed), "--training.monitor", "auto",
-            ),
-            () if start is None else (start.name,),
+        name = f"{at.name}-{row}-{seed}"
+        options = (
+            *model, *weights, *given, *at.training, "--training.seed", str(seed), "--training.monitor", "auto",
         )  # fmt: skip
-        score = Run(
-            f"{at.name}-{row}-{seed}-score",
-            ("evaluate", "--weights", str(folder / "weights.safetensors"), *given, *at.evaluate),
-            (fit.name,),
-        )
-        runs += [fit, score]
-        scores.append(score.name)
+        after = () if start is None else (start.name,)
+        runs += fit_and_score((name, f"{name}-score"), at.work / name, options, (*given, *at.evaluate), after)
+        scores.append(f"{name}-score")
     cell = Cell(
         at.measure(row), at.unit, tuple(scores), headline(at.score), f"{words}; {at.note}",
         baseline=at.measure("forest"),

@@ -6,6 +6,7 @@ import math
 import statistics
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 from swath.bench.record import about
@@ -41,6 +42,27 @@ class Experiment:
 
     runs: tuple[Run, ...]
     cells: tuple[Cell, ...]
+
+
+def fit_and_score(
+    names: tuple[str, str],
+    folder: Path,
+    words: Sequence[str],
+    data: Sequence[str],
+    after: tuple[str, ...] = (),
+) -> tuple[Run, Run]:
+    """A fine-tuning and its score.
+
+    Args:
+        names: of the two runs.
+        folder: of the fine-tuning.
+        words: its options.
+        data: options of the scoring.
+        after: names of runs that the fine-tuning waits for.
+    """
+    fit = ("finetune", "--run.folder", str(folder), "--run.overwrite", "true", *words)
+    score = ("evaluate", "--weights", str(folder / "weights.safetensors"), *data)
+    return Run(names[0], fit, after), Run(names[1], score, (names[0],))
 
 
 def records_of(

@@ -14,7 +14,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from swath.bench.transfer_table import Cell, Experiment
+from swath.bench.transfer_table import Cell, Experiment, fit_and_score
 from swath.verbs.run_many import Run
 
 FOLDER = "hls-water-306"
@@ -167,15 +167,14 @@ def trained(
     training: Words = TRAINING,
 ) -> tuple[Run, Run]:
     """A fine-tuning and its score."""
-    folder = work / f"finetune-{row}-{share}-{seed}"
+    name = f"{row}-{share}-{seed}"
     weights = ("--weights", str(work / start / "weights.safetensors")) if start else ()
-    train = Run(f"finetune-{row}-{share}-{seed}", (
-        "finetune", "--run.folder", str(folder), "--run.overwrite", "true", *model, *weights, *data,
-        "--data.label_fraction", str(share / 100), "--data.label_seed", str(seed),
+    words = (
+        *model, *weights, *data, "--data.label_fraction", str(share / 100), "--data.label_seed", str(seed),
         *training, "--training.seed", str(seed), "--training.monitor", "miou",
-    ), (start,) if start else ())  # fmt: skip
-    score = ("evaluate", "--weights", str(folder / "weights.safetensors"), *data)
-    return train, Run(f"score-{row}-{share}-{seed}", score, after=(train.name,))
+    )  # fmt: skip
+    names = (f"finetune-{name}", f"score-{name}")
+    return fit_and_score(names, work / f"finetune-{name}", words, data, (start,) if start else ())
 
 
 def probed(start: str, share: int, seed: int, work: Path, data: Words) -> Run:
