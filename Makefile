@@ -2,7 +2,7 @@
 #
 #   make demo          the whole chain on the embedded sample: map, report and table under runs/demo
 #   make demo-full     three seeds, longer pretraining, and more rows (about forty minutes on two cores)
-#   make demo-series   a map from several dates, where the WorldCereal sites are there (SERIES=folder)
+#   make demo-series SERIES=FOLDER   a map from several dates, of the WorldCereal sites in that folder
 #   make test          linters, types, import walls and the quick tests
 #   make test-slow     the slow tests: the wheel in a clean environment, the demo, training runs
 #   make test-stac-api   a real STAC API on PostgreSQL, searched (installs Debian packages)
@@ -32,7 +32,6 @@ STAMP := $(VENV)/.swath-installed
 OLDEST := .venv-oldest
 OLDEST_STAMP := $(OLDEST)/.swath-installed
 ARGS ?=
-SERIES ?= ../shared/data/worldcereal-sites
 # One pytest process per core; tests/conftest.py gives each one thread.
 WORKERS ?= auto
 PYTEST := $(BIN)/python -m pytest
@@ -82,10 +81,7 @@ demo-full: $(STAMP)
 	$(BIN)/swath demo --full true --seeds 3 --overwrite true $(ARGS)
 
 demo-series: $(STAMP)
-	@if [ ! -d "$(SERIES)" ]; then \
-	  echo "the WorldCereal sites are not in $(SERIES); name their folder: make demo-series SERIES=/path/to/worldcereal-sites" >&2; \
-	  exit 1; \
-	fi
+	@if [ ! -d "$(SERIES)" ]; then echo "name the folder of the WorldCereal sites: make demo-series SERIES=/path/to/worldcereal-sites" >&2; exit 1; fi
 	$(BIN)/swath demo --series "$(SERIES)" --output runs/demo-series --overwrite true $(ARGS)
 
 lint: $(STAMP)
