@@ -11,7 +11,7 @@ from swath.bands import sensor
 from swath.cube import Cube, Encoding, Sample
 from swath.errors import InputError
 from swath.feed.config import IGNORE
-from swath.verbs.seen_labels import check_seen, seen_labels
+from swath.verbs.seen_labels import check_classes, check_seen, seen_labels
 
 
 def record(name: str, target: object, valid: np.ndarray) -> Sample:
@@ -67,3 +67,14 @@ def test_blind_records_are_told_and_a_part_of_them_alone_is_refused(caplog: pyte
         check_seen("train", [blind, bare])
     with pytest.raises(InputError, match=r"^part test: holds no label; check"):
         check_seen("test", [bare])
+
+
+def test_one_class_teaches_nothing() -> None:
+    one, two = record("a", map_of(1, IGNORE), LEFT), record("b", map_of(0, 1), LEFT)
+    check_classes("train", [one, two], ["land", "water"])
+    check_classes("train", [record("c", 0, LEFT), record("d", 1, LEFT)], ["land", "water"])
+    with pytest.raises(
+        InputError,
+        match=r"^part train: all its labels are of one class, water: there is nothing to tell apart; ch",
+    ):
+        check_classes("train", [one, one], ["land", "water"])

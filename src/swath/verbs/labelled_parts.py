@@ -12,8 +12,11 @@ from swath.data.part_spec import PartName
 from swath.verbs.labelled_options import LabelledData
 from swath.verbs.labelled_records import Part, open_part
 from swath.verbs.scene_labels import read_labelled
-from swath.verbs.seen_labels import check_seen
+from swath.verbs.seen_labels import check_classes, check_seen
 from swath.verbs.target_meaning import Meaning
+
+SINGLE = ("classification", "segmentation", "change")
+"""Tasks whose labels are of one class each."""
 
 
 def open_labelled(data: LabelledData, name: PartName, *, crop: bool = False) -> Part:
@@ -21,12 +24,15 @@ def open_labelled(data: LabelledData, name: PartName, *, crop: bool = False) -> 
     `scene_part` for `crop`.
 
     Raises:
-        InputError: it holds no label that was seen; of shards that is not looked at.
+        InputError: it holds no label that was seen, or is to teach and holds one class; of shards that is not looked at.
         SwathError: as of `open_part`.
     """
     part = scene_part(data, name, crop=crop) if data.by_columns else open_part(data, name)
     if not part.packed:
         check_seen(part.name, part.records)
+        # Of a share, one class may be all that was drawn: that is what so few labels come to.
+        if name == "train" and data.label_fraction == 1 and part.task in SINGLE:
+            check_classes(part.name, part.records, [c.name for c in part.classes])
     return part
 
 

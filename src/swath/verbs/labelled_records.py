@@ -28,6 +28,7 @@ from swath.verbs.labelled_options import RecordData, TaskName
 from swath.verbs.labelled_sources import Source, open_source
 from swath.verbs.record_data import chosen_bands, named_cube
 from swath.verbs.target_meaning import Meaning, meaning_of
+from swath.words import counted
 
 log = logging.getLogger(__name__)
 IntArray = npt.NDArray[np.int64]
@@ -100,7 +101,7 @@ def open_part(data: RecordData, part: PartName) -> Part:
     if not len(records):
         raise InputError("no record of it can be read", where=f"part {part}", mend="check the data set")
     located = source.located_records(chosen, records)
-    log.info("%s: %d records", part, len(records))
+    log.info("%s: %s", part, counted(len(records), "record"))
     return Part(
         part,
         meaning,

@@ -1,4 +1,4 @@
-"""Whether anything of what is labelled was seen: labels under clouds or beside the image teach and score nothing."""
+"""Whether labels can teach or score anything: whether they were seen, and whether they differ."""
 
 from __future__ import annotations
 
@@ -41,6 +41,27 @@ def check_seen(part: str, records: Sequence[Sample]) -> None:
     if blind:
         found = f"{counted(len(blind), 'record')} of {len(records)}"
         log.warning("%s: the labels of %s were never seen, and say nothing", part, found)
+
+
+def check_classes(part: str, records: Sequence[Sample], names: Sequence[str]) -> None:
+    """Raises InputError if all labels of a part are of one class, which tells nothing from anything.
+
+    Args:
+        part: its name.
+        records: of it, with class numbers for targets.
+        names: of the classes.
+    """
+    found: set[int] = set()
+    for record in records:
+        target = np.asarray(record.target)
+        found |= set(np.unique(target[known(target)]).tolist())
+        if len(found) > 1:
+            return
+    raise InputError(
+        f"all its labels are of one class, {names[found.pop()]}: there is nothing to tell apart",
+        where=f"part {part}",
+        mend="check the labels and data.parts",
+    )
 
 
 def seen_labels(record: Sample) -> int:
