@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -54,3 +55,20 @@ def test_a_file_that_is_no_bad_step_is_refused(chain: Any) -> None:
     checkpoint = next((Path(chain.pretrained.folder) / "checkpoints").glob("*.ckpt"))
     with pytest.raises(InputError, match="is no bad step"):
         swath.pretrain(replay=str(checkpoint))
+
+
+def test_the_file_that_is_wrong_is_named(tmp_path: Path) -> None:
+    with pytest.raises(InputError, match=r"none\.pt: no such file"):
+        swath.pretrain(replay=str(tmp_path / "none.pt"))
+    (tmp_path / "some.pt").write_text("anything")
+    with pytest.raises(InputError, match=r"some\.pt: does not lie in a run's bad_steps folder"):
+        swath.pretrain(replay=str(tmp_path / "some.pt"))
+
+
+def test_a_damaged_bad_step_is_told(chain: Any, tmp_path: Path) -> None:
+    shutil.copy(Path(chain.pretrained.folder) / "config.yaml", tmp_path)
+    (tmp_path / "bad_steps").mkdir()
+    file = tmp_path / "bad_steps" / "step-00000001.pt"
+    file.write_bytes(b"anything")
+    with pytest.raises(InputError, match="the checkpoint or its hash cannot be read"):
+        swath.pretrain(replay=str(file))

@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from swath.errors import InputError
 from swath.pretraining.config import ViewConfig
 from swath.training.config import TrainConfig
 from swath.verbs.options import ModelOptions, PixelData, RunOptions
@@ -103,7 +104,17 @@ def implied_sources(options: Mapping[str, object]) -> list[str]:
     replay = options.get("replay")
     if not replay:
         return []
-    return [str(Path(str(replay)).absolute().parent.parent / "config.yaml")]
+    file = Path(str(replay)).absolute()
+    config = file.parent.parent / "config.yaml"
+    if not file.is_file():
+        raise InputError("no such file", where=file, mend="give a file of a run's bad_steps folder")
+    if not config.is_file():
+        raise InputError(
+            "does not lie in a run's bad_steps folder: there is no config.yaml above it",
+            where=file,
+            mend="leave it where the run put it",
+        )
+    return [str(config)]
 
 
 def run(config: PretrainConfig) -> PretrainResult | Replayed | None:
@@ -123,10 +134,15 @@ def run(config: PretrainConfig) -> PretrainResult | Replayed | None:
     from swath.training.ranks import joined, world
 
     if config.training.devices > 1 and world().size == 1:
+        from swath.feed.shards import Shards
         from swath.verbs.pretrain_checks import check_options
         from swath.verbs.processes import in_processes
 
         check_options(config)
+        if not config.stages:  # here it is one process that fails, and soon
+            check_start(config.run, config.training, _monitors(config))
+            for source in config.data.shards:
+                Shards(source)
         return PretrainResult(**in_processes("pretrain", config, config.training.devices))
     with joined(choose_device(config.training.device)):
         if config.stages:
@@ -134,6 +150,10 @@ def run(config: PretrainConfig) -> PretrainResult | Replayed | None:
 
             return run_stages(config)
         return run_stage(config)
+
+
+def _monitors(config: PretrainConfig) -> tuple[str, ...]:
+    return ("held_out_loss",) if config.data.hold_out else ()
 
 
 def run_stage(config: PretrainConfig) -> PretrainResult | None:
@@ -154,8 +174,7 @@ def run_stage(config: PretrainConfig) -> PretrainResult | None:
     from swath.weights.file import save
 
     check_options(config)
-    monitors = ("held_out_loss",) if config.data.hold_out else ()
-    decided(lambda: check_start(config.run, config.training, monitors))
+    decided(lambda: check_start(config.run, config.training, _monitors(config)))
     data = read_data(config)
     torch.manual_seed(derive(config.training.seed, "initialise"))
     objective = make_objective(config, data)

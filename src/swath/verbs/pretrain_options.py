@@ -34,6 +34,19 @@ class MaskOptions:
     decode_part: float = 1.0
     loss: Literal["released", "three_target", "token_only"] = "released"
 
+    def __post_init__(self) -> None:
+        if not 0.0 <= self.ratio < 1.0:
+            raise ConfigError(f"{self.ratio:g} is not from 0 to below 1", where="mask.ratio", mend="try 0.75")
+        if not 0.0 < self.decode_part <= 1.0:
+            raise ConfigError(
+                f"{self.decode_part:g} is not above 0 and up to 1", where="mask.decode_part", mend="try 0.25"
+            )
+        for name in ("window", "min_block"):
+            if getattr(self, name) < 1:
+                raise ConfigError(
+                    f"{getattr(self, name)} is below 1", where=f"mask.{name}", mend="give a number of tokens"
+                )
+
 
 @dataclass(frozen=True)
 class ContrastOptions:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import tempfile
 from pathlib import Path
 from typing import Any
@@ -40,14 +41,17 @@ def in_processes(verb: str, config: Any, processes: int) -> dict[str, Any]:
 
 
 def check_devices(training: TrainConfig, device: str) -> None:
-    """Raises ConfigError if this machine has fewer GPUs than processes are asked for; a CPU is shared."""
+    """Raises ConfigError if this machine has fewer GPUs, or cores, than processes are asked for."""
     import torch
 
-    there = torch.cuda.device_count() if device == "cuda" else training.devices
+    gpu = device == "cuda"
+    # Two on one core are slow and right, which is what a trial wants to know.
+    there = torch.cuda.device_count() if gpu else max(2, os.cpu_count() or 1)
     if there < training.devices:
         passes = training.accumulate * training.devices / there
         raise ConfigError(
-            f"{training.devices} GPUs are asked for, and {there} {'is' if there == 1 else 'are'} there",
+            f"{training.devices} processes are asked for, and there {'is' if there == 1 else 'are'} {there} "
+            f"{'GPU' if gpu else 'core'}{'s' * (there > 1)}",
             where="training.devices",
             mend=f"set it to {there}, and training.accumulate to {passes:g} so that a step sees as many samples",
         )
