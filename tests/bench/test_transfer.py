@@ -9,7 +9,7 @@ import pytest
 
 from swath.bench import transfer, transfer_water, transfer_water_lines
 from swath.bench.record import write
-from swath.bench.transfer_table import Cell, records_of
+from swath.bench.transfer_table import Cell, records_of, whole
 from swath.verbs.run_many import Answer, Run, check_order
 
 TABLE = "chip,median_elevation_m,elevation_band,water_fraction\n7,1,0,0.5\n8,2,1,0.1\n9,3,2,0.2\n10,3,2,0.2\n"
@@ -78,6 +78,16 @@ def test_records_hold_every_seed_and_the_baseline(tmp_path: Path) -> None:
     write(path, [first, second])
     write(path, [{**first, "value": 0.1}])
     assert [(r["measure"], r["value"]) for r in json.loads(path.read_text())] == [("b", 0.25), ("a", 0.1)]
+
+
+def test_of_an_interrupted_comparison_whole_rows_are_recorded() -> None:
+    def cell(name: str, baseline: str) -> Cell:
+        return Cell(name, "IoU", (f"{name}0", f"{name}1"), transfer_water.finetuned_iou, "", baseline)
+
+    cells = [cell("a", "b"), cell("b", "b"), cell("c", "d"), cell("d", "")]
+    answer = Answer({}, 1.0, 1)
+    assert whole(cells, dict.fromkeys(("a0", "a1", "b0", "b1", "c0", "c1", "d1"), answer)) == cells[:2]
+    assert whole(cells, dict.fromkeys(("a0", "a1", "b0"), answer)) == []
 
 
 def test_a_probe_is_scored_on_the_test_part() -> None:

@@ -11,7 +11,7 @@ import pytest
 
 from swath.errors import SwathError
 from swath.verbs import run_many
-from swath.verbs.run_many import Answer, Run, run_all
+from swath.verbs.run_many import Answer, Run, kept_answers, run_all
 
 
 def test_a_real_verb_answers_once_and_is_kept(tmp_path: Path) -> None:
@@ -31,9 +31,12 @@ def test_other_words_are_run_again(tmp_path: Path, monkeypatch: pytest.MonkeyPat
     (tmp_path / "a.json").write_text(json.dumps(kept))
     done = CompletedProcess([], 0, stdout='{"new": true}', stderr="")
     monkeypatch.setattr(subprocess, "run", lambda *_, **__: done)
+    assert kept_answers([Run("a", ("inspect",))], tmp_path) == {}
     assert run_all([Run("a", ("inspect",))], tmp_path)["a"].result == {"new": True}
     monkeypatch.undo()
-    assert run_all([Run("a", ("inspect",))], tmp_path)["a"].result == {"new": True}
+    answers = run_all([Run("a", ("inspect",))], tmp_path)
+    assert answers["a"].result == {"new": True}
+    assert kept_answers([Run("a", ("inspect",)), Run("b", ("inspect",))], tmp_path) == answers
 
 
 def test_a_failing_verb_says_its_own_words_and_others_stay(tmp_path: Path) -> None:

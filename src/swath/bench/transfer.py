@@ -1,6 +1,7 @@
 """Measures transfer on real data: pretrained against from scratch, frozen and fine-tuned, over shares of the labels.
 
     python -m swath.bench.transfer --data FOLDER [--only water-100,water-10] [--seeds N] [--work FOLDER] [--results PATH]
+        [--kept]
 
 `make bench-transfer DATA=FOLDER` runs it. FOLDER holds the data sets as they were published, each in the folder that
 its experiment names. Every cell is a command of swath in a process of its own; the answers are kept in the work
@@ -11,18 +12,18 @@ from __future__ import annotations
 
 import argparse
 import logging
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from functools import partial
 from pathlib import Path
 
 from swath.bench import transfer_floods, transfer_scenes, transfer_series
 from swath.bench.record import write
 from swath.bench.transfer_otbtf import otbtf
-from swath.bench.transfer_table import Experiment, records_of
+from swath.bench.transfer_table import Cell, Experiment, records_of, whole
 from swath.bench.transfer_water import SHARES, water
 from swath.bench.transfer_water_lines import water_lines
 from swath.bench.transfer_water_tried import water_tried
-from swath.verbs.run_many import Answer, Run, run_all
+from swath.verbs.run_many import Answer, Run, kept_answers, run_all
 
 log = logging.getLogger(__name__)
 RESULTS = Path("bench/results/transfer.json")
@@ -55,6 +56,11 @@ def main() -> None:
     parser.add_argument("--results", type=Path, default=RESULTS)
     parser.add_argument("--jobs", type=int, default=1, help="commands at a time")
     parser.add_argument("--threads", type=int, default=1, help="of each command")
+    parser.add_argument(
+        "--kept",
+        action="store_true",
+        help="run nothing; record the rows whose answers are all in the work folder",
+    )
     options = parser.parse_args()
     logging.basicConfig(level=logging.INFO, format="%(message)s")
 
@@ -64,15 +70,21 @@ def main() -> None:
     for name in options.only.split(","):
         work = options.work / name.partition("-")[0]
         experiment = EXPERIMENTS[name](options.data, work, options.seeds)
-        answers = run_all(
-            experiment.runs,
-            work / "answers",
-            jobs=options.jobs,
-            threads=options.threads,
-            progress=told,
-        )
+        cells: Sequence[Cell] = experiment.cells
+        if options.kept:
+            answers = kept_answers(experiment.runs, work / "answers")
+            cells = whole(cells, answers)
+            log.info("%s: %d of %d rows", name, len(cells), len(experiment.cells))
+        else:
+            answers = run_all(
+                experiment.runs,
+                work / "answers",
+                jobs=options.jobs,
+                threads=options.threads,
+                progress=told,
+            )
         command = f"make bench-transfer DATA=FOLDER ARGS='--only {name} --seeds {options.seeds}'"
-        write(options.results, records_of(experiment.cells, answers, command, options.threads))
+        write(options.results, records_of(cells, answers, command, options.threads))
 
 
 if __name__ == "__main__":

@@ -65,6 +65,12 @@ def fit_and_score(
     return Run(names[0], fit, after), Run(names[1], score, (names[0],))
 
 
+def whole(cells: Sequence[Cell], answers: Mapping[str, Answer]) -> list[Cell]:
+    """Cells of which every answer is there, and of those that they are compared with too."""
+    there = {cell.measure: all(name in answers for name in cell.runs) for cell in cells}
+    return [cell for cell in cells if there[cell.measure] and there.get(cell.baseline, True)]
+
+
 def records_of(
     cells: Sequence[Cell], answers: Mapping[str, Answer], command: str, threads: int
 ) -> list[dict[str, Any]]:

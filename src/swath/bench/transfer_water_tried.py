@@ -1,8 +1,9 @@
 """What was tried to find a gain from pretraining on the water chips, where there was none.
 
 ST-SwinUNet alone, with a tenth of the labels: the chips, parts, labels, steps and scoring are those of the table of
-water. Pretraining is longer, sees more images, or is forgotten less while fine-tuning; whatever is changed in
-fine-tuning is changed from scratch too, so that it is not taken for a gain of pretraining.
+water. Pretraining is longer, sees more images, or is forgotten less while fine-tuning. The lower rate is tried from
+scratch too, so that it is not taken for a gain of pretraining. A rate that falls from layer to layer is for layers that
+have learned something: it is compared with the usual rate from scratch.
 """
 
 from __future__ import annotations

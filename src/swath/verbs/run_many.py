@@ -155,12 +155,30 @@ def _ready(left: Sequence[Run], answers: Mapping[str, Answer], free: int) -> Ite
     yield from can[:free]
 
 
-def _answer(run: Run, folder: Path, threads: int) -> Answer:
+def kept_answers(runs: Sequence[Run], folder: Path) -> dict[str, Answer]:
+    """Answers by name that `folder` has of these words; nothing is run.
+
+    Raises:
+        InputError: a file in it is none.
+    """
+    found = {run.name: _known(run, folder) for run in runs}
+    return {name: answer for name, answer in found.items() if answer is not None}
+
+
+def _known(run: Run, folder: Path) -> Answer | None:
     kept = folder / f"{run.name}.json"
-    if kept.exists():
-        known = _read(kept)
-        if known["key"] == run.key:
-            return Answer(known["result"], known["seconds"], known["peak_bytes"])
+    if not kept.exists():
+        return None
+    known = _read(kept)
+    same = known["key"] == run.key
+    return Answer(known["result"], known["seconds"], known["peak_bytes"]) if same else None
+
+
+def _answer(run: Run, folder: Path, threads: int) -> Answer:
+    known = _known(run, folder)
+    if known is not None:
+        return known
+    kept = folder / f"{run.name}.json"
     folder.mkdir(parents=True, exist_ok=True)
     measured = folder / f".{run.name}.peak"
     environment = {**os.environ, **({"OMP_NUM_THREADS": str(threads)} if threads else {})}
