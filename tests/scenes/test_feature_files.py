@@ -24,6 +24,7 @@ from rasterio.crs import CRS
 
 from swath.cube import Grid
 from swath.errors import ConfigError, OutputError
+from swath.scenes import target as target_module
 from swath.scenes.cells import CellPlan, cell_grid
 from swath.scenes.engine import Engine
 from swath.scenes.geoparquet import ParquetSink, footprints, geo_metadata
@@ -307,3 +308,20 @@ def test_metadata_without_coordinates_or_rows() -> None:
     geo = geo_metadata(None, [])
     assert geo["columns"]["geometry"]["crs"] is None and "bbox" not in geo["columns"]["geometry"]
     assert told({}) == {}
+
+
+def test_a_store_is_replaced_only_when_all_of_the_next_is_on_the_disk(
+    fakes: SimpleNamespace, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path = tmp_path / "f.zarr"
+    write(path, fakes, "float32")
+    before = {p: p.read_bytes() for p in path.rglob("*") if p.is_file()}
+
+    def full(_: object) -> None:
+        raise OSError(28, "No space left on device")
+
+    with monkeypatch.context() as patch, pytest.raises(OutputError, match="No space left"):
+        patch.setattr(target_module.os, "fsync", full)
+        write(path, fakes, "float16", overwrite=True)
+    assert {p: p.read_bytes() for p in path.rglob("*") if p.is_file()} == before
+    assert [p.name for p in tmp_path.iterdir()] == ["f.zarr"]

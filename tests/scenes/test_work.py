@@ -233,5 +233,8 @@ def test_where_the_disk_is_full_it_is_one_line_and_nothing_is_lost(
         resource.setrlimit(resource.RLIMIT_FSIZE, (hard, hard))
     assert [p.name for p in tmp_path.iterdir()] in ([], [".map.tif.swath"])
     assert bool(list(tmp_path.iterdir())) == (begun_with(path) is not None)
+    # Nothing that was half made of the blocks fills the disk further.
+    left = [p for p in folder_of(path).rglob("*") if p.is_file() and p.suffix != ".tiles"]
+    assert {p.name for p in left} <= {"lock", "manifest.json", "blocks.jsonl"}
     make(path, fakes)
     assert path.read_bytes() == whole[0]

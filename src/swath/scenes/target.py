@@ -25,12 +25,10 @@ from swath.scenes.layers import Layers
 from swath.scenes.piece import Piece, Record
 from swath.scenes.stac.item import Beside, MapFacts, is_item_of_ours, item_text
 from swath.scenes.windows import Plan
-from swath.scenes.work import WorkFolder, digest, folder_of
+from swath.scenes.work import EARLIER, PARTS, WorkFolder, digest, folder_of
 from swath.words import counted
 
 log = logging.getLogger(__name__)
-# In the work folder: the hashes of what is being moved beside the output.
-_PARTS = "parts.json"
 
 # Tags of outputs: how many pixels or cells could not be read, and how many values lie beyond what the numbers can say.
 HOLE_PIXELS = "HOLE_PIXELS"
@@ -186,11 +184,13 @@ class Target(ABC):
             for path in [part] if part.is_file() else [p for p in part.rglob("*") if p.is_file()]:
                 with path.open("rb+") as file:
                     os.fsync(file.fileno())
-        with atomic(work.path / _PARTS) as temporary:
+        with atomic(work.path / PARTS) as temporary:
             temporary.write_text(json.dumps({part.name: digest(part) for part in parts}), encoding="utf-8")
         if self.overwrite:
             for path in {*self.beside} - {self.path.parent / part.name for part in parts}:
                 path.unlink(missing_ok=True)
+        if made.is_dir() and self.path.is_dir():
+            self.path.replace(work.path / EARLIER)
         for part in (*parts, made):
             part.replace(self.path.parent / part.name)
         sync_folder(self.path.parent)
@@ -217,7 +217,7 @@ class Target(ABC):
         if path == self._item and is_item_of_ours(path):
             return True
         try:
-            own = json.loads((folder_of(self.path) / _PARTS).read_text(encoding="utf-8"))
+            own = json.loads((folder_of(self.path) / PARTS).read_text(encoding="utf-8"))
             return bool(own.get(path.name) == digest(path))
         except (OSError, ValueError, AttributeError):
             return False

@@ -24,6 +24,9 @@ from swath.files import atomic
 from swath.scenes.piece import Piece, Record
 
 FORMAT_VERSION = 1
+# The hashes of what is being moved beside the output, and a folder that is being replaced.
+PARTS, EARLIER = "parts.json", "earlier"
+_KEPT = ("lock", "manifest.json", "blocks.jsonl", "blocks", PARTS, EARLIER)
 
 
 class WorkFolder:
@@ -93,11 +96,21 @@ class WorkFolder:
                 with contextlib.suppress(OSError):
                     folder.rmdir()
         else:
+            self._tidy()
             with contextlib.suppress(OSError):
                 self._lock.truncate(0)
         with contextlib.suppress(OSError):
             self._lock.close()
         self._lock = None
+
+    def _tidy(self) -> None:
+        """What was being made of the blocks goes: on a full disk it would lie in the way."""
+        for path in (*self.path.iterdir(), *(self.path / "blocks").glob("*")):
+            with contextlib.suppress(OSError):
+                if path.is_dir() and path.name not in _KEPT:
+                    shutil.rmtree(path)
+                elif path.is_file() and path.name not in _KEPT and path.suffix != ".tiles":
+                    path.unlink()
 
     def _begin(self, overwrite: bool) -> None:
         manifest = self.path / "manifest.json"

@@ -90,8 +90,6 @@ class ZarrSink(Target):
             coverage[ys, xs] = bands[-1].astype(np.uint8)
         self._zarr.consolidate_metadata(made)
         self._refuse_existing()
-        if self.path.exists():
-            self.path.replace(work.path / "earlier")
         self._publish(work, made, self._item_parts(work))
 
     def _arrays(self, group: Any, plan: Plan) -> tuple[Any, Any]:
