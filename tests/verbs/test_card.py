@@ -188,7 +188,8 @@ def test_what_does_not_fit_is_said(lakes: Any, tmp_path: Path) -> None:
     data, _ = lakes
     for options, message in (
         ({"methods": ("probe",)}, "needs an encoder"), ({"seeds": 0}, "seeds"), ({"fractions": (0.0,)}, "fractions"),
-        ({"fractions": (1.0, 1.0)}, "twice"), ({"data": replace(data, label_fraction=0.5)}, "what the card varies"),
+        ({"fractions": (1.0, 1.0)}, "twice"), ({"leak": True, "fractions": (0.1,)}, "add 1 to fractions"),
+        ({"data": replace(data, label_fraction=0.5)}, "what the card varies"),
     ):  # fmt: skip
         with pytest.raises(ConfigError, match=message):
             CardConfig(**{"folder": "x", "data": data, **options})

@@ -43,7 +43,7 @@ class CardConfig:
         unet: preset of the U-Net.
         split: "auto": unless data.parts is given, by blocks of the ground where records say where they lie, else by
             whole groups; "data": as data.parts says, whatever it is, the data set's own parts included.
-        leak: also score the plain methods under a random split, and say by how much it flatters.
+        leak: also score the plain methods, with all labels, under a random split, and say by how much it flatters.
         intervals: how confidence intervals are made.
         resume: go on with a card that is in the folder.
         jobs: processes at a time.
@@ -82,6 +82,8 @@ class CardConfig:
             raise ConfigError(
                 "must be above 0, up to 1", where="fractions", mend="give some, such as [0.1, 1]"
             )
+        if self.leak and 1.0 not in self.fractions:
+            raise ConfigError("compares what all labels teach", where="leak", mend="add 1 to fractions")
         for name in ("fractions", "methods", "weights"):
             if len(set(getattr(self, name))) < len(getattr(self, name)):
                 raise ConfigError("one is named twice", where=name, mend="name each once")

@@ -18,7 +18,7 @@ from swath.report.fractions import Point, over_labels
 from swath.report.html import Page
 from swath.report.panels import fullest_date, in_colours, in_shades, panels, view
 from swath.verbs.card import CardConfig
-from swath.verbs.card_plan import Look
+from swath.verbs.card_plan import Cell, Look
 from swath.verbs.card_scores import SCORE_WORDS, Card, cost_table, score_table
 from swath.verbs.labelled_options import LabelledData
 
@@ -80,10 +80,12 @@ def card_page(card: Card, maps: Sequence[Maps], failed: Mapping[str, str], note:
         _leak(page, card.leak)
     if maps or note:
         page.section(
-            "Maps side by side", "Records of the test part, with the most labels and the first seed."
+            "Maps side by side",
+            "Records of the test part, with the most labels and the first seed: those that each method answers worst, "
+            "then others. Hatched is unknown.",
         )
         for one in maps:
-            page.figure(panels(one.pictures), f"{one.id}; hatched is unknown.")
+            page.figure(panels(one.pictures), f"Record {one.id}.")
         if maps and card.seen.classes:
             page.legend(card.seen.classes)
         if note:
@@ -145,8 +147,8 @@ def _fails(page: Page, card: Card) -> None:
 
 
 def draw_maps(config: CardConfig, data: LabelledData, card: Card) -> list[Maps]:
-    """Truth, a plain method, network from scratch and best fine-tuned encoder, on the records that each answers worst
-    and on others.
+    """Truth, a plain method, network from scratch and best fine-tuned encoder, on the records that each of them
+    answers worst and on others.
 
     Raises:
         SwathError: the data or the weights are not there any more.
@@ -158,8 +160,9 @@ def draw_maps(config: CardConfig, data: LabelledData, card: Card) -> list[Maps]:
 
     drawn = _drawn(card)
     part = open_part(data, "test")
-    chosen = _chosen(card, part.ids, drawn)
-    plain = _plain(data, card)
+    row = _plain_row(card)
+    chosen = _chosen(card, part.ids, drawn if row is None else [row, *drawn])
+    plain = {} if row is None else {card.title(row): _learned(data, card.of(row, card.most)[0].cell)}
     answerers = {
         card.title(row): Answerer(load(card.of(row, card.most)[0].cell.weights), device=config.device)
         for row in drawn
@@ -174,21 +177,21 @@ def draw_maps(config: CardConfig, data: LabelledData, card: Card) -> list[Maps]:
     return found
 
 
-def _plain(data: LabelledData, card: Card) -> dict[str, Learned]:
-    """Title -> the forest, or else the index, that has learned what its first cell had learned: no file keeps it."""
+def _plain_row(card: Card) -> tuple[str, str] | None:
+    """The forest, or else the index, if it was scored with the most labels."""
+    scored = {row[0]: row for row in card.rows() if card.of(row, card.most)}
+    return scored.get("forest") or scored.get("index")
+
+
+def _learned(data: LabelledData, cell: Cell) -> Learned:
+    """A plain method that has learned what its cell had learned: no file keeps it."""
     from swath.verbs.baseline import BaselineConfig, goal_of, learn
     from swath.verbs.labelled_records import open_part
 
-    rows = {row[0]: row for row in card.rows()}
-    row = rows.get("forest") or rows.get("index")
-    if row is None or not (found := card.of(row, card.most)):
-        return {}
-    cell = found[0].cell
     labels = replace(data, label_fraction=cell.fraction, label_seed=cell.seed)
     method: Literal["forest", "index"] = "forest" if cell.method == "forest" else "index"
     train = open_part(labels, "train")
-    learned = learn(BaselineConfig(method, labels, seed=cell.seed), train, goal_of(train))
-    return {card.title(row): learned}
+    return learn(BaselineConfig(method, labels, seed=cell.seed), train, goal_of(train))
 
 
 def _drawn(card: Card) -> list[tuple[str, str]]:

@@ -286,8 +286,8 @@ def cost_table(card: Card) -> Table:
         Metric("score", SCORE_WORDS[card.score_name]),
         Metric("low", "from", "neither"),
         Metric("high", "to", "neither"),
-        Metric("seconds", "seconds", "lower", ".0f"),
-        Metric("memory", "memory, MB", "lower", ".0f"),
+        Metric("seconds", "seconds", "neither", ".0f"),
+        Metric("memory", "memory, MB", "neither", ".0f"),
     )
     rows = []
     for row in card.rows():
