@@ -16,3 +16,17 @@ def test_lines_with_and_without_intervals_are_drawn() -> None:
     # Where a line lies is what is drawn, not only that it is there.
     assert png != over_labels({"one": [(0.01, 0.3, 0.1, 0.3), (1.0, 0.6, 0.5, 0.7)]}, score="mean IoU")
     assert over_labels({}, score="none")[:4] == b"\x89PNG"
+
+
+def test_a_long_legend_takes_nothing_from_the_axes() -> None:
+    def height(names: list[str]) -> int:
+        # Of a PNG's header.
+        return int.from_bytes(
+            over_labels({n: [(1.0, 0.5, 0.4, 0.6)] for n in names}, score="IoU")[20:24], "big"
+        )
+
+    long = [f"a long name of an encoder and a method {i}" for i in range(12)]
+    one, two = height(["a"]), height(["a", "b"])
+    assert one == two  # side by side
+    line = height(long[:3]) - height(long[:2])
+    assert line > 0 and height(long) - height(long[:1]) >= 11 * (line - 1)

@@ -20,7 +20,9 @@ def over_labels(lines: Mapping[str, Sequence[Point]], *, score: str) -> bytes:
 
     The bars of different names stand side by side, so that all can be read.
     """
-    figure = Figure(figsize=(WIDTH, 3.2 + 0.19 * ((len(lines) + 1) // 2)), layout="constrained")
+    # Long names stand below each other: the legend takes its room from the page, not from the axes.
+    columns = max(1, min(2, 62 // (8 + max(map(len, lines), default=0))))
+    figure = Figure(figsize=(WIDTH, 3.2 + 0.19 * -(-len(lines) // columns)), layout="constrained")
     FigureCanvasAgg(figure)
     shares = sorted({point[0] for points in lines.values() for point in points})
     with rc_context(STYLE):
@@ -43,6 +45,5 @@ def over_labels(lines: Mapping[str, Sequence[Point]], *, score: str) -> bytes:
         axes.grid(axis="y", color="#e3e7ea", linewidth=0.8)
         axes.set_axisbelow(True)
         if lines:
-            columns = max(1, min(2, 62 // (8 + max(len(name) for name in lines))))
             figure.legend(loc="outside upper left", ncols=columns, fontsize=9, handlelength=1.6)
     return _png(figure)
