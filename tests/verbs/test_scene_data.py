@@ -17,6 +17,8 @@ from swath.contract import BandSpec
 from swath.cube import Cube, Encoding
 from swath.data.spec import SceneSpec
 from swath.errors import ConfigError, InputError
+from swath.feed.normalise import normalise
+from swath.feed.windows import RecordFeed
 from swath.verbs.options import LayoutOptions, ModelOptions, NormaliseOptions, PixelData, RunOptions
 from swath.verbs.pretrain import PretrainConfig, make_feed
 from swath.verbs.scene_data import (
@@ -78,6 +80,19 @@ def test_statistics_are_in_the_unit_of_the_contract() -> None:
     x = given.pixels[0, 0][given.valid[0, 0]].astype(float)
     np.testing.assert_allclose(norm.centre[0], x.min() * 2 + 10, rtol=1e-6)
     np.testing.assert_allclose(norm.spread[0], (x.max() - x.min()) * 2, rtol=1e-6)
+
+
+def test_without_statistics_the_network_eats_physical_values() -> None:
+    """Reflectance that is stored as 1,000 to 5,000 is 0.1 to 0.5 of light, whoever stored it."""
+    stored = np.random.default_rng(0).uniform(1000, 5000, (1, 2, 8, 12)).astype(np.float32)
+    given = cube(stored, encoding=Encoding("reflectance", 1e-4, 0.0))
+    contract = contract_of([given], NormaliseOptions("identity"), 4)
+    assert contract.encoding == Encoding("reflectance", 1.0, 0.0)
+    batch = RecordFeed([contract.convert(given)], contract, 8, seed=0).take(0, 2)
+    eaten = normalise(batch)
+    assert float(eaten.min()) > 0.09 and float(eaten.max()) < 0.51
+    # With statistics the scale cancels, and what is stored stays as it is.
+    assert contract_of([given], NormaliseOptions("standard"), 4).encoding.scale == 1e-4
 
 
 def test_bands_without_a_spread_are_refused_unless_they_are_optional() -> None:

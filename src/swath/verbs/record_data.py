@@ -152,7 +152,7 @@ def shard_contract(
     }
     plain = contract_of(
         [first],
-        replace(normalise, kind="identity" if normalise.scope == "fixed" else normalise.kind),
+        replace(normalise, scope="record") if normalise.scope == "fixed" else normalise,
         window,
         dates=1 if dates == {1} else None,
     )

@@ -76,9 +76,13 @@ def contract_of(
         raise InputError(
             f"mixes units: {', '.join(units)}", where=first.source, mend="choose bands of one unit"
         )
+    encoding = first.encodings[0][0]
+    if normalise.kind == "identity":
+        # Statistics undo any scale. Without them the network eats the numbers of its contract: physical ones.
+        encoding = replace(encoding, scale=1.0, offset=0.0)
     contract = InputContract(
         tuple(BandSpec(band) for band in first.bands),
-        first.encodings[0][0],
+        encoding,
         gsd=first.gsd,
         size=(window, window),
         min_dates=dates or 1,
