@@ -38,7 +38,11 @@ def machine(device: str) -> str:
 
 
 def commit() -> str:
-    """The commit of the working folder."""
+    """The commit of the working folder when this process began: what is committed meanwhile is not what runs."""
+    return _BEGAN
+
+
+def _head() -> str:
     try:
         shown = subprocess.run(
             ["git", "rev-parse", "--short", "HEAD"], capture_output=True, text=True, check=True
@@ -46,6 +50,9 @@ def commit() -> str:
     except (OSError, subprocess.CalledProcessError):
         return "unknown"
     return shown.stdout.strip()
+
+
+_BEGAN = _head()
 
 
 def write(path: Path, found: Sequence[dict[str, Any]]) -> None:
