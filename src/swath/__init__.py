@@ -14,9 +14,10 @@ from typing import Any
 
 __version__ = "0.1.0"
 
+# Without `swath.api.ledger`: `swath.ledger` is the package of that name, whichever of the two was asked for first.
 _VERBS = (
-    "baseline", "calibrate", "card", "convert", "demo", "embed", "evaluate", "finetune", "inspect", "ledger", "pack",
-    "predict", "pretrain", "probe",
+    "baseline", "calibrate", "card", "convert", "demo", "embed", "evaluate", "finetune", "inspect", "pack", "predict",
+    "pretrain", "probe",
 )  # fmt: skip
 __all__ = ["__version__", *_VERBS]
 

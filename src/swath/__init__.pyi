@@ -7,7 +7,6 @@ from swath.api import embed as embed
 from swath.api import evaluate as evaluate
 from swath.api import finetune as finetune
 from swath.api import inspect as inspect
-from swath.api import ledger as ledger
 from swath.api import pack as pack
 from swath.api import predict as predict
 from swath.api import pretrain as pretrain
