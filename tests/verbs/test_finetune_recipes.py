@@ -112,7 +112,7 @@ def test_a_recipe_takes_a_step(name: str, tmp_path: Path, monkeypatch: pytest.Mo
         opened.append(part)
         return plain(data, part)
 
-    import swath.verbs.finetune_records as module
+    import swath.verbs.labelled_parts as module
 
     monkeypatch.setattr(module, "open_part", noting)
     config = load_config(finetune.FinetuneConfig, [name], small(name, tmp_path), verb="finetune")
