@@ -284,22 +284,25 @@ class CubeBatch:
         """Centre wavelengths in nm, one per band."""
         return tuple(b.center_nm for b in self.bands)
 
+    def some(self, which: slice | list[int]) -> CubeBatch:
+        """A batch of some of the samples."""
+        return replace(
+            self,
+            pixels=self.pixels[which],
+            valid=self.valid[which],
+            days=self.days[which],
+            gain=self.gain[which],
+            bias=self.bias[which],
+            ids=self.ids[which] if isinstance(which, slice) else tuple(self.ids[i] for i in which),
+            target=None if self.target is None else self.target[which],
+        )
+
     def parts(self, most: int) -> Iterator[CubeBatch]:
         """The batch in as few parts of at most `most` samples as there can be, of nearly equal size."""
         count = len(self.ids)
         pieces = -(-count // most)
         for k in range(pieces):
-            some = slice(k * count // pieces, (k + 1) * count // pieces)
-            yield replace(
-                self,
-                pixels=self.pixels[some],
-                valid=self.valid[some],
-                days=self.days[some],
-                gain=self.gain[some],
-                bias=self.bias[some],
-                ids=self.ids[some],
-                target=None if self.target is None else self.target[some],
-            )
+            yield self.some(slice(k * count // pieces, (k + 1) * count // pieces))
 
     def to(self, device: torch.device | str, non_blocking: bool = False) -> CubeBatch:
         """The same batch on a device."""

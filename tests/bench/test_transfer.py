@@ -12,18 +12,6 @@ from swath.bench.record import write
 from swath.bench.transfer_table import Cell, records_of, whole
 from swath.verbs.run_many import Answer, Run, check_order
 
-TABLE = "chip,median_elevation_m,elevation_band,water_fraction\n7,1,0,0.5\n8,2,1,0.1\n9,3,2,0.2\n10,3,2,0.2\n"
-
-
-@pytest.fixture
-def data(tmp_path: Path) -> Path:
-    root = tmp_path / transfer_water.FOLDER
-    (root / "data" / "images").mkdir(parents=True)
-    for chip in (7, 8, 9):
-        (root / "data" / "images" / f"{chip}.tif").touch()
-    (root / "chips.csv").write_text(TABLE)
-    return tmp_path
-
 
 def test_bands_of_elevation_are_divided_whole(data: Path) -> None:
     root = data / transfer_water.FOLDER

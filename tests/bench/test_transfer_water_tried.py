@@ -14,18 +14,6 @@ from swath.verbs.pretrain import PretrainConfig, make_feed
 from swath.verbs.run_many import Run
 from swath.verbs.stages import mixed_feed, read_data, stage_configs
 
-TABLE = "chip,median_elevation_m,elevation_band,water_fraction\n7,1,0,0.5\n8,2,1,0.1\n9,3,2,0.2\n"
-
-
-@pytest.fixture
-def data(tmp_path: Path) -> Path:
-    root = tmp_path / transfer_water.FOLDER
-    (root / "data" / "images").mkdir(parents=True)
-    for chip in (7, 8, 9):
-        (root / "data" / "images" / f"{chip}.tif").touch()
-    (root / "chips.csv").write_text(TABLE)
-    return tmp_path
-
 
 def _value(run: Run, option: str) -> str:
     assert run.words.count(option) == 1

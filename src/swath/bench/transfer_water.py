@@ -204,9 +204,8 @@ def others(root: Path) -> list[str]:
 
 def scoring(root: Path) -> list[str]:
     """Those of them that score."""
-    return [
-        row["chip"] for row in _table(root) if f"elevation-{row['elevation_band']}" in parts(root)["test"]
-    ]
+    test = parts(root)["test"]
+    return [row["chip"] for row in _table(root) if f"elevation-{row['elevation_band']}" in test]
 
 
 def _layout(root: Path) -> Words:

@@ -11,6 +11,7 @@ from typing import Any
 from swath.errors import ConfigError, SwathError
 from swath.training.config import TrainConfig
 from swath.verbs.config import dump_config
+from swath.words import counted
 
 
 def in_processes(verb: str, config: Any, processes: int) -> dict[str, Any]:
@@ -50,8 +51,8 @@ def check_devices(training: TrainConfig, device: str) -> None:
     if there < training.devices:
         passes = training.accumulate * training.devices / there
         raise ConfigError(
-            f"{training.devices} processes are asked for, and there {'is' if there == 1 else 'are'} {there} "
-            f"{'GPU' if gpu else 'core'}{'s' * (there > 1)}",
+            f"{training.devices} processes are asked for, and there {'is' if there == 1 else 'are'} "
+            f"{counted(there, 'GPU' if gpu else 'core')}",
             where="training.devices",
             mend=f"set it to {there}, and training.accumulate to {passes:g} so that a step sees as many samples",
         )

@@ -186,7 +186,7 @@ def _windows(
         most = [_most(target) for target in batch.target.numpy()]
         keep = [i for i, m in enumerate(most) if m != IGNORE]
         if keep:
-            batches.append(_some(batch, keep))
+            batches.append(replace(batch.some(keep), target=None))
             classes += [most[i] for i in keep]
     return batches, np.array(classes)
 
@@ -194,16 +194,3 @@ def _windows(
 def _most(target: np.ndarray[Any, Any]) -> int:
     known = target[target != IGNORE]
     return int(np.bincount(known).argmax()) if known.size else IGNORE
-
-
-def _some(batch: CubeBatch, keep: list[int]) -> CubeBatch:
-    return replace(
-        batch,
-        pixels=batch.pixels[keep],
-        valid=batch.valid[keep],
-        days=batch.days[keep],
-        gain=batch.gain[keep],
-        bias=batch.bias[keep],
-        ids=tuple(batch.ids[i] for i in keep),
-        target=None,
-    )
