@@ -217,6 +217,18 @@ class Cube:
             encodings=tuple(self.encodings[i] for i in chosen),
         )
 
+    def at_bands(self, index: Sequence[int]) -> Cube:
+        """Some of its bands, in that order, with their statistics."""
+        chosen = list(index)
+        return replace(
+            self,
+            pixels=self.pixels[:, chosen],
+            valid=self.valid[:, chosen],
+            bands=tuple(self.bands[i] for i in chosen),
+            encodings=tuple(tuple(row[i] for i in chosen) for row in self.encodings),
+            statistics=None if self.statistics is None else self.statistics.take(chosen),
+        )
+
     def with_statistics(self) -> Cube:
         """The same cube carrying its own statistics (it is then a record)."""
         return replace(self, statistics=band_statistics(self.pixels, self.valid))

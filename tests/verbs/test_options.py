@@ -29,6 +29,8 @@ SCENE = SceneSpec("a.tif", sensor="landsat7")
         ),
         ({"scenes": (SCENE,), "columns": (3, 3)}, "data.columns: [3, 3] is no range"),
         ({"scenes": (SCENE,), "window": 0}, "data.window: is 0"),
+        ({"scenes": (SCENE,), "gsd": -10.0}, "data.gsd: is -10; give metres per pixel, or 0 for the data's"),
+        ({"scenes": (SCENE,), "gsd": float("nan")}, "data.gsd: is nan; give metres"),
         ({"scenes": (SCENE,), "min_valid": 1.5}, "data.min_valid: is 1.5; give a share from 0 to 1"),
         ({"patches": "folder", "columns": (0, 9)}, "data: columns are those of scenes, not of patches"),
         (

@@ -11,15 +11,19 @@ from typing import Any
 
 import numpy as np
 import pytest
+from toy_layout import Toy
 
 from swath.bands import sensor
 from swath.contract import BandSpec
 from swath.cube import Cube, Encoding
+from swath.data.collection import Collection
 from swath.data.spec import SceneSpec
 from swath.errors import ConfigError, InputError
 from swath.feed.normalise import normalise
+from swath.feed.pixel_size import to_gsd
 from swath.feed.windows import RecordFeed
 from swath.verbs.options import LayoutOptions, ModelOptions, NormaliseOptions, PixelData, RunOptions
+from swath.verbs.packing import pack
 from swath.verbs.pretrain import PretrainConfig, make_feed
 from swath.verbs.scene_data import (
     contract_of,
@@ -31,6 +35,7 @@ from swath.verbs.scene_data import (
 )
 
 DN = Encoding("dn", 1.0, 0.0)
+PATCH = "S2A_MSIL2A_20170617T113321_36_85"
 
 
 def cube(pixels: np.ndarray, valid: np.ndarray | None = None, encoding: Encoding = DN) -> Cube:
@@ -140,23 +145,21 @@ def test_windows_keep_to_columns_and_out_of_what_is_held_out(land: Any) -> None:
 
 
 def test_what_is_held_out_is_not_measured() -> None:
-    name = "S2A_MSIL2A_20170617T113321_36_85"
     normalise = NormaliseOptions("standard", "fixed")
     cubes = read_patches("demo:bigearthnet")
     names = [Path(cube.source).name for cube in cubes]
-    given = PixelData(patches="demo:bigearthnet", hold_out=(name,), window=16, normalise=normalise)
-    rest = [cube for cube, of in zip(cubes, names, strict=True) if of != name]
+    given = PixelData(patches="demo:bigearthnet", hold_out=(PATCH,), window=16, normalise=normalise)
+    rest = [cube for cube, of in zip(cubes, names, strict=True) if of != PATCH]
     alone = from_records(rest, replace(given, hold_out=())).contract.normalisation
     assert from_records(cubes, given).contract.normalisation == alone
     assert from_records(cubes, replace(given, hold_out=())).contract.normalisation != alone
 
 
 def test_patches_are_held_out_by_name(tmp_path: Path) -> None:
-    name = "S2A_MSIL2A_20170617T113321_36_85"
     normalise = NormaliseOptions("minmax", "record")
-    given = PixelData(patches="demo:bigearthnet", hold_out=(name,), window=16, normalise=normalise)
+    given = PixelData(patches="demo:bigearthnet", hold_out=(PATCH,), window=16, normalise=normalise)
     read = read_pretraining(given)
-    assert len(read.cubes) == 5 and [c.source for c in read.held_out] == [name]
+    assert len(read.cubes) == 5 and [c.source for c in read.held_out] == [PATCH]
     with pytest.raises(ConfigError, match=r"data.hold_out: there is no patch nobody; name some of S2"):
         read_pretraining(replace(given, hold_out=("nobody",)))
     with pytest.raises(ConfigError, match="every patch is held out"):
@@ -209,6 +212,134 @@ def test_records_of_long_series_are_learned_from_by_a_few_clear_dates() -> None:
     drawn = {tuple(days[:, 0].tolist()) for days in batch.days}
     assert len(drawn) > 2 and max(d for days in drawn for d in days) <= 16
     assert {name.partition("@")[0] for name in batch.ids} == {"a", "b"}
+
+
+def test_scenes_at_another_pixel_size_keep_their_places(land: Any) -> None:
+    """Boxes and columns are those of the files, whatever size is learned from."""
+    spec = SceneSpec(land.scene, sensor="landsat7")
+    fixed = NormaliseOptions("standard", "fixed", (4, 60))
+    options: dict[str, Any] = {"hold_out": ("20,90,16,14",), "columns": (8, 200), "window": 8}
+    fine = read_pretraining(PixelData((spec, spec), normalise=fixed, **options))
+    found = read_pretraining(PixelData((spec, spec), normalise=fixed, gsd=60.0, **options))
+    own, coarse = fine.cubes[0], found.cubes[0]
+    assert found.contract.gsd == coarse.gsd == 60.0 and coarse.shape[2:] == (20, 56)
+    assert own.grid is not None and coarse.grid is not None
+    assert coarse.grid.xy(3, 5) == own.grid.xy(6, 10)
+    assert found.held_out[0].grid is not None and fine.held_out[0].grid is not None
+    assert found.held_out[0].grid.transform[2::3] == fine.held_out[0].grid.transform[2::3]
+    assert found.held_out[0].shape[2:] == (8, 7)
+    for wide, narrow in zip(found.areas, fine.areas, strict=True):
+        assert wide is not None and narrow is not None
+        np.testing.assert_array_equal(wide.repeat(2, 0).repeat(2, 1), narrow)
+    # Statistics are those of the pixels that are learned from.
+    x = coarse.pixels[:, 0, :, 2:30][coarse.valid[:, 0, :, 2:30]].astype(float)
+    norm = found.contract.normalisation
+    np.testing.assert_allclose((norm.centre[0], norm.spread[0]), (x.mean(), x.std()), rtol=1e-6)
+    assert norm.spread[0] < fine.contract.normalisation.spread[0]
+    # 40 rows do not divide by 3, and the last block reaches the edge as what it is: two thirds of one.
+    third = read_pretraining(PixelData((spec,), gsd=90.0, window=4, hold_out=("36,0,4,12",)))
+    assert third.cubes[0].shape[2:] == (14, 38) and third.held_out[0].shape[2:] == (2, 4)
+    finer = read_pretraining(PixelData((spec,), gsd=15.0, window=8, hold_out=("1,2,3,5",)))
+    assert finer.held_out[0].shape[2:] == (6, 10) and finer.contract.gsd == 15.0
+
+
+@pytest.mark.parametrize(
+    ("options", "words"),
+    [
+        ({"hold_out": ("20,91,16,14",)}, r"data\.hold_out: 91 lies within a pixel of 60 m, which is 2 of .* 90 or 92"),
+        ({"hold_out": ("20,90,15,14",)}, r"data\.hold_out: 35 lies within a pixel .* take 34 or 36"),
+        ({"columns": (3, 60)}, r"data\.columns: 3 lies within a pixel of 60 m.*take 2 or 4 in its place"),
+        ({"normalise": NormaliseOptions(scope="fixed", columns=(0, 7))}, r"normalise\.columns: 7 lies within"),
+        ({"normalise": NormaliseOptions(scope="fixed", columns=(0, 113))}, "columns 0 to 112 are not all within"),
+        ({"gsd": 45.0}, r"scene of 2000\.tif: has pixels of 30 m, .* set data\.gsd to 30 or 60, or give"),
+        ({"gsd": 20.0}, r"which are no whole number of 20 m; set data\.gsd to 30 or 15"),
+    ],
+)  # fmt: skip
+def test_what_cannot_be_brought_to_a_pixel_size_is_told(
+    land: Any, options: dict[str, Any], words: str
+) -> None:
+    spec = SceneSpec(land.scene, sensor="landsat7")
+    with pytest.raises((ConfigError, InputError), match=words):
+        read_pretraining(PixelData((spec,), **{"gsd": 60.0, "window": 8, **options}))
+
+
+def test_columns_are_not_measured_where_scenes_mean_different_ones(
+    land: Any, tmp_path: Path, raster: Callable[..., str]
+) -> None:
+    pixels = np.random.default_rng(0).integers(1, 200, (3, 20, 30)).astype(np.uint8)
+    path = raster(tmp_path / "a.tif", pixels, names=("B2", "B3", "B4"), unit="dn", res=60.0)
+    specs = SceneSpec(land.scene, sensor="landsat7"), SceneSpec(path, sensor="landsat7")
+    data = PixelData(specs, gsd=60.0, window=8, columns=(0, 30))
+    read = read_pretraining(data)
+    assert [None if a is None else a.any(0).sum() for a in read.areas] == [15, None]
+    assert {c.gsd for c in read.cubes} == {60.0}
+    with pytest.raises(ConfigError, match=r"normalise\.columns: the scenes have pixels of several sizes"):
+        read_pretraining(replace(data, normalise=NormaliseOptions(scope="fixed", columns=(0, 30))))
+
+
+def test_a_scene_without_a_reference_system_has_no_pixel_size(
+    tmp_path: Path, raster: Callable[..., str]
+) -> None:
+    pixels = np.random.default_rng(0).integers(1, 200, (1, 20, 30)).astype(np.uint8)
+    path = raster(tmp_path / "a.tif", pixels, names=("B2",), unit="dn", crs=None)
+    with pytest.raises(InputError, match=r"a\.tif: does not say how large its pixels are"):
+        read_pretraining(PixelData((SceneSpec(path, sensor="landsat7"),), gsd=60.0, window=8))
+
+
+def test_patches_at_another_pixel_size_are_chosen_by_their_own_pixels() -> None:
+    given = PixelData(patches="demo:bigearthnet", window=16, min_valid=1.0, hold_out=(PATCH,))
+    own, coarse = read_pretraining(given), read_pretraining(replace(given, gsd=20.0))
+    assert [c.source for c in coarse.cubes] == [c.source for c in own.cubes]
+    assert {c.shape[2:] for c in (*coarse.cubes, *coarse.held_out)} == {(60, 60)}
+    assert coarse.contract.gsd == 20.0
+    assert all(c.statistics != o.statistics for c, o in zip(coarse.cubes, own.cubes, strict=True))
+    with pytest.raises(InputError, match=r"has pixels of 10 m, .*data\.gsd to 20 or 30"):
+        read_pretraining(replace(given, gsd=25.0))
+
+
+@pytest.fixture(scope="module")
+def toys(tmp_path_factory: pytest.TempPathFactory) -> tuple[list[Cube], str]:
+    """Records as a layout reads them, and packed."""
+    read = Collection(Toy(9, radar=False, dates=4, sizes=(16,)))
+    samples = [read.read(i) for i in range(9)]
+    folder = tmp_path_factory.mktemp("toys") / "shards"
+    pack(read, folder, about={})
+    return [replace(s.cube, source=s.id) for s in samples], str(folder)
+
+
+@pytest.mark.parametrize("scope", ["record", "fixed"])
+@pytest.mark.parametrize("options", [{"gsd": 20.0}, {"gsd": 5.0}])
+def test_shards_are_fed_as_a_layout_in_memory_is(
+    toys: tuple[list[Cube], str], scope: Any, options: dict[str, Any]
+) -> None:
+    cubes, folder = toys
+    shared = {
+        "hold_out": ("item-0004",),
+        "window": 6,
+        "normalise": NormaliseOptions("standard", scope),
+        **options,
+    }
+    of_layout = PixelData(layout=LayoutOptions("worldcereal", "nowhere"), **shared)
+    of_shards = PixelData(shards=(folder,), **shared)
+    shares = [float(cube.valid.mean()) for cube in cubes]
+    found = from_records(
+        [to_gsd(c, of_layout.gsd) for c in cubes], of_layout, shares, [c.source for c in cubes]
+    )
+    streamed = read_pretraining(of_shards)
+    assert streamed.contract.gsd == found.contract.gsd == (options.get("gsd") or 10.0)
+    a, b = found.contract.normalisation, streamed.contract.normalisation
+    np.testing.assert_allclose((*a.centre, *a.spread), (*b.centre, *b.spread), rtol=1e-9)
+    # Streamed sums are rounded differently in the last digit; all else is the same bits.
+    found = replace(found, contract=streamed.contract)
+    assert [c.dates for c in streamed.held_out] == [c.dates for c in found.held_out]
+    np.testing.assert_array_equal(streamed.held_out[0].pixels, found.held_out[0].pixels)
+    configs = (
+        PretrainConfig(RunOptions("nowhere"), ModelOptions("st_swin_mae"), d) for d in (of_layout, of_shards)
+    )
+    wanted, given = (make_feed(c, d).take(3, 20) for c, d in zip(configs, (found, streamed), strict=True))
+    assert wanted.ids == given.ids
+    for name in ("pixels", "valid", "days", "gain", "bias"):
+        np.testing.assert_array_equal(getattr(given, name), getattr(wanted, name))
 
 
 def test_dates_are_not_chosen_of_shards() -> None:

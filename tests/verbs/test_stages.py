@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -65,6 +66,48 @@ def test_a_second_stage_goes_on_with_resized_positions_and_the_run_holds_its_wei
     assert first.state["pos_embed_spatial"].shape[1] == 4 and second.state["pos_embed_spatial"].shape[1] == 9
     assert same_state(load(result.weights).state, second.state)
     assert Path(result.report) == tmp_path / "run" / "report.html" and Path(result.report).exists()
+
+
+@pytest.mark.usefixtures("no_pages")
+def test_stages_have_pixel_sizes_of_their_own(tmp_path: Path, raster: Callable[..., str]) -> None:
+    """Twenty metres, then ten: what the first taught is where the second begins, and each says what it ate."""
+    draw = np.random.default_rng(0)
+    path = raster(
+        tmp_path / "a.tif", draw.integers(1, 200, (3, 64, 96)).astype(np.uint8), names=("B2", "B3", "B4"),
+        unit="dn", res=10.0,
+    )  # fmt: skip
+    stages = [
+        {"name": "20m", "steps": 3, "data": {"gsd": 20}, "training": {"learning_rate": 1e-2}},
+        {"name": "10m", "epochs": 1.0, "training": {"learning_rate": 0.0, "weight_decay": 0.0}},
+    ]
+    result = swath.pretrain(
+        run={"folder": str(tmp_path / "run")},
+        model={"system": "spectralgpt", "options": SIZE},
+        data={
+            "scenes": [{"files": path, "sensor": "landsat7"}], "window": 16, "hold_out": ["32,64,32,32"],
+            "normalise": {"scope": "fixed"},
+        },
+        mask={"ratio": 0.75},
+        training={"steps": 2, "batch_size": 4, "warmup_steps": 1, "precision": "fp32", "threads": 1},
+        stages=stages,
+    )  # fmt: skip
+    files = [tmp_path / "run" / "stages" / name / "weights.safetensors" for name in ("01-20m", "02-10m")]
+    first, second = (load(path) for path in files)
+    assert first.meta.contract is not None and second.meta.contract is not None
+    assert (first.meta.contract.gsd, second.meta.contract.gsd) == (20.0, 10.0)
+    # Noise that is averaged spreads half as far, and the statistics are those of what is eaten.
+    ratio = np.divide(second.meta.contract.normalisation.spread, first.meta.contract.normalisation.spread)
+    np.testing.assert_allclose(ratio, 2.0, rtol=0.1)
+    assert same_state(first.state, second.state) and same_state(load(result.weights).state, second.state)
+    # 64 x 96 pixels hold 4 x 6 windows of 16: a pass of 24 in steps of four.
+    assert second.meta.provenance["steps"] == 6
+    stages[0]["data"] = {"gsd": 25}
+    with pytest.raises(InputError, match=r"a\.tif: has pixels of 10 m, .*set data\.gsd to 20 or 30"):
+        swath.pretrain(
+            run={"folder": str(tmp_path / "other")}, model={"system": "spectralgpt", "options": SIZE},
+            data={"scenes": [{"files": path, "sensor": "landsat7"}], "window": 16}, stages=stages,
+        )  # fmt: skip
+    assert not (tmp_path / "other").exists()
 
 
 @pytest.mark.usefixtures("no_pages")

@@ -30,6 +30,48 @@ class Feed(Protocol):
         ...
 
 
+class RecordSource(Protocol):
+    """What feeds cut windows from: cubes in memory (`Records`), or packed ones (`swath.feed.shard_records`).
+
+    Attributes:
+        dates: of a batch.
+        kept: whether the records lie in memory; those that do not are looked at again rather than remembered.
+    """
+
+    dates: int
+    kept: bool
+
+    def __len__(self) -> int: ...
+
+    def frame(self, i: int) -> tuple[int, int, int]:
+        """Dates, height and width of a record."""
+        ...
+
+    def name(self, i: int) -> str:
+        """Of a record, for ids and messages."""
+        ...
+
+    def valid(self, i: int) -> BoolArray:
+        """Where a record is valid, [T,C,H,W]."""
+        ...
+
+    def batch(
+        self,
+        index: Sequence[int],
+        rows: Sequence[int],
+        cols: Sequence[int],
+        size: tuple[int, int],
+        ids: tuple[str, ...],
+        target: npt.NDArray[np.generic] | None,
+        dates: Sequence[Sequence[int]] | None = None,
+    ) -> CubeBatch:
+        """Windows of `size` at (rows, cols) of the records `index`; pixels beyond an edge are invalid.
+
+        `dates` names each sample's dates, as many as `self.dates`; None: all.
+        """
+        ...
+
+
 class Records:
     """Cubes that a contract converted, of equal T and C, with what normalises them.
 
@@ -38,6 +80,8 @@ class Records:
         contract: gives the affine normalisation.
         dates: of a batch, chosen sample by sample from cubes of that many dates or more; None: all.
     """
+
+    kept = True
 
     def __init__(self, cubes: Sequence[Cube], contract: InputContract, dates: int | None = None) -> None:
         if not cubes:
@@ -48,11 +92,7 @@ class Records:
         self.dates = t if dates is None else dates
         for cube in cubes:
             if dates is not None and cube.shape[0] < dates:
-                raise InputError(
-                    f"has {cube.shape[0]} dates, and {dates} are asked for",
-                    where=cube.source,
-                    mend="ask for fewer dates, or give longer series",
-                )
+                raise too_few_dates(cube.shape[0], dates, cube.source)
             if cube.shape[1] != c or (dates is None and cube.shape[0] != t):
                 raise InputError(
                     f"has {cube.shape[0]} dates and {cube.shape[1]} bands, the first cube {t} and {c}",
@@ -70,6 +110,22 @@ class Records:
         self.bias = np.stack([a[1] for a in affine]).astype(np.float32)
         self.days = [date_features(cube.dates) for cube in cubes]
 
+    def __len__(self) -> int:
+        return len(self.cubes)
+
+    def frame(self, i: int) -> tuple[int, int, int]:
+        """Dates, height and width of a cube."""
+        t, _, height, width = self.cubes[i].shape
+        return t, height, width
+
+    def name(self, i: int) -> str:
+        """Its source."""
+        return self.cubes[i].source
+
+    def valid(self, i: int) -> BoolArray:
+        """[T,C,H,W]."""
+        return self.cubes[i].valid
+
     def batch(
         self,
         index: Sequence[int],
@@ -80,10 +136,7 @@ class Records:
         target: npt.NDArray[np.generic] | None,
         dates: Sequence[Sequence[int]] | None = None,
     ) -> CubeBatch:
-        """Windows of `size` at (rows, cols) of the cubes `index`; pixels beyond an edge are invalid.
-
-        `dates` names each sample's dates, as many as `self.dates`; None: all.
-        """
+        """As `RecordSource.batch` says."""
         pixels = np.zeros((len(index), self.dates, len(self.bands), *size), np.float32)
         valid: BoolArray = np.zeros(pixels.shape, np.bool_)
         # One copy per sample: the rows of a window are contiguous, so this runs at the speed of memory;
@@ -111,6 +164,15 @@ class Records:
         )
 
 
+def too_few_dates(has: int, wanted: int, where: str) -> InputError:
+    """The error of a series that is shorter than a sample."""
+    return InputError(
+        f"has {has} dates, and {wanted} are asked for",
+        where=where,
+        mend="ask for fewer dates, or give longer series",
+    )
+
+
 def cut_window(source: Array | BoolArray, row: int, col: int, out: npt.NDArray[np.generic]) -> None:
     """Copies what lies inside `source` [...,H,W] of a window into `out` [...,h,w]; leaves the rest."""
     (height, width), (h, w) = source.shape[-2:], out.shape[-2:]
@@ -135,14 +197,25 @@ def window_size(size: int | tuple[int, int]) -> tuple[int, int]:
     return height, width
 
 
-def check_raster(name: str, raster: npt.NDArray[np.generic] | None, cube: Cube) -> None:
-    """Raises InputError if a raster beside a cube is not [H,W] of the cube."""
-    if raster is not None and raster.shape != cube.shape[2:]:
+def check_raster(name: str, raster: npt.NDArray[np.generic] | None, records: RecordSource, i: int) -> None:
+    """Raises InputError if a raster beside a record is not [H,W] of it."""
+    _, height, width = records.frame(i)
+    if raster is not None and raster.shape != (height, width):
         raise InputError(
-            f"{name} are {'x'.join(map(str, raster.shape))}, the pixels {cube.shape[2]}x{cube.shape[3]}",
-            where=cube.source,
+            f"{name} are {'x'.join(map(str, raster.shape))}, the pixels {height}x{width}",
+            where=records.name(i),
             mend=f"read the {name} on the grid of the pixels",
         )
 
 
-__all__ = ["IGNORE", "Feed", "Records", "check_raster", "cut_window", "unknown_target", "window_size"]
+__all__ = [
+    "IGNORE",
+    "Feed",
+    "RecordSource",
+    "Records",
+    "check_raster",
+    "cut_window",
+    "too_few_dates",
+    "unknown_target",
+    "window_size",
+]

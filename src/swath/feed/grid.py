@@ -62,8 +62,8 @@ class GridFeed:
                 f"a stride of {stride} leaves gaps between windows of {h}x{w}",
                 mend="give 1 to the window's size",
             )
-        given = _per_cube("labels", labels, self.records.cubes)
-        areas = _per_cube("scored areas", scored, self.records.cubes)
+        given = _per_cube("labels", labels, self.records)
+        areas = _per_cube("scored areas", scored, self.records)
         self.labels: list[npt.NDArray[np.int64] | None] = []
         # (cube, row, col, and the rows and columns [top, bottom) x [left, right) it answers for)
         self.windows: list[tuple[int, int, int, int, int, int, int]] = []

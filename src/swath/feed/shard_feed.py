@@ -313,14 +313,9 @@ class ShardFeed:
 
     def _conversions(self, chosen: IntArray) -> None:
         """One conversion for all records of equal group, encodings and pixel size, from the first of them."""
-        columns = self.shards.columns
-        sizes = np.unique(columns[f"{self.cube}.gsd"][chosen], return_inverse=True)[1]
-        kinds = np.stack(
-            [columns["shape_group"][chosen], columns[f"{self.cube}.encoding"][chosen], sizes.reshape(-1)], 1
-        )
-        _, first, which = np.unique(kinds, axis=0, return_index=True, return_inverse=True)
+        first, which = kinds_of(self.shards, chosen, self.cube)
         self._how_of = np.full(len(self.shards), -1, np.int32)
-        self._how_of[chosen] = which.reshape(-1)
+        self._how_of[chosen] = which
         self._hows: list[_How] = []
         for place in first.tolist():
             cube = self.shards.cube(int(chosen[place]), self.cube).window(0, 0, *self.size)
@@ -335,6 +330,17 @@ class ShardFeed:
                 cube.pixels.dtype.kind in "iu" and cube.pixels.dtype.itemsize == 8
             )
             self._hows.append(_How(conversion, bands, in_order, exact))
+
+
+def kinds_of(shards: Shards, chosen: IntArray, cube: str) -> tuple[IntArray, IntArray]:
+    """Records of equal group, encodings and pixel size: where the first of each kind is, and the kind of each."""
+    columns = shards.columns
+    sizes = np.unique(columns[f"{cube}.gsd"][chosen], return_inverse=True)[1]
+    kinds = np.stack(
+        [columns["shape_group"][chosen], columns[f"{cube}.encoding"][chosen], sizes.reshape(-1)], 1
+    )
+    _, first, which = np.unique(kinds, axis=0, return_index=True, return_inverse=True)
+    return first, which.reshape(-1)
 
 
 def _copy(out: npt.NDArray[Any], stored: npt.NDArray[Any], how: _How) -> None:

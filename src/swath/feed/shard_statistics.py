@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import math
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -14,6 +14,7 @@ import numpy.typing as npt
 
 from swath.contract import InputContract, Kind, Normalisation
 from swath.errors import InputError
+from swath.feed.pixel_size import to_gsd
 from swath.feed.shards import Shards
 from swath.files import atomic
 
@@ -52,16 +53,20 @@ class Moments:
 
 def measure(
     sets: Sequence[tuple[Shards, npt.NDArray[np.int64]]],
+    gsd: float = 0.0,
+    cube_name: str = "",
     progress: Callable[[str, int, int], None] = lambda what, done, total: None,
 ) -> dict[str, dict[str, dict[str, Any]]]:
     """cube -> band -> unit, count, mean, std, minimum and maximum of its valid pixels.
 
     Args:
         sets: shards, and the numbers of the records to look at.
+        gsd: pixel size to bring records to before they are looked at, m; 0: their own.
+        cube_name: which cube of the records; "": all.
         progress: called with what is done, how much of it, and of how much.
 
     Raises:
-        InputError: a band is stored in several units.
+        InputError: a band is stored in several units, or no whole factor leads to `gsd`.
     """
     found: dict[str, dict[str, Moments]] = {}
     units: dict[tuple[str, str], str] = {}
@@ -69,10 +74,13 @@ def measure(
     for number, (shards, index) in enumerate(records):
         progress("statistics", number, len(records))
         for name, spec in shards.groups[shards.group_of(index)].cubes.items():
+            if cube_name and name != cube_name:
+                continue
             of_cube = found.setdefault(name, {})
             if not int(shards.columns[f"{name}.valid"][index]):
                 continue
-            cube = shards.cube(index, name)
+            # Its own statistics are not asked for, and would be measured again at another pixel size.
+            cube = to_gsd(replace(shards.cube(index, name), statistics=None), gsd)
             for t, row in enumerate(cube.encodings):
                 for c, (band, encoding) in enumerate(zip(spec.bands, row, strict=True)):
                     unit = units.setdefault((name, band.name), encoding.unit)
@@ -108,7 +116,7 @@ def write_statistics(
 ) -> Path:
     """Measures all records and writes `statistics.json` beside them."""
     path = Path(folder) / STATISTICS_FILE
-    found = measure([(shards, shards.select())], progress)
+    found = measure([(shards, shards.select())], progress=progress)
     with atomic(path) as temporary:
         temporary.write_text(json.dumps({"format_version": 1, "cubes": found}, indent=1) + "\n", "utf-8")
     return path

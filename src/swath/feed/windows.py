@@ -1,4 +1,4 @@
-"""Windows at random positions of scenes that lie in memory, for training."""
+"""Windows at random positions of scenes, and crops of records, for training."""
 
 from __future__ import annotations
 
@@ -11,12 +11,21 @@ import numpy.typing as npt
 from swath.contract import InputContract
 from swath.cube import BoolArray, Cube, CubeBatch
 from swath.errors import InputError
-from swath.feed.base import IGNORE, Records, check_raster, cut_window, unknown_target, window_size
+from swath.feed.base import (
+    IGNORE,
+    Records,
+    RecordSource,
+    check_raster,
+    cut_window,
+    unknown_target,
+    window_size,
+)
 from swath.feed.dates import draw_dates, good_dates, valid_counts
 from swath.rng import derive, numpy_generator
 
 Labels = npt.NDArray[np.number[Any]]
 R = TypeVar("R", bound=npt.NDArray[np.generic])
+_Starts = npt.NDArray[np.integer] | range
 
 
 def window_sums(values: npt.NDArray[np.generic], size: tuple[int, int]) -> npt.NDArray[np.float64]:
@@ -42,8 +51,8 @@ class WindowFeed:
 
     Args:
         cubes: scenes as `contract.convert` returned them, of equal C and (without `dates`) T, any H and W
-            not below the window.
-        contract: gives the normalisation.
+            not below the window; or a `RecordSource` that was made for as many `dates`, without labels.
+        contract: gives the normalisation of cubes.
         size: (h, w) of a window, or one number for both.
         seed: of all draws.
         labels: per cube, int [H,W] with IGNORE (-1) where unknown, or real numbers with NaN; or None.
@@ -59,7 +68,7 @@ class WindowFeed:
 
     def __init__(
         self,
-        cubes: Sequence[Cube],
+        cubes: Sequence[Cube] | RecordSource,
         contract: InputContract,
         size: int | tuple[int, int],
         *,
@@ -72,25 +81,29 @@ class WindowFeed:
     ) -> None:
         if dates is not None and dates < 1:
             raise InputError(f"{dates} dates are asked for", mend="ask for 1 or more")
-        self.records = Records(cubes, contract, dates)
+        self.records = _records(cubes, contract, dates)
         self.dates = dates
         self.min_valid = min_valid
         self.size = window_size(size)
         self.seed = seed
-        self.labels = _per_cube("labels", labels, self.records.cubes)
-        areas = _per_cube("allowed areas", allowed, self.records.cubes)
+        self.labels = _per_cube("labels", labels, self.records)
+        self._areas = _per_cube("allowed areas", allowed, self.records)
+        self._need_label = need_label
         if need_label and all(x is None for x in self.labels):
             raise InputError("windows must hold a label, but there are no labels", mend="give labels")
-        self.starts = [
-            self._legal_starts(cube, label, area, min_valid, need_label)
-            for cube, label, area in zip(self.records.cubes, self.labels, areas, strict=True)
-        ]
-        self._ends = np.cumsum([len(s) for s in self.starts])
+        self._kept: list[_Starts | None] = []
+        counts = []
+        for i in range(len(self.records)):
+            starts = self._legal_starts(i)
+            counts.append(len(starts))
+            # A range takes no memory. Others of records that are not in memory would be too many: they are found again.
+            self._kept.append(starts if self.records.kept or isinstance(starts, range) else None)
+        self._ends = np.cumsum(counts)
         if self._ends[-1] == 0:
             raise InputError(
                 f"no window of {self.size[0]}x{self.size[1]} pixels fits the allowed area, its valid pixels "
                 "and its labels" + ("" if dates is None else f", on {dates} dates"),
-                where=self.records.cubes[0].source,
+                where=self.records.name(0),
                 mend="take a smaller window, a larger area or a lower share of valid pixels"
                 + ("" if dates is None else ", or fewer dates"),
             )
@@ -106,17 +119,17 @@ class WindowFeed:
         for n in range(first, first + count):
             position = int(numpy_generator(self.seed, "window", n).integers(len(self)))
             i = int(np.searchsorted(self._ends, position, side="right"))
-            start = int(self.starts[i][position - (int(self._ends[i - 1]) if i else 0)])
-            # Starts are numbered over the legal corners of the cube.
-            row, col = divmod(start, self.records.cubes[i].shape[3] - self.size[1] + 1)
+            kept = self._kept[i]
+            starts = self._legal_starts(i) if kept is None else kept
+            start = int(starts[position - (int(self._ends[i - 1]) if i else 0)])
+            # Starts are numbered over the corners of windows that lie inside.
+            row, col = divmod(start, self.records.frame(i)[2] - self.size[1] + 1)
             index.append(i)
             rows.append(row)
             cols.append(col)
             if self.dates is not None:
                 chosen.append(self._draw_dates(n, i, row, col, self.dates))
-        ids = tuple(
-            f"{self.records.cubes[i].source}@{r},{c}" for i, r, c in zip(index, rows, cols, strict=True)
-        )
+        ids = tuple(f"{self.records.name(i)}@{r},{c}" for i, r, c in zip(index, rows, cols, strict=True))
         if chosen:
             ids = tuple(f"{name}@{','.join(map(str, d))}" for name, d in zip(ids, chosen, strict=True))
         target = None
@@ -130,17 +143,17 @@ class WindowFeed:
         return self.records.batch(index, rows, cols, self.size, ids, target, chosen or None)
 
     def _draw_dates(self, n: int, i: int, row: int, col: int, count: int) -> list[int]:
-        valid = self.records.cubes[i].valid[:, :, row : row + self.size[0], col : col + self.size[1]]
+        valid = self.records.valid(i)[:, :, row : row + self.size[0], col : col + self.size[1]]
         good = good_dates(valid_counts(valid), valid[0].size, self.min_valid)
         return draw_dates(numpy_generator(self.seed, "dates", n), good, count)
 
-    def _legal_starts(
-        self, cube: Cube, label: Labels | None, area: BoolArray | None, min_valid: float, need_label: bool
-    ) -> npt.NDArray[np.integer]:
-        _, _, height, width = cube.shape
+    def _legal_starts(self, i: int) -> _Starts:
+        """Where windows of a record may begin, in the order of rows and columns; a range: anywhere."""
+        label, area, min_valid = self.labels[i], self._areas[i], self.min_valid
+        _, height, width = self.records.frame(i)
         h, w = self.size
         if height < h or width < w:
-            return np.zeros(0, np.int64)
+            return range(0)
         rows, cols = height - h + 1, width - w + 1
         legal = np.ones((rows, cols), np.bool_)
         if area is not None:
@@ -149,16 +162,18 @@ class WindowFeed:
         if min_valid > 0 and self.dates is not None:
             # Date by date: the sums of a long series at once would not fit memory where the series does.
             enough = np.zeros((rows, cols), np.int32)
-            for valid in cube.valid:
+            for valid in self.records.valid(i):
                 counts = window_sums(valid.sum(0), self.size)
                 enough += good_dates(counts, valid.shape[0] * h * w, min_valid)
             legal &= enough >= self.dates
         elif min_valid > 0:
-            share = cube.valid.mean((0, 1), dtype=np.float64)
+            share = self.records.valid(i).mean((0, 1), dtype=np.float64)
             # A rounding error of the sums must not refuse windows that are valid throughout.
             legal &= window_sums(share, self.size) >= min_valid * h * w - 1e-6
-        if need_label:
+        if self._need_label:
             legal &= np.zeros_like(legal) if label is None else window_sums(known(label), self.size) > 0
+        if legal.all():
+            return range(rows * cols)
         # 4 bytes per position while they suffice: a Sentinel-2 tile has 120 million.
         kind = np.int32 if rows * cols < 2**31 else np.int64
         return np.flatnonzero(legal).astype(kind)
@@ -168,8 +183,8 @@ class RecordFeed:
     """Small records of fixed places (such as BigEarthNet patches), each once per epoch in a shuffled order.
 
     Args:
-        cubes: as `contract.convert` returned them, of equal T and C.
-        contract: gives the normalisation.
+        cubes: as `contract.convert` returned them, of equal T and C; or a `RecordSource`, without targets.
+        contract: gives the normalisation of cubes.
         size: random crop (h, w) or one number; None: whole records, which must then be of one size.
         seed: of all draws.
         targets: per cube: a number, a vector [K], or [H,W] of classes with IGNORE (-1) or of real numbers with NaN
@@ -181,7 +196,7 @@ class RecordFeed:
 
     def __init__(
         self,
-        cubes: Sequence[Cube],
+        cubes: Sequence[Cube] | RecordSource,
         contract: InputContract,
         size: int | tuple[int, int] | None = None,
         *,
@@ -189,42 +204,42 @@ class RecordFeed:
         targets: Sequence[npt.ArrayLike] | None = None,
         pad: bool = False,
     ) -> None:
-        self.records = Records(cubes, contract)
+        self.records = _records(cubes, contract, None)
         self.seed = seed
-        self.size = self.records.cubes[0].shape[2:] if size is None else window_size(size)
-        for cube in self.records.cubes:
-            h, w = cube.shape[2:]
+        self.size = self.records.frame(0)[1:] if size is None else window_size(size)
+        for i in range(len(self.records)):
+            h, w = self.records.frame(i)[1:]
             small = not pad and (h < self.size[0] or w < self.size[1])
             if small or (size is None and (h, w) != self.size):
                 raise InputError(
                     f"is {h}x{w} pixels, not {self.size[0]}x{self.size[1]}",
-                    where=cube.source,
+                    where=self.records.name(i),
                     mend="give a crop size that fits every record",
                 )
         self.targets = None if targets is None else [np.asarray(t) for t in targets]
         if self.targets is not None:
-            if len(self.targets) != len(cubes):
-                raise InputError(f"{len(self.targets)} targets are given for {len(cubes)} records")
+            if len(self.targets) != len(self.records):
+                raise InputError(f"{len(self.targets)} targets are given for {len(self.records)} records")
             if self.targets[0].ndim == 2:
-                for cube, target in zip(self.records.cubes, self.targets, strict=True):
-                    check_raster("labels", target, cube)
+                for i, target in enumerate(self.targets):
+                    check_raster("labels", target, self.records, i)
         self._order: tuple[int, npt.NDArray[np.int64]] = (-1, np.zeros(0, np.int64))
 
     def __len__(self) -> int:
         """How many records there are."""
-        return len(self.records.cubes)
+        return len(self.records)
 
     def take(self, first: int, count: int) -> CubeBatch:
         """Samples number first … first + count - 1. Target [B], [B,K] or [B,h,w], if given."""
         index, rows, cols = [], [], []
         for n in range(first, first + count):
             i = self._record(n)
-            h, w = self.records.cubes[i].shape[2:]
+            h, w = self.records.frame(i)[1:]
             draw = numpy_generator(self.seed, "crop", n)
             index.append(i)
             rows.append(int(draw.integers(max(h - self.size[0], 0) + 1)))
             cols.append(int(draw.integers(max(w - self.size[1], 0) + 1)))
-        ids = tuple(self.records.cubes[i].source for i in index)
+        ids = tuple(self.records.name(i) for i in index)
         return self.records.batch(index, rows, cols, self.size, ids, self._target(index, rows, cols))
 
     def _record(self, n: int) -> int:
@@ -248,11 +263,17 @@ class RecordFeed:
         return stacked.astype(np.int64 if stacked.dtype.kind in "iub" else np.float32)
 
 
-def _per_cube(name: str, given: Sequence[R | None] | None, cubes: Sequence[Cube]) -> list[R | None]:
+def _records(
+    cubes: Sequence[Cube] | RecordSource, contract: InputContract, dates: int | None
+) -> RecordSource:
+    return Records(cubes, contract, dates) if isinstance(cubes, Sequence) else cubes
+
+
+def _per_cube(name: str, given: Sequence[R | None] | None, records: RecordSource) -> list[R | None]:
     if given is None:
-        return [None] * len(cubes)
-    if len(given) != len(cubes):
-        raise InputError(f"{len(given)} {name} are given for {len(cubes)} cubes", mend="give one per cube")
-    for cube, raster in zip(cubes, given, strict=True):
-        check_raster(name, raster, cube)
+        return [None] * len(records)
+    if len(given) != len(records):
+        raise InputError(f"{len(given)} {name} are given for {len(records)} cubes", mend="give one per cube")
+    for i, raster in enumerate(given):
+        check_raster(name, raster, records, i)
     return list(given)

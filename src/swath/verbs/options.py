@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass, field
 from typing import Any, Literal
 
@@ -83,13 +84,16 @@ class PixelData:
         split: of shards or a layout: the official part to learn from; empty: all.
         cube: of shards or a layout whose records have several sensors: which.
         bands: of shards or a layout: those to learn from, by name; empty: all.
+        gsd: pixel size that all images are brought to, m; 0: their own. Coarser by a whole factor: means of valid
+            pixels, valid where at least half of a block is; finer: pixels are repeated. Anything else is refused.
         hold_out: places that are never learned from, to look at reconstructions of: for scenes
-            "row,column,height,width" in pixels of the first scene; else names of patches or ids of records.
-        columns: learn from these columns (start, stop) of every scene only; empty: from all.
-        window: side of the training windows, pixels.
+            "row,column,height,width" in pixels of the first scene as its files have them; else names of patches or ids
+            of records.
+        columns: learn from these columns (start, stop) of every scene only, as its files have them; empty: from all.
+        window: side of the training windows, pixels of the size that `gsd` says.
         min_valid: least share of valid pixels: of scenes in a window (0.5 if not given) and, with `dates`, in each date
-            that is taken; of patches, shards and a layout in a whole record, over all its bands: those that have
-            fewer are not learned from (if not given, all are).
+            that is taken; of patches, shards and a layout in a whole record as it was read, over all its bands: those
+            that have fewer are not learned from (if not given, all are).
         dates: of scenes or a layout: how many dates of a series a sample takes, drawn anew each time, and its place
             with them; 0: all.
         normalise: how values are scaled.
@@ -104,6 +108,7 @@ class PixelData:
     bands: tuple[str, ...] = ()
     hold_out: tuple[str, ...] = ()
     columns: tuple[int, ...] = ()
+    gsd: float = 0.0
     window: int = 96
     min_valid: float | None = None
     dates: int = 0
@@ -135,6 +140,10 @@ class PixelData:
                 )
         if self.window < 1:
             raise ConfigError(f"is {self.window}", where="data.window", mend="give a number of pixels")
+        if not (math.isfinite(self.gsd) and self.gsd >= 0):
+            raise ConfigError(
+                f"is {self.gsd:g}", where="data.gsd", mend="give metres per pixel, or 0 for the data's own"
+            )
         if self.min_valid is not None:
             check_share(self.min_valid, "data.min_valid")
 

@@ -236,6 +236,11 @@ def make_feed(config: PretrainConfig, data: Pretraining) -> Any:
     from swath.feed.windows import RecordFeed, WindowFeed
 
     size, seed = config.data.window, config.training.seed
+    if data.records and config.data.gsd:
+        from swath.feed.shard_records import ShardRecords
+
+        records = ShardRecords(data.records, data.contract, cube=config.data.cube, gsd=config.data.gsd)
+        return RecordFeed(records, data.contract, size, seed=seed)
     if data.records:
         from swath.feed.joined import JoinedFeed
         from swath.feed.shard_feed import ShardFeed

@@ -14,6 +14,7 @@ from swath.cube import Cube, Sample
 from swath.data.collection import Collection
 from swath.data.layouts.registry import open_layout
 from swath.errors import ConfigError
+from swath.feed.pixel_size import to_gsd
 from swath.feed.shard_statistics import fixed_normalisation, measure
 from swath.feed.shards import Shards
 from swath.verbs.options import NormaliseOptions, PixelData
@@ -34,9 +35,9 @@ def from_layout(data: PixelData) -> Pretraining:
         if cube.statistics is None:
             cube = cube.with_statistics()
         shares.append(float(cube.valid.mean()))
-        cubes.append(replace(cube, source=sample.id))
-    if data.bands:
-        cubes = [chosen_bands(cube, data.bands) for cube in cubes]
+        if data.bands:
+            cube = chosen_bands(cube, data.bands)
+        cubes.append(replace(to_gsd(cube, data.gsd), source=sample.id))
     # Ids may hold slashes, and only the whole of one is unique.
     return from_records(cubes, data, shares, [cube.source for cube in cubes])
 
@@ -53,25 +54,13 @@ def named_cube(sample: Sample, name: str) -> tuple[str, Cube]:
 
 def chosen_bands(cube: Cube, names: Sequence[str]) -> Cube:
     """Some of its bands, in the order of the names."""
-    index = _places(cube, names)
-    return replace(
-        cube,
-        pixels=cube.pixels[:, index],
-        valid=cube.valid[:, index],
-        bands=tuple(cube.bands[i] for i in index),
-        encodings=tuple(tuple(row[i] for i in index) for row in cube.encodings),
-        statistics=None if cube.statistics is None else cube.statistics.take(index),
-    )
-
-
-def _places(cube: Cube, names: Sequence[str]) -> list[int]:
     known = [band.name for band in cube.bands]
     unknown = [name for name in names if name not in known]
     if unknown:
         raise ConfigError(
             f"there is no band {unknown[0]}", where="data.bands", mend=f"name some of {', '.join(known)}"
         )
-    return [known.index(name) for name in names]
+    return cube.at_bands([known.index(name) for name in names])
 
 
 def from_shards(data: PixelData) -> Pretraining:
@@ -104,9 +93,16 @@ def from_shards(data: PixelData) -> Pretraining:
     if not sets:
         raise ConfigError("every record is held out", where="data.hold_out", mend="hold out fewer")
     contract = shard_contract(
-        sets, cube=data.cube, bands=data.bands, normalise=data.normalise, window=data.window
+        sets,
+        cube=data.cube,
+        bands=data.bands,
+        normalise=data.normalise,
+        window=data.window,
+        gsd=data.gsd,
     )
-    cubes = [contract.convert(shards.cube(i, shards.only_cube(data.cube))) for shards, i in held]
+    cubes = [
+        contract.convert(to_gsd(shards.cube(i, shards.only_cube(data.cube)), data.gsd)) for shards, i in held
+    ]
     return Pretraining(contract, (), (), tuple(cubes), tuple(sets))
 
 
@@ -126,6 +122,7 @@ def shard_contract(
     bands: Sequence[str],
     normalise: NormaliseOptions,
     window: int,
+    gsd: float = 0.0,
 ) -> InputContract:
     """What the first good record fulfils as it is; fixed statistics are those of all these records.
 
@@ -135,6 +132,7 @@ def shard_contract(
         bands: names of those to take; empty: all.
         normalise: how values are scaled.
         window: side of the training windows.
+        gsd: pixel size that the records are brought to, m; 0: their own.
     """
     shards, index = sets[0]
     name = shards.only_cube(cube)
@@ -144,6 +142,7 @@ def shard_contract(
     first = shards.cube(int(good[0]), name)
     if bands:
         first = chosen_bands(first, bands)
+    first = to_gsd(first, gsd)
     dates = {
         s.groups[g].cubes[name].pixels.shape[0]
         for s, _ in sets
@@ -161,5 +160,5 @@ def shard_contract(
         return plain
     if normalise.kind == "identity":
         return replace(plain, normalisation=Normalisation())
-    found = measure(sets)[name]
+    found = measure(sets, gsd, name)[name]
     return replace(plain, normalisation=fixed_normalisation(plain, found, normalise.kind, shards.where))

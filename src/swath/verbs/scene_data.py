@@ -14,6 +14,7 @@ from swath.cube import BoolArray, Cube, Sample
 from swath.data.spec import SceneSpec
 from swath.errors import ConfigError, InputError
 from swath.feed.dates import at_spread_dates
+from swath.feed.pixel_size import Step, step_to, stepped, to_gsd
 from swath.feed.shards import Shards
 from swath.verbs.options import NormaliseOptions, PixelData
 
@@ -141,13 +142,17 @@ def _columns(cube: Cube, columns: tuple[int, ...]) -> Cube:
     if not columns:
         return cube
     _, _, height, width = cube.shape
+    _within(columns, width, cube.source)
+    return cube.window(0, columns[0], height, columns[1] - columns[0])
+
+
+def _within(columns: tuple[int, ...], width: int, source: str) -> None:
     if columns[1] > width:
         raise ConfigError(
-            f"columns {columns[0]} to {columns[1] - 1} are not all within {cube.source}, which has {width}",
+            f"columns {columns[0]} to {columns[1] - 1} are not all within {source}, which has {width}",
             where="normalise.columns",
             mend=f"end at {width} or before",
         )
-    return cube.window(0, columns[0], height, columns[1] - columns[0])
 
 
 @dataclass(frozen=True, eq=False)
@@ -172,26 +177,89 @@ class Pretraining:
 def read_pretraining(data: PixelData) -> Pretraining:
     """Reads, converts and divides what `data` names."""
     if data.patches:
-        return from_records(read_patches(data.patches), data)
+        patches = read_patches(data.patches)
+        shares = [float(cube.valid.mean()) for cube in patches]
+        return from_records([to_gsd(cube, data.gsd) for cube in patches], data, shares)
     if data.layout is not None or data.shards:
         from swath.verbs.record_data import from_layout, from_shards
 
         return from_shards(data) if data.shards else from_layout(data)
-    cubes = [read_scene(spec) for spec in data.scenes]
-    contract = contract_of(cubes, data.normalise, data.window, dates=_only_date(cubes))
+    scenes = [_read_at(spec, data.gsd) for spec in data.scenes]
+    cubes = [scene.cube for scene in scenes]
+    normalise = replace(data.normalise, columns=_measured_columns(scenes, data.normalise.columns))
+    contract = contract_of(cubes, normalise, data.window, dates=_only_date(cubes))
     converted = [contract.convert(cube) for cube in cubes]
-    boxes = [_box(text, converted[0]) for text in data.hold_out]
+    boxes = [_box(text, scenes[0]) for text in data.hold_out]
     held_out = [at_spread_dates(converted[0].window(*box), data.dates, data.window_valid) for box in boxes]
     areas: list[BoolArray | None] = []
-    for i, cube in enumerate(converted):
-        area = np.ones(cube.shape[2:], np.bool_)
+    for i, scene in enumerate(scenes):
+        area = np.ones(scene.cube.shape[2:], np.bool_)
         if data.columns:
-            area[:, : data.columns[0]] = False
-            area[:, data.columns[1] :] = False
+            start, stop = scene.columns(data.columns, "data.columns")
+            area[:, :start] = False
+            area[:, stop:] = False
         for row, col, height, width in boxes if i == 0 else ():
             area[row : row + height, col : col + width] = False
         areas.append(None if area.all() else area)
     return Pretraining(contract, tuple(converted), tuple(areas), tuple(held_out))
+
+
+@dataclass(frozen=True, eq=False)
+class _Scene:
+    """A scene at the pixel size asked for; options speak of its pixels as the files have them.
+
+    Attributes:
+        cube: what it is now.
+        height, width: pixels that its files have.
+        step: from those to what it is now.
+    """
+
+    cube: Cube
+    height: int
+    width: int
+    step: Step
+
+    def columns(self, columns: tuple[int, ...], where: str) -> tuple[int, int]:
+        """A range (start, stop) of the files' columns; what lies beyond the edge is none."""
+        start, stop = (min(column, self.width) for column in columns)
+        return self.edge(start, self.width, where), self.edge(stop, self.width, where)
+
+    def edge(self, at: int, side: int, where: str) -> int:
+        """Where an edge at `at` of a side of `side` pixels of the files lies now.
+
+        Raises:
+            ConfigError: within a coarser pixel, which would be half inside and half outside.
+        """
+        if at % self.step.coarser and at != side:
+            low = at - at % self.step.coarser
+            raise ConfigError(
+                f"{at} lies within a pixel of {self.cube.gsd:g} m, which is {self.step.coarser} of {self.cube.source}",
+                where=where,
+                mend=f"take {low} or {low + self.step.coarser} in its place",
+            )
+        return self.step.size(at)
+
+
+def _read_at(spec: SceneSpec, gsd: float) -> _Scene:
+    cube = read_scene(spec)
+    step = step_to(cube.gsd, gsd, cube.source)
+    return _Scene(stepped(cube, step, gsd), *cube.shape[2:], step)
+
+
+def _measured_columns(scenes: Sequence[_Scene], columns: tuple[int, ...]) -> tuple[int, ...]:
+    """The columns that fixed statistics are taken over, in pixels of the size asked for."""
+    if not columns:
+        return ()
+    for scene in scenes:
+        _within(columns, scene.width, scene.cube.source)
+    found = {scene.columns(columns, "normalise.columns") for scene in scenes}
+    if len(found) > 1:
+        raise ConfigError(
+            "the scenes have pixels of several sizes, so the same columns are other places in each",
+            where="normalise.columns",
+            mend="leave them out, or give scenes of one pixel size",
+        )
+    return found.pop()
 
 
 def from_records(
@@ -253,13 +321,16 @@ def _only_date(cubes: Sequence[Cube]) -> int | None:
     return 1 if all(cube.shape[0] == 1 for cube in cubes) else None
 
 
-def _box(text: str, cube: Cube) -> tuple[int, int, int, int]:
+def _box(text: str, scene: _Scene) -> tuple[int, int, int, int]:
+    """A box (row, column, height, width) of the files' pixels, in those of the size asked for."""
     mend = "write row,column,height,width in pixels inside the first scene"
     try:
         row, col, height, width = (int(part) for part in text.split(","))
     except ValueError:
         raise ConfigError(f"'{text}' is no box", where="data.hold_out", mend=mend) from None
-    _, _, h, w = cube.shape
+    h, w = scene.height, scene.width
     if row < 0 or col < 0 or height < 1 or width < 1 or row + height > h or col + width > w:
         raise ConfigError(f"'{text}' is not inside {h}x{w} pixels", where="data.hold_out", mend=mend)
-    return row, col, height, width
+    edges = [scene.edge(at, h, "data.hold_out") for at in (row, row + height)]
+    edges += [scene.edge(at, w, "data.hold_out") for at in (col, col + width)]
+    return edges[0], edges[2], edges[1] - edges[0], edges[3] - edges[2]

@@ -50,7 +50,7 @@ class StageOptions:
 
     Attributes:
         name: of its folder.
-        data: options over the run's `data`: other files, window (resolution is the data's), dates.
+        data: options over the run's `data`: other files, `gsd` (pixel size), window, dates.
         mask: options over the run's `mask`.
         training: options over the run's `training`.
         steps: optimiser steps; 0: those of `training`, or of `epochs`.
