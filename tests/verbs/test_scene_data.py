@@ -15,8 +15,9 @@ from toy_layout import Toy
 
 from swath.bands import sensor
 from swath.contract import BandSpec
-from swath.cube import Cube, Encoding
+from swath.cube import Cube, Encoding, Sample
 from swath.data.collection import Collection
+from swath.data.layouts.base import Item
 from swath.data.spec import SceneSpec
 from swath.errors import ConfigError, InputError
 from swath.feed.normalise import normalise
@@ -308,7 +309,16 @@ def toys(tmp_path_factory: pytest.TempPathFactory) -> tuple[list[Cube], str]:
 
 
 @pytest.mark.parametrize("scope", ["record", "fixed"])
-@pytest.mark.parametrize("options", [{"gsd": 20.0}, {"gsd": 5.0}])
+@pytest.mark.parametrize(
+    "options",
+    [
+        {"gsd": 20.0},
+        {"gsd": 5.0},
+        {"dates": 2, "min_valid": 0.75},
+        {"dates": 2},
+        {"dates": 3, "gsd": 20.0, "min_valid": 0.9},
+    ],
+)
 def test_shards_are_fed_as_a_layout_in_memory_is(
     toys: tuple[list[Cube], str], scope: Any, options: dict[str, Any]
 ) -> None:
@@ -342,6 +352,35 @@ def test_shards_are_fed_as_a_layout_in_memory_is(
         np.testing.assert_array_equal(getattr(given, name), getattr(wanted, name))
 
 
-def test_dates_are_not_chosen_of_shards() -> None:
-    with pytest.raises(ConfigError, match="dates of the scenes or the layout"):
-        PixelData(shards=("x",), dates=2)
+def test_dates_are_not_chosen_of_patches() -> None:
+    with pytest.raises(
+        ConfigError, match=r"data\.dates: is 2; .* a number of dates of scenes, shards or a layout"
+    ):
+        PixelData(patches="x", dates=2)
+
+
+def test_dates_of_packed_series_are_drawn_anew_and_clear(tmp_path: Path) -> None:
+    """Whole dates lie under cloud, in records of several lengths; and some records have too few clear ones."""
+    cubes = [series("a", 7, 4), series("b", 9, 5), series("c", 6, 1), series("d", 8, 6)]
+
+    class Series:
+        info = Toy.info
+        items = tuple(Item(c.source, c.source, c.source, "") for c in cubes)
+
+        def read(self, index: int) -> Sample:
+            return Sample({"s2": cubes[index]}, cubes[index].source)
+
+    pack(Collection(Series()), tmp_path / "shards", about={})
+    data = PixelData(shards=(str(tmp_path / "shards"),), dates=3, hold_out=("c",), window=8, min_valid=0.9)
+    found = read_pretraining(data)
+    assert found.held_out[0].dates == tuple(cubes[2].dates[t] for t in (0, 2, 4))
+    config = PretrainConfig(RunOptions("nowhere"), ModelOptions("st_swin_mae"), data)
+    batch = make_feed(config, found).take(0, 40)
+    assert batch.pixels.shape == (40, 3, 3, 8, 8) and batch.valid.all()
+    assert len({tuple(days[:, 0].tolist()) for days in batch.days}) > 2
+    assert {name.partition("@")[0] for name in batch.ids} == {"a", "b"}
+    with pytest.raises(InputError, match="has 6 dates, and 7 are asked for"):
+        make_feed(
+            replace(config, data=replace(data, hold_out=(), dates=7)),
+            read_pretraining(replace(data, hold_out=(), dates=7)),
+        )

@@ -133,7 +133,18 @@ def resized(pixels: Array, valid: BoolArray, step: Step) -> tuple[Array, BoolArr
 
 def known_after(valid: BoolArray, step: Step) -> BoolArray:
     """Validity [T,C,H,W] after a step, without pixels."""
-    return resized(valid.view(np.uint8), valid, step)[1]
+    if step.finer > 1:
+        return _repeated(valid, step.finer)
+    if step.still:
+        return valid
+    factor = step.coarser
+    count = np.zeros((*valid.shape[:2], step.size(valid.shape[2]), step.size(valid.shape[3])), np.int32)
+    for y in range(factor):
+        for x in range(factor):
+            good = valid[:, :, y::factor, x::factor]
+            count[:, :, : good.shape[2], : good.shape[3]] += good
+    known: BoolArray = 2 * count >= factor * factor
+    return known
 
 
 def _means(pixels: Array, valid: BoolArray, factor: int) -> tuple[npt.NDArray[np.float64], BoolArray]:

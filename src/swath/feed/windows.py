@@ -26,6 +26,8 @@ from swath.rng import derive, numpy_generator
 Labels = npt.NDArray[np.number[Any]]
 R = TypeVar("R", bound=npt.NDArray[np.generic])
 _Starts = npt.NDArray[np.integer] | range
+# Where windows of packed records may begin takes at most this much memory.
+_BITS = 256 * 2**20
 
 
 def window_sums(values: npt.NDArray[np.generic], size: tuple[int, int]) -> npt.NDArray[np.float64]:
@@ -91,13 +93,19 @@ class WindowFeed:
         self._need_label = need_label
         if need_label and all(x is None for x in self.labels):
             raise InputError("windows must hold a label, but there are no labels", mend="give labels")
-        self._kept: list[_Starts | None] = []
-        counts = []
+        self._kept: list[_Starts | bytes | None] = []
+        counts, room = [], _BITS
         for i in range(len(self.records)):
             starts = self._legal_starts(i)
             counts.append(len(starts))
-            # A range takes no memory. Others of records that are not in memory would be too many: they are found again.
-            self._kept.append(starts if self.records.kept or isinstance(starts, range) else None)
+            kept: _Starts | bytes | None = starts
+            # A range takes no memory. Others of records that are not in memory are kept as bits while there is room,
+            # and beyond it found again.
+            if not self.records.kept and not isinstance(starts, range):
+                bits = _bits(starts)
+                kept = bits if len(bits) <= room else None
+                room -= 0 if kept is None else len(bits)
+            self._kept.append(kept)
         self._ends = np.cumsum(counts)
         if self._ends[-1] == 0:
             raise InputError(
@@ -119,9 +127,7 @@ class WindowFeed:
         for n in range(first, first + count):
             position = int(numpy_generator(self.seed, "window", n).integers(len(self)))
             i = int(np.searchsorted(self._ends, position, side="right"))
-            kept = self._kept[i]
-            starts = self._legal_starts(i) if kept is None else kept
-            start = int(starts[position - (int(self._ends[i - 1]) if i else 0)])
+            start = int(self._starts(i)[position - (int(self._ends[i - 1]) if i else 0)])
             # Starts are numbered over the corners of windows that lie inside.
             row, col = divmod(start, self.records.frame(i)[2] - self.size[1] + 1)
             index.append(i)
@@ -146,6 +152,14 @@ class WindowFeed:
         valid = self.records.valid(i)[:, :, row : row + self.size[0], col : col + self.size[1]]
         good = good_dates(valid_counts(valid), valid[0].size, self.min_valid)
         return draw_dates(numpy_generator(self.seed, "dates", n), good, count)
+
+    def _starts(self, i: int) -> _Starts:
+        kept = self._kept[i]
+        if kept is None:
+            return self._legal_starts(i)
+        if isinstance(kept, bytes):
+            return np.flatnonzero(np.unpackbits(np.frombuffer(kept, np.uint8)))
+        return kept
 
     def _legal_starts(self, i: int) -> _Starts:
         """Where windows of a record may begin, in the order of rows and columns; a range: anywhere."""
@@ -261,6 +275,12 @@ class RecordFeed:
             return target
         stacked = np.stack([self.targets[i] for i in index])
         return stacked.astype(np.int64 if stacked.dtype.kind in "iub" else np.float32)
+
+
+def _bits(starts: npt.NDArray[np.integer]) -> bytes:
+    flags = np.zeros(int(starts[-1]) + 1 if len(starts) else 0, np.bool_)
+    flags[starts] = True
+    return np.packbits(flags).tobytes()
 
 
 def _records(

@@ -94,8 +94,8 @@ class PixelData:
         min_valid: least share of valid pixels: of scenes in a window (0.5 if not given) and, with `dates`, in each date
             that is taken; of patches, shards and a layout in a whole record as it was read, over all its bands: those
             that have fewer are not learned from (if not given, all are).
-        dates: of scenes or a layout: how many dates of a series a sample takes, drawn anew each time, and its place
-            with them; 0: all.
+        dates: of scenes, shards or a layout: how many dates of a series a sample takes, drawn anew each time, and its
+            place with them; 0: all.
         normalise: how values are scaled.
     """
 
@@ -123,11 +123,11 @@ class PixelData:
                 mend="give one of data.scenes, data.patches, data.shards and data.layout",
             )
         check_columns(self.columns, "data.columns")
-        if self.dates < 0 or (self.dates and not self.scenes and self.layout is None):
+        if self.dates < 0 or (self.dates and self.patches):
             raise ConfigError(
                 f"is {self.dates}",
                 where="data.dates",
-                mend="give 0, or a number of dates of the scenes or the layout",
+                mend="give 0, or a number of dates of scenes, shards or a layout",
             )
         if not self.scenes and (self.columns or self.normalise.columns):
             raise ConfigError(

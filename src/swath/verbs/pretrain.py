@@ -236,11 +236,18 @@ def make_feed(config: PretrainConfig, data: Pretraining) -> Any:
     from swath.feed.windows import RecordFeed, WindowFeed
 
     size, seed = config.data.window, config.training.seed
-    if data.records and config.data.gsd:
+    if data.records and (config.data.gsd or config.data.dates):
         from swath.feed.shard_records import ShardRecords
 
-        records = ShardRecords(data.records, data.contract, cube=config.data.cube, gsd=config.data.gsd)
-        return RecordFeed(records, data.contract, size, seed=seed)
+        dates = config.data.dates or None
+        records = ShardRecords(
+            data.records, data.contract, cube=config.data.cube, gsd=config.data.gsd, dates=dates
+        )
+        if dates is None:
+            return RecordFeed(records, data.contract, size, seed=seed)
+        return WindowFeed(
+            records, data.contract, size, seed=seed, min_valid=config.data.window_valid, dates=dates
+        )
     if data.records:
         from swath.feed.joined import JoinedFeed
         from swath.feed.shard_feed import ShardFeed

@@ -14,6 +14,7 @@ from swath.cube import Cube, Sample
 from swath.data.collection import Collection
 from swath.data.layouts.registry import open_layout
 from swath.errors import ConfigError
+from swath.feed.dates import at_spread_dates
 from swath.feed.pixel_size import to_gsd
 from swath.feed.shard_statistics import fixed_normalisation, measure
 from swath.feed.shards import Shards
@@ -76,7 +77,8 @@ def from_shards(data: PixelData) -> Pretraining:
         out = [int(i) for i in index if shards.id(int(i)) in wanted] if wanted else []
         held += [(shards, i) for i in out]
         index = index[~np.isin(index, out)]
-        if data.min_valid:
+        # Of a long series dates are chosen, and the share is asked of each of them, not of all together.
+        if data.min_valid and not data.dates:
             share = _valid_shares(shards, index, name)
             most = max(most, float(share.max(initial=0.0)))
             thin = thin or bool((share < data.min_valid).any())
@@ -103,6 +105,7 @@ def from_shards(data: PixelData) -> Pretraining:
     cubes = [
         contract.convert(to_gsd(shards.cube(i, shards.only_cube(data.cube)), data.gsd)) for shards, i in held
     ]
+    cubes = [at_spread_dates(cube, data.dates, data.window_valid) for cube in cubes]
     return Pretraining(contract, (), (), tuple(cubes), tuple(sets))
 
 
