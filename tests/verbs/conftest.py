@@ -1,4 +1,5 @@
-"""A small scene with labels, and what the verbs make of it: pretrained, fine-tuned, mapped; once per session."""
+"""A small scene with labels, and what the verbs make of it: pretrained, fine-tuned, mapped; once per session. And a
+layout that is drawn."""
 
 from __future__ import annotations
 
@@ -11,9 +12,12 @@ import numpy as np
 import pytest
 import rasterio
 import torch
+from planted_layout import Planted
 from rasterio import Affine
 
 import swath
+from swath.data.layouts import registry
+from swath.verbs import labelled_sources
 from swath.verbs.evaluate import EvaluateResult
 from swath.verbs.finetune import FinetuneResult
 from swath.verbs.predict import PredictResult
@@ -213,3 +217,15 @@ def chain(land: Land) -> Chain:
         output=str(folder / "scores.json"),
     )
     return Chain(land, mae, unet, mapped, scored)
+
+
+@pytest.fixture
+def planted(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The layout "planted" is known, and nothing of it was opened yet."""
+    monkeypatch.setitem(registry.LAYOUTS, "planted", "planted:Planted")
+    plain = registry.layout_class
+    for module in (registry, labelled_sources):
+        monkeypatch.setattr(
+            module, "layout_class", lambda name: {"planted": Planted}.get(name) or plain(name)
+        )
+    Planted.opened.clear()
