@@ -206,7 +206,7 @@ def test_what_was_fine_tuned_goes_on_but_for_its_last_layer(tmp_path: Path) -> N
             "unknown option",
         ),
         (replace(SYSTEMS["mae"], options={"depth": "two"}), HeadOptions(), "segmentation", "depth"),
-        (SYSTEMS["spectralgpt"], HeadOptions("spectralgpt"), "change", "takes 2 date"),
+        (SYSTEMS["spectralgpt"], HeadOptions("spectralgpt"), "change", "takes 2 dates for change"),
     ],
 )
 def test_what_does_not_go_together_is_said(model: Any, head: Any, task: str, message: str | None) -> None:

@@ -23,6 +23,7 @@ from swath.errors import ConfigError, ContractError
 from swath.models.features import Features
 from swath.models.spectralgpt import EncoderConfig, SpectralGPTEncoder
 from swath.models.uper import BRANCH_GROUPS, DECODER_GROUPS, Branch, UperDecoder
+from swath.words import counted
 
 FACTORS = (8, 4, 2, 1)  # how the branches enlarge the grid of tokens, fine to coarse
 _MEANS, _MEAN_STEP_NM = 2, 100.0
@@ -175,7 +176,7 @@ class SpectralGPTSegmentation(nn.Module):
         if pixels.ndim != 5 or pixels.shape[1] != self.DATES:
             raise ContractError(
                 f"pixels have the shape {tuple(pixels.shape)}",
-                mend=f"give them as [batch, date, band, row, column] with {self.DATES} date(s)",
+                mend=f"give them as [batch, date, band, row, column] with {counted(self.DATES, 'date')}",
             )
         x = self.fused(pixels, valid, wavelengths)
         logits: Tensor = self.classify(self.decoder([branch(x) for branch in self.branches]))

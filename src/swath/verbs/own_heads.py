@@ -11,6 +11,7 @@ from swath.verbs.encoder_choice import Choice, choose
 from swath.verbs.head_options import HeadOptions
 from swath.verbs.networks import check_types
 from swath.verbs.options import ModelOptions
+from swath.words import counted
 
 if TYPE_CHECKING:
     from torch import nn
@@ -154,7 +155,7 @@ def spectralgpt(asked: Asked) -> tuple[nn.Module, TransferReport | None]:
     dates = 2 if change else 1
     if (contract.min_dates, contract.max_dates) != (dates, dates):
         raise ConfigError(
-            f"spectralgpt takes {dates} date(s) for {asked.task}, and the data have others",
+            f"spectralgpt takes {counted(dates, 'date')} for {asked.task}, and the data have others",
             where="head.kind",
             mend="take conv or uper, or choose dates",
         )
