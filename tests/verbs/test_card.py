@@ -5,7 +5,9 @@ from __future__ import annotations
 import contextlib
 import io
 import json
+import math
 import re
+from collections.abc import Container
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -14,6 +16,8 @@ import numpy as np
 import own_folder
 import planted_sets as sets
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
 from swath.cli import main
 from swath.data.legend import LandClass
@@ -94,6 +98,43 @@ def test_where_nothing_can_be_said_nothing_is() -> None:
     alone = said([s for s in scored() if s.cell.method != "scratch"], MAPS, "divided")
     assert alone.better is None and "was not scored beside it" in alone.answer
     assert best_encoder([s for s in scored() if s.cell.method == "scratch"]) is None
+
+
+def without(rows: list[Scored], row: tuple[str, str], seeds: Container[int] = range(9)) -> list[Scored]:
+    """The scores (and validations) of these seeds of a row have no value."""
+    gone = {"score": math.nan, "validation": math.nan}
+    return [replace(s, **gone) if s.row == row and s.cell.seed in seeds else s for s in rows]
+
+
+def test_a_cell_without_a_value_is_counted_and_never_shown_as_a_number() -> None:
+    some = said(without(scored(), ("scratch", ""), {1}), MAPS, "divided")
+    assert "the U-Net from scratch is at 0.60 ± 0.01 (2 of 3 seeds)" in some.answer and some.better is False
+    none = said(without(scored(), ("scratch", "")), MAPS, "divided")
+    assert none.better is None and "U-Net from scratch no score" in none.answer
+    ours = said(without(scored(), ("full", "mae")), MAPS, "divided")
+    # The validation part has nothing to say of it: the next best is chosen.
+    assert ours.best == ("probe", "mae") and ours.better is False
+    left = without(scored(), ("forest", ""), {0, 1, 2})
+    assert "above both" not in said(left, MAPS, "divided").answer
+    leaked = [replace(s, cell=replace(s.cell, leak=True)) for s in left if s.row == ("forest", "")]
+    empty = said([*left, *leaked[-1:]], MAPS, "divided")
+    assert empty.leak == {}
+    for card in (some, none, ours, empty):
+        words = re.sub(r"data:image/png;base64,[^\"]+", "", card_page(card, [], {}).html())
+        assert not re.search(r"\bnan\b", words) and not re.search(r"\bnan\b", card.answer)
+        assert "NaN" not in json.dumps(card.to_dict())
+    assert "random forest" not in curve_points(empty) and "mae: fine-tuned" in curve_points(empty)
+
+
+@settings(max_examples=60)
+@given(st.sets(st.tuples(st.sampled_from(sorted(ROWS)), st.integers(0, 2)), max_size=18))
+def test_whatever_has_no_value_the_line_holds_no_nan(gone: set[tuple[tuple[str, str], int]]) -> None:
+    rows = scored()
+    for row, seed in gone:
+        rows = without(rows, row, {seed})
+    card = said(rows, MAPS, "divided")
+    assert "nan" not in card.answer and card.answer.startswith(("yes: ", "no: ", "no answer: "))
+    assert card.better is None or not {(card.best, 0), (card.best, 1)} <= gone
 
 
 def test_the_page_shows_all_and_every_command() -> None:

@@ -147,10 +147,12 @@ def run(config: CardConfig) -> CardResult:
     from swath.errors import InputError, OutputError, SwathError
     from swath.files import atomic
     from swath.verbs.card_page import write_page
-    from swath.verbs.card_plan import cell_runs, look_at, plan
+    from swath.verbs.card_plan import asked_of, cell_runs, first_of, look_at, plan
+    from swath.verbs.card_progress import Pace
     from swath.verbs.card_scores import collect, said
     from swath.verbs.card_split import settle
-    from swath.verbs.run_many import Answer, Run, run_all
+    from swath.verbs.card_weights import check_weights
+    from swath.verbs.run_many import kept_answers, run_all
 
     folder = Path(config.folder)
     if folder.exists() and any(folder.iterdir()) and not config.resume:
@@ -161,22 +163,23 @@ def run(config: CardConfig) -> CardResult:
         if not Path(file).is_file():
             raise InputError("is no file", where=file, mend="name a file of weights")
     data, split = settle(config.data, config.split)
-    seen = look_at(data)
+    first = first_of(data)
+    seen = look_at(first)
+    notes = check_weights(config.weights, asked_of(config, seen), data, first)
+    for note in notes:
+        log.warning("%s", note)
     cells = plan(config, data, seen, folder)
-    runs = cell_runs(cells)
-    log.info("%d cells, %d commands; %s", len(cells), len(runs), split)
+    runs, kept = cell_runs(cells), folder / "answers"
+    log.info("%s, %s; %s", counted(len(cells), "cell"), counted(len(runs), "command"), split)
     failures: dict[str, SwathError] = {}
-
-    def tell(done: int, of: int, one: Run, answer: Answer) -> None:
-        log.info("%d/%d %s: %.0f s", done, of, one.name, answer.seconds)
-
+    pace = Pace(cells, kept_answers(runs, kept), config.jobs)
     answers = run_all(
-        runs, folder / "answers", jobs=config.jobs, threads=config.threads, progress=tell, failures=failures
+        runs, kept, jobs=config.jobs, threads=config.threads, progress=pace.tell, failures=failures
     )
     scored = collect(cells, answers, seen.task)
     if not scored:
         raise next(iter(failures.values()))
-    card = said(scored, seen, split)
+    card = said(scored, seen, split, notes)
     failed = {name: str(error) for name, error in failures.items()}
     page = write_page(folder / "card.html", config, data, seen, card, failed)
     with atomic(folder / "table.json") as temporary:

@@ -19,7 +19,7 @@ from swath.report.html import Page
 from swath.report.panels import fullest_date, in_colours, in_shades, panels, view
 from swath.verbs.card import CardConfig
 from swath.verbs.card_plan import Cell, Look
-from swath.verbs.card_scores import SCORE_WORDS, Card, cost_table, score_table
+from swath.verbs.card_scores import SCORE_WORDS, Card, Scored, cost_table, finite, score_table
 from swath.verbs.labelled_options import LabelledData
 
 if TYPE_CHECKING:
@@ -75,6 +75,7 @@ def card_page(card: Card, maps: Sequence[Maps], failed: Mapping[str, str], note:
         "The best encoder is the one that the validation part likes best; the test part chooses nothing.",
         "All networks train for the same steps with rates that were not searched for these data: a longer or better "
         "tuned training may move any of them.",
+        *card.notes,
     )
     if card.leak is not None:
         _leak(page, card.leak)
@@ -113,8 +114,10 @@ def curve_points(card: Card) -> dict[str, list[Point]]:
                 [s.high for s in found if s.high is not None],
             )
             ends = (mean(lows), mean(highs)) if lows and highs else (math.nan, math.nan)
-            points.append((share, mean(s.score for s in found), *ends))
-        lines[card.title(row)] = points
+            if values := finite(found):
+                points.append((share, mean(values), *ends))
+        if points:
+            lines[card.title(row)] = points
     return lines
 
 
@@ -124,6 +127,9 @@ def _leak(page: Page, leak: Mapping[str, float]) -> None:
         "The plain methods again, with all labels, on records that are divided at random, so that neighbours stand on "
         "both sides. What is gained there is lost on other places.",
     )
+    if not leak:
+        page.text("No method has a score under both.")
+        return
     page.facts({name: f"{by:+.2f}" for name, by in leak.items()})
     learned = [by for name, by in leak.items() if name != "majority"]
     if learned:
@@ -200,8 +206,13 @@ def _drawn(card: Card) -> list[tuple[str, str]]:
     tuned = [r for r in rows if r[0] != "scratch"]
     best = card.best if card.best in tuned else None
     if best is None and tuned:
-        best = max(tuned, key=lambda r: mean(s.validation or 0.0 for s in card.of(r, card.most)))
+        best = max(tuned, key=lambda r: mean(_liked(s) for s in card.of(r, card.most)))
     return [r for r in rows if r[0] == "scratch" or r == best]
+
+
+def _liked(one: Scored) -> float:
+    """By the validation part; least where it had nothing to say."""
+    return one.validation if one.validation is not None and math.isfinite(one.validation) else -math.inf
 
 
 def _chosen(card: Card, ids: Sequence[str], drawn: Sequence[tuple[str, str]]) -> list[int]:

@@ -12,11 +12,13 @@ from typing import TYPE_CHECKING
 from swath.files import atomic
 from swath.verbs.card import METHODS, CardConfig
 from swath.verbs.card_split import SHARES
+from swath.verbs.card_weights import LORA_RANK
 from swath.verbs.labelled_options import LabelledData
 from swath.verbs.run_many import Run
 
 if TYPE_CHECKING:
     from swath.data.legend import LandClass
+    from swath.verbs.labelled_records import Part
 
 PLAIN = ("majority", "index", "forest")
 ENCODERS = ("probe", "lora", "full")
@@ -65,21 +67,31 @@ class Cell:
     leak: bool = False
 
 
-def look_at(data: LabelledData) -> Look:
-    """Reads one record of the train part."""
-    from swath.baselines.index import indices_of
-    from swath.verbs.answerer import per_pixel
+def first_of(data: LabelledData) -> Part:
+    """One record of the train part."""
     from swath.verbs.labelled_records import open_part
 
-    part = open_part(replace(data, label_fraction=_ONE), "train")
+    return open_part(replace(data, label_fraction=_ONE), "train")
+
+
+def look_at(part: Part) -> Look:
+    """What a part says of its data."""
+    from swath.baselines.index import indices_of
+    from swath.verbs.answerer import per_pixel
+
     maps = per_pixel(part)
     two = part.task == "segmentation" and len(part.classes) == 2
     return Look(part.task, maps, part.classes, two and bool(indices_of(part.records[0].cube.bands)))
 
 
+def asked_of(config: CardConfig, seen: Look) -> tuple[str, ...]:
+    """The methods that are named, or else all that apply."""
+    return config.methods or tuple(m for m in METHODS if m != "index" or seen.index)
+
+
 def plan(config: CardConfig, data: LabelledData, seen: Look, folder: Path) -> list[Cell]:
     """All cells; the files of data that their commands read are written."""
-    asked: tuple[str, ...] = config.methods or tuple(m for m in METHODS if m != "index" or seen.index)
+    asked = asked_of(config, seen)
     split = _data_file(data, folder)
     cells = []
     for method in asked:
@@ -101,8 +113,12 @@ def plan(config: CardConfig, data: LabelledData, seen: Look, folder: Path) -> li
 
 
 def cell_runs(cells: Sequence[Cell]) -> list[Run]:
-    """All commands, each once, in an order in which they can be done."""
-    return list({run.name: run for cell in cells for run in cell.runs}.values())
+    """All commands, each once, in an order in which they can be done: the first seed of every method, then the next.
+
+    So what cannot work fails early, and a card that is stopped has something of each method.
+    """
+    by_seed = sorted(cells, key=lambda cell: cell.seed)
+    return list({run.name: run for cell in by_seed for run in cell.runs}.values())
 
 
 def _encoders(config: CardConfig, method: str) -> Iterator[tuple[str, str]]:
@@ -171,12 +187,17 @@ class _Maker:
 
     def _device(self, prefix: str = "") -> tuple[str, ...]:
         given = {"precision": self.config.precision, "device": self.config.device}
-        return tuple(w for k, v in given.items() if v != "auto" for w in (f"--{prefix}{k}", v))
+        words = tuple(w for k, v in given.items() if v != "auto" for w in (f"--{prefix}{k}", v))
+        return (*words, *self._threads(prefix))
+
+    def _threads(self, prefix: str = "") -> tuple[str, ...]:
+        """Said in the command too, so that whoever types it gets the same bits."""
+        return (f"--{prefix}threads", str(self.config.threads)) if self.config.threads else ()
 
     def _baseline(self, name: str) -> tuple[tuple[Run, ...], str]:
-        threads = ("--threads", str(self.config.threads)) if self.config.threads else ()
         words = (
-            "baseline", self.method, self.data, *self._labels(), "--seed", str(self.seed), *self._intervals(), *threads,
+            "baseline", self.method, self.data, *self._labels(), "--seed", str(self.seed), *self._intervals(),
+            *self._threads(),
         )  # fmt: skip
         return (Run(name, words),), ""
 
@@ -197,7 +218,7 @@ class _Maker:
         else:
             words += ["--weights", self.file]
         if self.method == "lora":
-            words += ["--lora.rank", "8"]
+            words += ["--lora.rank", str(LORA_RANK)]
         # Other words, or other weights under the same name, leave their files elsewhere.
         run = self.folder / "cells" / f"{name}-{_short(*words, _hash(self.file))}"
         weights = str(run / "weights.safetensors")

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from statistics import mean, stdev
 from typing import TYPE_CHECKING, Any
@@ -76,6 +76,7 @@ class Card:
         better: yes, no, or nothing can be said.
         best: (method, encoder) of the encoder that the validation part likes best with the most labels.
         leak: by how much a random split flatters each plain method, if it was asked for.
+        notes: what must be said with the scores.
     """
 
     scored: tuple[Scored, ...]
@@ -85,6 +86,7 @@ class Card:
     better: bool | None
     best: tuple[str, str] | None
     leak: dict[str, float] | None
+    notes: tuple[str, ...] = ()
 
     @property
     def score_name(self) -> str:
@@ -126,7 +128,8 @@ class Card:
             )
         return {
             "answer": self.answer, "better": self.better, "task": self.seen.task, "score": self.score_name,
-            "split": self.split, "leak": self.leak, "cells": cells, "table": score_table(self).to_dict(),
+            "split": self.split, "notes": list(self.notes), "leak": self.leak, "cells": cells,
+            "table": score_table(self).to_dict(),
         }  # fmt: skip
 
 
@@ -173,12 +176,17 @@ def _scored(cell: Cell, found: Sequence[Answer], name: str) -> Scored:
     )
 
 
-def said(scored: Sequence[Scored], seen: Look, split: str) -> Card:
+def finite(rows: Iterable[Scored]) -> list[float]:
+    """The scores that have a value: the others have no meaning, such as an R² where all truth is the same."""
+    return [s.score for s in rows if math.isfinite(s.score)]
+
+
+def said(scored: Sequence[Scored], seen: Look, split: str, notes: Sequence[str] = ()) -> Card:
     """The card with its line."""
     own = tuple(s for s in scored if not s.cell.leak)
     best = best_encoder(own)
     better, line = verdict(own, seen, best)
-    return Card(own, seen, split, line, better, best, flattered(scored, seen))
+    return Card(own, seen, split, line, better, best, flattered(scored, seen), tuple(notes))
 
 
 def flattered(scored: Sequence[Scored], seen: Look) -> dict[str, float] | None:
@@ -186,8 +194,8 @@ def flattered(scored: Sequence[Scored], seen: Look) -> dict[str, float] | None:
     mixed = [s for s in scored if s.cell.leak]
     found = {}
     for s in mixed:
-        here = [o.score for o in scored if not o.cell.leak and o.row == s.row and o.cell.fraction == 1]
-        if here:
+        here = finite(o for o in scored if not o.cell.leak and o.row == s.row and o.cell.fraction == 1)
+        if here and math.isfinite(s.score):
             found[title_of(s.row, seen)] = s.score - mean(here)
     return found if mixed else None
 
@@ -197,7 +205,9 @@ def best_encoder(scored: Sequence[Scored]) -> tuple[str, str] | None:
     rows: dict[tuple[str, str], list[float]] = {}
     ours = [s for s in scored if s.cell.method in ENCODERS]
     for s in ours:
-        if s.cell.fraction == max(o.cell.fraction for o in ours) and s.validation is not None:
+        if s.validation is None or not math.isfinite(s.validation):
+            continue
+        if s.cell.fraction == max(o.cell.fraction for o in ours):
             rows.setdefault(s.row, []).append(s.validation)
     return max(rows, key=lambda row: mean(rows[row])) if rows else None
 
@@ -208,7 +218,8 @@ def verdict(scored: Sequence[Scored], seen: Look, best: tuple[str, str] | None) 
     It does if the difference of the means is above the spread between seeds: the root of the sum of both variances.
     """
     rival = ("scratch", "")
-    shares = [{s.cell.fraction for s in scored if s.row == row} for row in (rival, best)]
+    known = [s for s in scored if math.isfinite(s.score)]
+    shares = [{s.cell.fraction for s in known if s.row == row} for row in (rival, best)]
     rival_name = title_of(rival, seen)
     if best is None or not (shares[0] & shares[1]):
         lines = [_at(scored, row, seen) for row in dict.fromkeys(s.row for s in scored)]
@@ -216,9 +227,10 @@ def verdict(scored: Sequence[Scored], seen: Look, best: tuple[str, str] | None) 
         return None, f"no answer: {why}; {', '.join(lines)}"
     share = max(shares[0] & shares[1])
     ours, theirs = ([s for s in scored if s.row == row and s.cell.fraction == share] for row in (best, rival))
-    a, b = [s.score for s in ours], [s.score for s in theirs]
+    a, b = finite(ours), finite(theirs)
     with_labels = "" if share == 1 else f" with {share:.3g} of the labels"
-    both = f"the {rival_name} is at {_spread(b)}, the best encoder ({title_of(best, seen)}) at {_spread(a)}{with_labels}"
+    encoder = f"the best encoder ({title_of(best, seen)}) at {_spread(ours)}{with_labels}"
+    both = f"the {rival_name} is at {_spread(theirs)}, {encoder}"
     difference = mean(a) - mean(b)
     plain = _plain_above(scored, share, max(mean(a), mean(b)), seen)
     if min(len(a), len(b)) < 2:
@@ -238,8 +250,9 @@ def verdict(scored: Sequence[Scored], seen: Look, best: tuple[str, str] | None) 
 
 def _plain_above(scored: Sequence[Scored], share: float, score: float, seen: Look) -> str:
     """What must be said if a method that learns next to nothing is as good as both."""
-    rows = {s.row for s in scored if s.cell.method in (*PLAIN, "random") and s.cell.fraction == share}
-    means = {row: mean(s.score for s in scored if s.row == row and s.cell.fraction == share) for row in rows}
+    rows = {s.row for s in scored if s.cell.method in (*PLAIN, "random")}
+    found = {row: finite(s for s in scored if s.row == row and s.cell.fraction == share) for row in rows}
+    means = {row: mean(values) for row, values in found.items() if values}
     above = max(means, key=lambda row: means[row], default=None)
     if above is None or not means[above] >= score:
         return ""
@@ -248,11 +261,18 @@ def _plain_above(scored: Sequence[Scored], share: float, score: float, seen: Loo
 
 def _at(scored: Sequence[Scored], row: tuple[str, str], seen: Look) -> str:
     share = max(s.cell.fraction for s in scored if s.row == row)
-    return f"{title_of(row, seen)} {_spread([s.score for s in scored if s.row == row and s.cell.fraction == share])}"
+    return (
+        f"{title_of(row, seen)} {_spread([s for s in scored if s.row == row and s.cell.fraction == share])}"
+    )
 
 
-def _spread(values: Sequence[float]) -> str:
-    return f"{mean(values):.2f}" + (f" ± {stdev(values):.2f}" if len(values) > 1 else "")
+def _spread(rows: Sequence[Scored]) -> str:
+    """Mean and standard deviation of the scores that have a value, and how many they are if not all have."""
+    values = finite(rows)
+    if not values:
+        return "no score"
+    few = f" ({len(values)} of {counted(len(rows), 'seed')})" if len(values) < len(rows) else ""
+    return f"{mean(values):.2f}" + (f" ± {stdev(values):.2f}" if len(values) > 1 else "") + few
 
 
 def _interval(rows: Sequence[Scored]) -> tuple[float, float]:

@@ -185,7 +185,7 @@ def _probe(config: ProbeConfig) -> ProbeResult:
                 where="methods",
                 mend=f"use {', '.join(known)}",
             )
-    contract = _contract(config.data, train, loaded)
+    contract = frozen_contract(config.data, train, loaded)
     device = choose_device(config.device)
     precision = choose_precision(config.precision, device)
     frozen = Frozen(build_loaded(loaded).to(device), maps=maps, change=task == "change", precision=precision)
@@ -253,7 +253,12 @@ def default_cache() -> Path:
     return Path(root) / "swath" / "features"
 
 
-def _contract(data: LabelledData, train: Part, loaded: Loaded) -> InputContract:
+def frozen_contract(data: LabelledData, train: Part, loaded: Loaded) -> InputContract:
+    """What the frozen encoder eats: the bands that it was trained on.
+
+    Raises:
+        ConfigError, ContractError: the options or the data have others.
+    """
     from swath.verbs.labelled_feeds import records_contract
 
     contract = records_contract(data, train, loaded)

@@ -114,6 +114,7 @@ def run_all(
                 error = future.exception()
                 if isinstance(error, SwathError) and failures is not None:
                     failures[run.name] = error
+                    log.warning("failed: %s", error)
                     left = [r for r in left if run.name not in _needs(r, runs)]
                     continue
                 if error is not None:
