@@ -43,12 +43,13 @@ find_python = for p in $(1); do \
 	done
 
 # uv resolves and installs in seconds what takes pip minutes. Where it cannot be had or does not succeed, pip does it:
-# uv does not read pip's settings, but for the folders of wheels that it is told of here.
+# uv does not read pip's settings, but for the folders of wheels that it is told of here. Bytecode is compiled as pip does
+# it: where Python may not write it, every command would compile thousands of modules again.
 define install_tests
 links="$$($(BIN)/python -m pip config get global.find-links 2>/dev/null || true)"; \
 links="$${PIP_FIND_LINKS:-$$links}"; \
 { $(BIN)/python -m pip install --quiet --disable-pip-version-check uv \
-  && $(BIN)/uv pip install --quiet --python $(BIN)/python $${links:+--find-links $$links} -c constraints.txt -e ".[test]"; } \
+  && $(BIN)/uv pip install --quiet --compile-bytecode --python $(BIN)/python $${links:+--find-links $$links} -c constraints.txt -e ".[test]"; } \
 || $(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt -e ".[test]"
 endef
 

@@ -36,15 +36,23 @@ class Family:
     Attributes:
         pretrain: its model and masks, as options of `swath pretrain`.
         finetune: its model and head, as options of `swath finetune`.
+        like: the family whose network this one fine-tunes; from scratch, or with random numbers, they are the same
+            and are trained once. "": a network of its own.
     """
 
     pretrain: Words
     finetune: Words
+    like: str = ""
 
 
 _SWIN = json.dumps({"patch_size": [1, 4, 4], "window": [1, 4, 4]})
 _TOKENS = {"embed_dim": 128, "depth": 4, "heads": 4}
 _DECODER = {"decoder_embed_dim": 96, "decoder_depth": 2, "decoder_heads": 4}
+_VIT = {**_TOKENS, "patch_size": 8}
+_GROUPED = {"patch_size": 8, "group_dim": 32, "groups": [["B02", "B03", "B04", "B05"], ["B06", "B07"]]}
+"""SatMAE's: visible and near infrared, and short-wave infrared."""
+_AGREE = ("--contrast.hidden", "512", "--contrast.embedding", "128")
+"""Heads of a width that becomes encoders this small."""
 FAMILIES: dict[str, Family] = {
     "st_swin": Family(
         ("--model.system", "st_swin_mae", "--model.preset", "tiny", "--model.options", _SWIN,
@@ -60,7 +68,34 @@ FAMILIES: dict[str, Family] = {
     "mae": Family(
         ("--model.system", "mae", "--model.options", json.dumps({**_TOKENS, **_DECODER, "patch_size": 8}),
          "--mask.ratio", "0.75"),
-        ("--model.system", "mae", "--model.options", json.dumps({**_TOKENS, "patch_size": 8}), "--head.kind", "conv"),
+        ("--model.system", "mae", "--model.options", json.dumps(_VIT), "--head.kind", "conv"),
+    ),
+    "satmae": Family(
+        ("--model.system", "satmae", "--model.options",
+         json.dumps({**_TOKENS, **_DECODER, **_GROUPED, "decoder_group_dim": 24}),
+         "--mask.ratio", "0.75", "--mask.scope", "joint", "--mask.norm_pix", "true"),
+        ("--model.system", "satmae", "--model.options", json.dumps({**_TOKENS, **_GROUPED}), "--head.kind", "conv"),
+    ),
+    "swin_mae": Family(
+        ("--model.system", "swin_mae", "--model.preset", "swin_mae_tiny", "--model.options", _SWIN,
+         "--mask.ratio", "0.75", "--mask.window", "2"),
+        ("--model.system", "swin_mae", "--model.preset", "swin_mae_tiny", "--model.options", _SWIN),
+    ),
+    "beit": Family(
+        ("--model.system", "beit", "--model.options", json.dumps({**_VIT, "codes": 512}),
+         "--mask.ratio", "0.4", "--mask.min_block", "4"),
+        ("--model.system", "beit", "--model.options", json.dumps(_VIT), "--head.kind", "conv"),
+        like="mae",
+    ),
+    "simclr": Family(
+        ("--model.system", "simclr", "--model.options", json.dumps(_VIT), *_AGREE),
+        ("--model.system", "simclr", "--model.options", json.dumps(_VIT), "--head.kind", "conv"),
+        like="mae",
+    ),
+    "moco": Family(
+        ("--model.system", "moco", "--model.options", json.dumps(_VIT), *_AGREE, "--contrast.version", "v3"),
+        ("--model.system", "moco", "--model.options", json.dumps(_VIT), "--head.kind", "conv"),
+        like="mae",
     ),
 }  # fmt: skip
 UNET = ("--model.system", "unet", "--model.preset", "unet_16", "--model.options", json.dumps({"levels": 3}))
@@ -85,11 +120,13 @@ def water(data: Path, work: Path, seeds: int, share: int = 100) -> Experiment:
     labelled = labelled_data(root)
     runs: list[Run] = []
     for name, family in FAMILIES.items():
-        for kind, steps, rate in (("pretrain", STEPS, RATE), ("random", 1, UNLEARNED)):
-            runs.append(pretraining(f"{kind}-{name}", family, steps, rate, work, root))
+        runs.append(pretraining(f"pretrain-{name}", family, STEPS, RATE, work, root))
+        if not family.like:
+            runs.append(pretraining(f"random-{name}", family, 1, UNLEARNED, work, root))
     rows: dict[str, tuple[Words, str]] = {"unet.scratch": (UNET, "")}
     for name, family in FAMILIES.items():
-        rows[f"{name}.scratch"] = (family.finetune, "")
+        if not family.like:
+            rows[f"{name}.scratch"] = (family.finetune, "")
         rows[f"{name}.pretrained"] = (family.finetune, f"pretrain-{name}")
     cells: list[Cell] = []
     for row, (model, start) in rows.items():
@@ -103,8 +140,8 @@ def water(data: Path, work: Path, seeds: int, share: int = 100) -> Experiment:
         ))  # fmt: skip
         for seed in range(seeds):
             runs += trained(row, model, start, share, seed, work, labelled)
-    for name in FAMILIES:
-        for kind in ("pretrain", "random"):
+    for name, family in FAMILIES.items():
+        for kind in ("pretrain",) if family.like else ("pretrain", "random"):
             probes = [probed(f"{kind}-{name}", share, seed, work, labelled) for seed in range(seeds)]
             runs += probes
             cells.append(Cell(
@@ -113,7 +150,7 @@ def water(data: Path, work: Path, seeds: int, share: int = 100) -> Experiment:
                 tuple(run.name for run in probes),
                 probed_iou,
                 f"{share} % of the labels, the encoder frozen; {SCORED}",
-                baseline=f"water.iou.linear_probe.{name}.random.{share}",
+                baseline=f"water.iou.linear_probe.{family.like or name}.random.{share}",
             ))  # fmt: skip
     return Experiment(tuple(runs), tuple(cells))
 
