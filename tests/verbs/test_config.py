@@ -39,6 +39,21 @@ class Scene:
 
 
 @dataclass(frozen=True)
+class Pair:
+    """Groups with defaults that are not those of their classes."""
+
+    training: Train = field(default_factory=lambda: Train(steps=3))
+    scene: Scene = field(default_factory=lambda: Scene((Path("b.tif"),), 7.0))
+
+
+@dataclass(frozen=True)
+class Perhaps:
+    """A group that may be null."""
+
+    second: Pair | None = None
+
+
+@dataclass(frozen=True)
 class Example:
     """A verb's options."""
 
@@ -398,3 +413,17 @@ def test_what_an_item_of_a_list_lacks_is_named_with_its_place(tmp_path: Path) ->
         load_config(Outer, [file])
     with pytest.raises(ConfigError, match=r"--scenes: number 1 of 'scenes' has no files"):
         load_config(Outer, [], {"scenes": "[{nodata: 3}]"})
+
+
+def test_a_group_that_may_be_null_keeps_its_own_defaults() -> None:
+    found = load_config(Perhaps, [], {"second.training.learning_rate": 0.5}).second
+    assert found == Pair(Train(steps=3, learning_rate=0.5))
+    assert load_config(Perhaps, [], {"second": {}}).second == Pair()
+    assert load_config(Perhaps, [], {"second": None}).second is None
+    assert load_config(Perhaps, [], {}).second is None
+    with pytest.raises(ConfigError, match=r"'second\.training\.steps' must be a whole number, not 'many'"):
+        load_config(Perhaps, [], {"second": {"training": {"steps": "many"}}})
+    with pytest.raises(ConfigError, match="steps must be at least 1, not 0"):
+        load_config(Perhaps, [], {"second.training.steps": 0})
+    with pytest.raises(ConfigError, match=r"'second\.training' must be a mapping of keys to values, not 3"):
+        load_config(Perhaps, [], {"second": {"training": 3}})

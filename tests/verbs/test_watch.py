@@ -3,16 +3,24 @@
 from __future__ import annotations
 
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
+import numpy as np
+import planted_sets as sets
 import pytest
 import torch
+from planted_sets import VIT
 
 import swath
-from swath.errors import ConfigError
+from swath.errors import ConfigError, ContractError, InputError
 from swath.training.metrics_log import read_metrics
-from swath.verbs import watch
+from swath.verbs import pack, watch
+from swath.verbs.config import load_config
+from swath.verbs.pretrain import PretrainConfig
 from swath.verbs.run_report import health_lines, warnings
+from swath.verbs.scene_data import read_pretraining
+from swath.verbs.watch_probe import STRENGTHS, RecordProbe
 from swath.weights.file import load, same_state
 
 
@@ -58,6 +66,116 @@ def test_a_collapse_is_told(
     ]
     assert len(warnings(records)) == 2 and "last at step 5" in warnings(records)[0]
     assert set(health_lines(records)) == {"effective rank", "accuracy"}
+
+
+@pytest.mark.parametrize("scope", ["fixed", "record"])
+@pytest.mark.parametrize("kind", ["images", "shards", "pixels"])
+def test_labelled_records_are_asked_as_swath_probe_asks_them(
+    labelled: Any, kind: str, scope: str, tmp_path: Path
+) -> None:
+    """At the last step, the numbers are those of `swath probe` on the weights that were written."""
+    source, more = labelled[kind]
+    asked = {**source, **more, "window": 32}
+    options: dict[str, Any] = {
+        "run": {"folder": str(tmp_path / "run")},
+        "model": {"system": "mae", "options": VIT.options},
+        "data": {**source, "window": 32, "normalise": {"scope": scope}},
+        "training": {"steps": 2, "batch_size": 2, "warmup_steps": 1, "precision": "fp32", "threads": 1},
+        "watch": {"health_every": 1, "samples": 4, "probe": asked, "neighbours": 3},
+    }
+    result = swath.pretrain(**options)
+    records = read_metrics(tmp_path / "run" / "metrics.jsonl")
+    seen = [r["health"] for r in records if "health" in r]
+    probed = swath.probe(
+        weights=result.weights, data=asked, cache="none", precision="fp32", threads=1,
+        probe={"strengths": STRENGTHS, "neighbours": [3]}, methods=[] if kind in ("images", "shards") else ["linear"],
+    )  # fmt: skip
+    wanted = {f"{p.method}_{p.monitor}": p.validation[p.monitor] for p in probed.probes}
+    assert len(wanted) == (2 if kind in ("images", "shards") else 1)
+    assert {n: seen[-1][n] for n in wanted} == pytest.approx(wanted, abs=1e-6) and len(seen) == 2
+    lines = health_lines(records)
+    (score,) = {p.monitor.replace("_", " ") for p in probed.probes}
+    assert set(lines[score][0]) == {p.method for p in probed.probes}
+    # Asking changes nothing.
+    del options["watch"]
+    alone = swath.pretrain(**{**options, "run": {"folder": str(tmp_path / "alone")}})
+    assert same_state(load(result.weights).state, load(alone.weights).state)
+
+
+@pytest.fixture(scope="module")
+def labelled(tmp_path_factory: pytest.TempPathFactory) -> dict[str, tuple[dict[str, Any], dict[str, Any]]]:
+    """By kind: where images are, and what else their labels ask for."""
+    root = tmp_path_factory.mktemp("labelled")
+    sets.eurosat(root / "eurosat", train=4, others=3)
+    (root / "water").mkdir()
+    sets.water(root / "water", chips=6)
+    packed = pack.run(pack.PackConfig("eurosat", str(root / "eurosat"), str(root / "shards"), workers=1))
+    images = {"layout": {"name": "eurosat", "root": str(root / "eurosat")}}
+    parts = {"by": "groups", **{p: [f"elevation-{i}"] for i, p in enumerate(("train", "validation", "test"))}}
+    bands = ["B02", "B03", "B04", "B05"]
+    return {
+        "images": (images, {}),
+        "shards": ({"shards": [packed.output]}, {}),
+        "pixels": (
+            {"layout": {"name": "hls-water", "root": str(root / "water")}, "bands": bands},
+            {"parts": parts},
+        ),
+    }
+
+
+def test_looks_are_counted_in_epochs(land: Any, tmp_path: Path) -> None:
+    options = land.pretraining(tmp_path / "run", steps=8)
+    options["watch"] = {"health_every": 1, "pictures_every": 2, "unit": "epochs", "samples": 4}
+    swath.pretrain(**options)
+    seen = [r["step"] for r in read_metrics(tmp_path / "run" / "metrics.jsonl") if "health" in r]
+    # 40 x 112 pixels hold 14 windows of 16, three and a half steps of four; and the end is looked at.
+    assert seen == [4, 7, 8]
+    drawn = sorted(p.name for p in (tmp_path / "run" / "pictures").iterdir())
+    assert drawn == ["step-00000007-0.png", "step-00000008-0.png"]
+
+
+def test_records_that_cannot_be_asked_are_refused_before_a_folder_is_made(
+    land: Any, labelled: Any, tmp_path: Path
+) -> None:
+    images, _ = labelled["images"]
+    options = land.pretraining(tmp_path / "run")
+    options["watch"] = {"health_every": 2, "probe": {**images, "window": 32}}
+    with pytest.raises(ContractError, match="has 10 m pixels, the model eats 30 m; resample"):
+        swath.pretrain(**options)
+    shards, _ = labelled["shards"]
+    options["data"] = {**shards, "window": 32, "normalise": {"scope": "record"}}
+    every = [0, 1, 2, 3, 4, 5, 6, 7, 8, 9]
+    options["watch"]["probe"] = {**shards, "window": 32, "ignore": every[1:]}
+    with pytest.raises((ConfigError, InputError), match=r"one class|no label"):
+        swath.pretrain(**options)
+    assert not (tmp_path / "run").exists()
+
+
+def test_features_that_are_not_finite_have_no_score(labelled: Any) -> None:
+    source, more = labelled["images"]
+    data = load_config(PretrainConfig, [], {
+        "run.folder": "none", "model.system": "mae", "data": {**source, "window": 32},
+        "watch.probe": {**source, **more, "window": 32},
+    })  # fmt: skip
+    assert data.watch.probe is not None
+    read = read_pretraining(data.data)
+    probe = RecordProbe(data.watch.probe, read.contract, 3)
+
+    class Broken(torch.nn.Module):
+        """Whose features are NaN."""
+
+        def __init__(self) -> None:
+            super().__init__()
+            self.weight = torch.nn.Parameter(torch.zeros(1))
+
+        def features(self, pixels: torch.Tensor, *_: Any) -> Any:
+            return SimpleNamespace(pooled=torch.full((len(pixels), 4), float("nan")))
+
+    objective = torch.nn.Module()
+    objective.network = Broken()
+    scores = probe.scores(objective)
+    assert set(scores) == {"knn_overall_accuracy", "linear_overall_accuracy"}
+    assert all(np.isnan(v) for v in scores.values())
 
 
 def test_a_probe_that_cannot_tell_anything_is_refused_before_a_folder_is_made(

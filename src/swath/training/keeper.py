@@ -6,6 +6,7 @@ import contextlib
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from fractions import Fraction
 from pathlib import Path
 from typing import Any
 
@@ -43,13 +44,13 @@ class Periodic:
 
     Attributes:
         name: under which its numbers stand in the log.
-        every: steps between calls; the end of the run is one too.
+        every: steps between calls; of parts of a step, the step in which they end. The end of the run is one too.
         run: called with (objective in eval mode, steps done), without gradients, in every process; the numbers
             it returns go into the log.
     """
 
     name: str
-    every: int
+    every: int | Fraction
     run: Callable[[nn.Module, int], Mapping[str, float] | None]
 
 
@@ -70,6 +71,11 @@ class Work:
         if self.flops <= 0 or self.peak <= 0:
             return None
         return samples_per_second * self.flops / self.peak
+
+
+def due(step: int, every: int | Fraction) -> bool:
+    """Whether a multiple of `every` steps ends in this one."""
+    return step // every > (step - 1) // every
 
 
 def out_of_patience(best: Mapping[str, Any], patience: int) -> bool:
@@ -135,7 +141,7 @@ class Keeper(pl.Callback):
         if self.validate is not None and (last or (every > 0 and step % every == 0)):
             self._validate(step)
         for look in self.periodic:
-            if last or step % look.every == 0:
+            if last or due(step, look.every):
                 self._look(look, step)
         # Several processes stop after the same step, one as soon as it is asked.
         stopping = self.module.stopping if several() else self.stop.asked

@@ -268,14 +268,14 @@ def _check_groups(
             raise _type_error(key, dotted, value, origins)
 
 
-def _instantiate(config: type[T], values: dict[str, Any], origins: Mapping[str, str]) -> T:
+def _instantiate(config: type[T], values: dict[str, Any], origins: Mapping[str, str], prefix: str = "") -> T:
     import argparse
 
-    _check_groups(config, values, origins, "")
+    _check_groups(config, values, origins, prefix)
     try:
         parser = _parser(config)
         typed = parser.parse_object(_typed_part(config, _plain(values)), defaults=False)
-        return _build(config, values, parser.instantiate(typed), None)
+        return _build(config, values, parser.instantiate(typed), None, origins, prefix)
     except SwathError:
         raise
     except (argparse.ArgumentError, TypeError, ValueError) as e:
@@ -284,7 +284,7 @@ def _instantiate(config: type[T], values: dict[str, Any], origins: Mapping[str, 
             if isinstance(cause, SwathError):
                 raise cause from None
             cause = cause.__cause__ or cause.__context__
-        raise _explain(config, values, origins, e) from None
+        raise _explain(config, values, origins, e, prefix) from None
 
 
 def _typed_part(config: type[Any], values: Mapping[str, Any]) -> dict[str, Any]:
@@ -297,9 +297,19 @@ def _typed_part(config: type[Any], values: Mapping[str, Any]) -> dict[str, Any]:
         key = schema.keys(config)[name]
         if key.group is not None:
             typed[name] = _typed_part(key.group, value)
+        elif _apart(key, value):
+            continue
         elif not _as_given(key, value):
             typed[name] = value
     return typed
+
+
+def _apart(key: schema.Key, value: object) -> bool:
+    """Whether a dataclass that may be null is given: it is made by itself.
+
+    jsonargparse would fill it in with the defaults of the classes in it, not with its own for them.
+    """
+    return key.nested is not None and key.group is None and isinstance(value, Mapping)
 
 
 def _as_given(key: schema.Key, value: object) -> bool:
@@ -309,14 +319,25 @@ def _as_given(key: schema.Key, value: object) -> bool:
     return key.text and isinstance(value, str) and value.lower() not in ("null", "none")
 
 
-def _build(config: type[T], values: Mapping[str, Any], typed: Any, default: T | None) -> T:
+def _build(
+    config: type[T],
+    values: Mapping[str, Any],
+    typed: Any,
+    default: T | None,
+    origins: Mapping[str, str],
+    prefix: str,
+) -> T:
     """Make the dataclasses from converted values; what is not given keeps its default."""
     changes: dict[str, Any] = {}
     for name, value in values.items():
         key = schema.keys(config)[name]
         if key.group is not None:
             below = getattr(default, key.attribute, key.default)
-            changes[key.attribute] = _build(key.group, value, typed.get(name), below)
+            changes[key.attribute] = _build(
+                key.group, value, typed.get(name), below, origins, f"{prefix}{name}."
+            )
+        elif key.nested is not None and _apart(key, value):
+            changes[key.attribute] = _instantiate(key.nested, value, origins, f"{prefix}{name}.")
         elif _as_given(key, value):
             changes[key.attribute] = value
         else:
@@ -328,7 +349,7 @@ def _build(config: type[T], values: Mapping[str, Any], typed: Any, default: T | 
 
 
 def _explain(
-    config: type[Any], values: Mapping[str, Any], origins: Mapping[str, str], error: Exception
+    config: type[Any], values: Mapping[str, Any], origins: Mapping[str, str], error: Exception, prefix: str
 ) -> ConfigError:
     """Say in one line what jsonargparse says in five."""
     text = " ".join(_CLASS.sub(r"\1", str(error)).split())
@@ -337,14 +358,14 @@ def _explain(
         return ConfigError(text)
     key, left = schema.find(config, path)
     if key is None or (left and not key.free_form):
-        return ConfigError(f"'{path}' does not fit: {text}", where=_origin(origins, path))
+        return ConfigError(f"'{prefix}{path}' does not fit: {text}", where=_origin(origins, prefix + path))
     value: Any = values
     for part in path.split("."):
         value = value.get(part, _UNKNOWN) if isinstance(value, Mapping) else _UNKNOWN
     if value is _UNKNOWN:  # inside a list, where jsonargparse does not say which item
         said = _VALUE.findall(text)
         value = _Text(said[0]) if said else _Text("what was given")
-    return _type_error(key, path, value, origins)
+    return _type_error(key, prefix + path, value, origins)
 
 
 def _type_error(key: schema.Key, dotted: str, value: object, origins: Mapping[str, str]) -> ConfigError:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from fractions import Fraction
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -168,7 +169,7 @@ def run_stage(config: PretrainConfig) -> PretrainResult | None:
     from swath.verbs.going_on import go_on_from
     from swath.verbs.objectives import make_objective, prepare
     from swath.verbs.pretrain_checks import check_options
-    from swath.verbs.stages import mixed_feed, read_data
+    from swath.verbs.stages import epoch_of, mixed_feed, read_data
     from swath.verbs.watch import periodic
     from swath.weights.build import meta_for
     from swath.weights.file import save
@@ -185,7 +186,8 @@ def run_stage(config: PretrainConfig) -> PretrainResult | None:
         prepare(objective, feed, config)
     held = held_out_batch(data)
     seed = config.training.seed
-    looks = periodic(config.watch, Path(config.run.folder), feed, held, data.contract, seed)
+    epoch = Fraction(*epoch_of(config, data))
+    looks = periodic(config.watch, Path(config.run.folder), feed, held, data.contract, seed, epoch)
 
     def validate(current: nn.Module) -> dict[str, float]:
         assert held is not None

@@ -47,9 +47,7 @@ def check_options(config: PretrainConfig) -> None:
             mend="name some in data.hold_out, or set it to 0",
         )
     if config.watch.probe is not None and not config.watch.health_every:
-        raise ConfigError(
-            "nobody looks at the probe", where="watch.probe", mend="set watch.health_every to some steps"
-        )
+        raise ConfigError("nobody looks at the probe", where="watch.probe", mend="set watch.health_every")
 
 
 def _names(group: Any) -> tuple[str, ...]:

@@ -206,7 +206,7 @@ def _probe(config: ProbeConfig) -> ProbeResult:
     outputs, probes = train.meaning.outputs, []
 
     def scorer() -> Scorer:
-        return _scorer(train)
+        return scorer_of(train)
 
     for method in config.methods or known:
         answer, chosen = probe(method, task, sets["train"], sets["validation"], scorer, outputs, config.probe)
@@ -292,7 +292,8 @@ def _features(
     return FeatureSet(feed, frozen, cache, units.of, apart=units.kind == "square")
 
 
-def _scorer(part: Part) -> Scorer:
+def scorer_of(part: Part) -> Scorer:
+    """A fresh collector of the scores of a part's task."""
     from swath.tasks.metrics import ClassScorer
     from swath.tasks.metrics_multilabel import MultilabelScorer
     from swath.tasks.metrics_regression import RegressionScorer

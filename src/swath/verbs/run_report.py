@@ -199,19 +199,22 @@ def health_lines(
 ) -> dict[str, tuple[dict[str, list[tuple[float, float]]], str]]:
     """Curves of what was seen of the features: axis -> (lines, caption)."""
     rank: list[tuple[float, float]] = []
-    scores: dict[str, list[tuple[float, float]]] = {}
+    scores: dict[str, dict[str, list[tuple[float, float]]]] = {}
     for r in records:
         seen = r.get("health", {})
         if "feature_rank" in seen:
             rank.append((float(r["step"]), float(seen["feature_rank"])))
-        for name in ("knn", "linear"):
-            if name in seen:
-                scores.setdefault(name, []).append((float(r["step"]), float(seen[name])))
+        for name, value in seen.items():
+            method, _, score = name.partition("_")
+            if method in ("knn", "linear"):
+                at = float(r["step"]), float("nan") if value is None else float(value)
+                scores.setdefault(score, {}).setdefault(method, []).append(at)
     found: dict[str, tuple[dict[str, list[tuple[float, float]]], str]] = {}
     if rank:
         found["effective rank"] = ({"features": rank}, "How many dimensions the pooled features use.")
-    if scores:
-        found["accuracy"] = (scores, "Frozen features asked for the classes of the probe's validation block.")
+    for score, lines in scores.items():
+        words = "Frozen features asked about the labels of the probe's validation part."
+        found[score.replace("_", " ") or "accuracy"] = lines, words
     return found
 
 

@@ -66,13 +66,20 @@ def stage_configs(config: PretrainConfig) -> list[PretrainConfig]:
 
 
 def _steps(config: PretrainConfig, stage: StageOptions) -> int:
+    samples, per_step = epoch_of(config, read_data(config))
+    return max(1, math.ceil(stage.epochs * samples / per_step))
+
+
+def epoch_of(config: PretrainConfig, data: Pretraining) -> tuple[int, int]:
+    """Samples of a pass over a run's own data, and of an optimiser step.
+
+    A record is one sample; of scenes there are as many as windows fit side by side.
+    """
     from swath.training.ranks import world
 
-    data = read_data(config)
     samples = sum(len(index) for _, index in data.records)
     samples += sum(_windows(cube.shape[2:], config.data) for cube in data.cubes)
-    per_step = config.training.samples_per_step(world().size)
-    return max(1, math.ceil(stage.epochs * samples / per_step))
+    return samples, config.training.samples_per_step(world().size)
 
 
 def _windows(size: tuple[int, ...], data: PixelData) -> int:
