@@ -54,6 +54,12 @@ def test_weights_come_back_bit_for_bit_with_what_they_are(tmp_path):
     assert [p.name for p in tmp_path.iterdir()] == ["w.safetensors"]
 
 
+def test_weights_may_be_read_by_whoever_may_read_other_new_files(tmp_path):
+    save(tmp_path / "w.safetensors", network(), META)
+    (tmp_path / "other").touch()
+    assert (tmp_path / "w.safetensors").stat().st_mode == (tmp_path / "other").stat().st_mode
+
+
 def test_tensors_that_share_memory_are_saved(tmp_path):
     shared = torch.randn(4, 4)
     save(tmp_path / "w.safetensors", {"a": shared, "b": shared[:2], "c": shared.T}, META)

@@ -66,7 +66,11 @@ def save(path: Path | str, module: nn.Module | Mapping[str, Tensor], meta: Weigh
     # A clone each: safetensors refuses tensors that share memory, and views keep what they are a part of.
     tensors = {name: t.detach().to("cpu").clone().contiguous() for name, t in state.items()}
     with atomic(path) as temporary:
+        # Whoever may read other new files here may read these: safetensors lets none but their owner.
+        temporary.touch()
+        rights = temporary.stat().st_mode
         safetensors.torch.save_file(tensors, temporary, {**meta.to_strings(), _KEY: _ZEROS})
+        temporary.chmod(rights)
         place, _ = _stated_hash(temporary)
         digest = _digest(temporary, place)
         with temporary.open("rb+") as file:
