@@ -4,6 +4,9 @@ from __future__ import annotations
 
 import json
 import subprocess
+import sys
+import time
+from collections.abc import Callable
 from pathlib import Path
 from subprocess import CompletedProcess
 
@@ -113,3 +116,42 @@ def test_a_command_that_was_killed_says_so(tmp_path: Path, monkeypatch: pytest.M
         with pytest.raises(SwathError) as caught:
             run_all([Run("a", ("inspect",))], tmp_path)
         assert words in str(caught.value)
+
+
+@pytest.mark.skipif(not Path("/proc/self/stat").exists(), reason="the kernel tells nothing of processes here")
+def test_a_command_ends_with_the_comparison_that_was_killed(tmp_path: Path) -> None:
+    # In place of a verb: the command says which process it is, and goes on for long.
+    body = "import sys, time; open(sys.argv[1], 'w').write(f'{os.getpid()} '); time.sleep(100)"
+    script = (
+        "import sys\n"
+        "from pathlib import Path\n"
+        "from swath.verbs import run_many\n"
+        f"run_many._MEASURED = run_many._TOGETHER + {body!r}\n"
+        "run_many.run_all([run_many.Run('a', ('inspect',))], Path(sys.argv[1]))\n"
+    )
+    comparison = subprocess.Popen([sys.executable, "-c", script, str(tmp_path)])
+    try:
+        said = tmp_path / ".a.peak"
+        until(lambda: said.exists() and said.read_text().endswith(" "))
+        command = int(said.read_text())
+        assert alive(command)
+    finally:
+        comparison.kill()
+        comparison.wait()
+    until(lambda: not alive(command))
+
+
+def alive(process: int) -> bool:
+    """Whether it runs; one that has ended and was not asked for its end does not."""
+    state = Path(f"/proc/{process}/stat")
+    try:
+        return state.read_text().rpartition(")")[2].split()[0] != "Z"
+    except FileNotFoundError:
+        return False
+
+
+def until(true: Callable[[], bool], seconds: float = 60.0) -> None:
+    end = time.monotonic() + seconds
+    while not true():
+        assert time.monotonic() < end
+        time.sleep(0.02)

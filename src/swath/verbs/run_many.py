@@ -27,8 +27,17 @@ from swath.files import atomic
 
 log = logging.getLogger(__name__)
 
+# Ends the process when whoever started it is gone: it would go on writing into a folder that a resumed comparison gives
+# to another. Standard input is a pipe that closes then, however that one ended.
+_TOGETHER = (
+    "import os, threading\n"
+    "def wait():\n"
+    "    while os.read(0, 1): pass\n"
+    f"    os._exit({128 + signal.SIGTERM})\n"
+    "threading.Thread(target=wait, daemon=True).start()\n"
+)
 # Runs the command line, and leaves what the process has held in a file.
-_MEASURED = (
+_MEASURED = _TOGETHER + (
     "import sys; from pathlib import Path; from swath.cli import main; from swath.memory import peak_resident\n"
     "out = Path(sys.argv[1]); code = main(sys.argv[2:]); out.write_text(str(peak_resident())); sys.exit(code)"
 )
@@ -184,13 +193,19 @@ def _answer(run: Run, folder: Path, threads: int) -> Answer:
     measured = folder / f".{run.name}.peak"
     environment = {**os.environ, **({"OMP_NUM_THREADS": str(threads)} if threads else {})}
     began = time.monotonic()
-    done = subprocess.run(
-        [sys.executable, "-c", _MEASURED, str(measured), *run.words, "--json"],
-        capture_output=True,
-        text=True,
-        env=environment,
-        check=False,
-    )
+    ours, held = os.pipe()
+    try:
+        done = subprocess.run(
+            [sys.executable, "-c", _MEASURED, str(measured), *run.words, "--json"],
+            stdin=ours,
+            capture_output=True,
+            text=True,
+            env=environment,
+            check=False,
+        )
+    finally:
+        os.close(ours)
+        os.close(held)
     seconds = time.monotonic() - began
     peak = int(measured.read_text()) if measured.exists() else 0
     measured.unlink(missing_ok=True)
