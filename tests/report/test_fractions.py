@@ -30,3 +30,15 @@ def test_a_long_legend_takes_nothing_from_the_axes() -> None:
     assert one == two  # side by side
     line = height(long[:3]) - height(long[:2])
     assert line > 0 and height(long) - height(long[:1]) >= 11 * (line - 1)
+
+
+def test_names_that_belong_together_look_alike() -> None:
+    def drawn(looks: dict[str, tuple[int, int]] | None) -> bytes:
+        points = {
+            n: [(0.1, y, y - 0.1, y + 0.1), (1.0, y, y - 0.1, y + 0.1)] for n, y in (("a", 0.3), ("b", 0.6))
+        }
+        return over_labels(points, score="IoU", looks=looks)
+
+    assert drawn({"a": (0, 0), "b": (1, 0)}) == drawn(None)
+    apart = drawn({"a": (2, 0), "b": (2, 1)})
+    assert apart != drawn({"a": (2, 0), "b": (2, 0)}) and apart != drawn({"a": (2, 1), "b": (2, 0)})

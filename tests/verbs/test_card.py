@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import html
 import io
 import json
 import math
@@ -141,15 +142,16 @@ def test_the_page_shows_all_and_every_command() -> None:
     card = said(scored(), MAPS, "divided by blocks")
     card = replace(card, leak={"random forest": 0.31, "majority": 0.5})
     truth = in_colours(np.array([[0, 1], [-1, 0]]), CLASSES)
-    html = card_page(
-        card, [Maps("r1", (("seen", truth), ("truth", truth)))], {"lora-mae": "lora-mae: it broke"}
-    ).html()
-    words = re.sub(r"data:image/png;base64,[^\"]+", "", html)
+    off = (("mae: LoRA", 0.25), ("random forest", math.nan))
+    one = Maps("r1", (("seen", truth), ("truth", truth)), off)
+    made = card_page(card, [one], {"lora-mae": "lora-mae: it broke"}, folder="/home/me").html()
+    words = re.sub(r"data:image/png;base64,[^\"]+", "", made)
     for cell in card.scored:
         assert cell.cell.runs[0].command in words
     for text in (
         "<strong>No</strong>: the U-Net", "+0.31", "flattered by up to 0.31", "it broke", "divided by blocks",
-        "9 blocks",         "mae: LoRA", "0.600 ± 0.010", "10 % of labels", "Where each fails", "water",
+        "9 blocks", "Record r1. Share of labelled pixels that are wrong: mae: LoRA 0.25.", "<code>/home/me</code>",
+        "mae: LoRA", "0.600 ± 0.010", "10 % of labels", "Where each fails", "water",
     ):  # fmt: skip
         assert text in words, text
     points = curve_points(card)["mae: LoRA"]
@@ -297,6 +299,17 @@ def test_one_scene_is_divided_by_blocks_of_its_ground(
     assert [name for name, _ in maps[0].pictures] == ["seen", "truth", "spectral index"]
     truth, answer = (dict(maps[0].pictures)[n] for n in ("truth", "spectral index"))
     assert (truth == answer).all(-1).mean() > 0.9
+    # How far off each record is stands under its maps, as the command said it.
+    (index,) = [c for c in table["cells"] if (c["method"], c["fraction"]) == ("index", 1.0)]
+    told = dict(index["worst"])
+    assert {m.id: dict(m.off)["spectral index"] for m in maps if m.id in told} == pytest.approx(
+        {m.id: told[m.id] for m in maps if m.id in told}
+    )
+    assert maps[0].id == index["worst"][0][0]
+    (mixed,) = [c for c in table["random_split"] if c["method"] == "index"]
+    assert mixed["commands"][0] in html.unescape(page) and mixed["score"] - index["score"] == pytest.approx(
+        table["leak"]["spectral index"]
+    )
     with pytest.raises(ConfigError, match="no parts of its own"):
         settle(config.data, "data")
     with pytest.raises(

@@ -15,10 +15,18 @@ Point = tuple[float, float, float, float]
 _DASHES = ("-", "--", ":", "-.")
 
 
-def over_labels(lines: Mapping[str, Sequence[Point]], *, score: str) -> bytes:
+def over_labels(
+    lines: Mapping[str, Sequence[Point]], *, score: str, looks: Mapping[str, tuple[int, int]] | None = None
+) -> bytes:
     """Lines through the points of each name, on a logarithmic axis of shares, with bars for their intervals.
 
     The bars of different names stand side by side, so that all can be read.
+
+    Args:
+        lines: points of each name.
+        score: what is measured.
+        looks: numbers of the colour and of the dashes of each name, so that names that belong together look alike;
+            None: each name has its own.
     """
     # Long names stand below each other: the legend takes its room from the page, not from the axes.
     columns = max(1, min(2, 62 // (8 + max(map(len, lines), default=0))))
@@ -32,9 +40,10 @@ def over_labels(lines: Mapping[str, Sequence[Point]], *, score: str) -> bytes:
             xs = [100 * p[0] * aside for p in points]
             below = [max(0.0, p[1] - p[2]) for p in points]
             above = [max(0.0, p[3] - p[1]) for p in points]
+            colour, dash = (i, i // len(COLORS)) if looks is None else looks[name]
             axes.errorbar(
-                xs, [p[1] for p in points], yerr=[below, above], label=name, color=COLORS[i % len(COLORS)],
-                linestyle=_DASHES[(i // len(COLORS)) % len(_DASHES)], linewidth=1.6, elinewidth=0.9, marker="o",
+                xs, [p[1] for p in points], yerr=[below, above], label=name, color=COLORS[colour % len(COLORS)],
+                linestyle=_DASHES[dash % len(_DASHES)], linewidth=1.6, elinewidth=0.9, marker="o",
                 markersize=3.5,
             )  # fmt: skip
         axes.set(xlabel="percent of the labels", ylabel=score)

@@ -17,7 +17,7 @@ from swath.errors import SwathError
 from swath.report.fractions import Point, over_labels
 from swath.report.html import Page
 from swath.report.panels import fullest_date, in_colours, in_shades, panels, view
-from swath.verbs.card import CardConfig
+from swath.verbs.card import METHODS, CardConfig
 from swath.verbs.card_plan import Cell, Look
 from swath.verbs.card_scores import SCORE_WORDS, Card, Scored, cost_table, finite, score_table
 from swath.verbs.labelled_options import LabelledData
@@ -40,10 +40,17 @@ _OFF = {
 
 @dataclass(frozen=True, eq=False)
 class Maps:
-    """Answers about one record: word -> picture, the truth among them."""
+    """Answers about one record.
+
+    Attributes:
+        id: of the record.
+        pictures: (word, picture), the truth among them.
+        off: (title, how far off) of each method that is shown; see `_OFF`.
+    """
 
     id: str
     pictures: tuple[tuple[str, RGBA], ...]
+    off: tuple[tuple[str, float], ...] = ()
 
 
 def write_page(
@@ -58,16 +65,18 @@ def write_page(
         except SwathError as error:
             # Scores are worth their page even where the files of weights are gone.
             note = f"No maps: {error}"
-    return card_page(card, maps, failed, note).write(path)
+    return card_page(card, maps, failed, note, str(Path.cwd())).write(path)
 
 
-def card_page(card: Card, maps: Sequence[Maps], failed: Mapping[str, str], note: str = "") -> Page:
-    """The page, from numbers and pictures alone."""
+def card_page(
+    card: Card, maps: Sequence[Maps], failed: Mapping[str, str], note: str = "", folder: str = ""
+) -> Page:
+    """The page, from numbers and pictures alone; `note` stands with the maps, `folder` is where commands were typed."""
     head, _, rest = card.answer.partition(": ")
     rival = "a plain U-Net" if card.seen.per_pixel else "a network from scratch"
     page = Page(f"Does it beat {rival} on these data?", f"**{head.capitalize()}**: {rest}.")
     page.section("Scores").figure(
-        over_labels(curve_points(card), score=SCORE_WORDS[card.score_name]),
+        over_labels(curve_points(card), score=SCORE_WORDS[card.score_name], looks=_looks(card)),
         "Mean over seeds on the test part; bars are intervals over places.",
     )
     page.table(score_table(card)).table(cost_table(card))
@@ -86,7 +95,7 @@ def card_page(card: Card, maps: Sequence[Maps], failed: Mapping[str, str], note:
             "then others. Hatched is unknown.",
         )
         for one in maps:
-            page.figure(panels(one.pictures), f"Record {one.id}.")
+            page.figure(panels(one.pictures), f"Record {one.id}.{_caption(one, card.seen)}")
         if maps and card.seen.classes:
             page.legend(card.seen.classes)
         if note:
@@ -95,10 +104,14 @@ def card_page(card: Card, maps: Sequence[Maps], failed: Mapping[str, str], note:
     if failed:
         page.section("What failed", "These commands gave no answer; their cells are empty.")
         page.notes(*failed.values())
-    page.section("Every command", "Each cell is what these print; a network is trained, then scored.")
+    where = f" They are typed in `{folder}`." if folder else ""
+    page.section("Every command", f"Each cell is what these print; a network is trained, then scored.{where}")
     for row in card.rows():
         page.text(f"**{card.title(row)}**")
         page.code([run.command for s in card.scored if s.row == row for run in s.cell.runs])
+    if card.mixed:
+        page.text("**under a random split**")
+        page.code([run.command for s in card.mixed for run in s.cell.runs])
     return page
 
 
@@ -119,6 +132,15 @@ def curve_points(card: Card) -> dict[str, list[Point]]:
         if points:
             lines[card.title(row)] = points
     return lines
+
+
+def _looks(card: Card) -> dict[str, tuple[int, int]]:
+    """Title -> (colour of its method, dashes of its encoder)."""
+    encoders = list(dict.fromkeys(encoder for _, encoder in card.rows() if encoder))
+    return {
+        card.title(row): (METHODS.index(row[0]), encoders.index(row[1]) if row[1] else 0)
+        for row in card.rows()
+    }
 
 
 def _leak(page: Page, leak: Mapping[str, float]) -> None:
@@ -179,8 +201,26 @@ def draw_maps(config: CardConfig, data: LabelledData, card: Card) -> list[Maps]:
         cube = at_spread_dates(record.cube, data.dates, data.min_valid)
         said = {title: learned.answer(record.cube) for title, learned in plain.items()}
         said |= {title: one.map(cube, one.temperature) for title, one in answerers.items()}
-        found.append(Maps(record.id, tuple(_pictures(record, said, card.seen))))
+        off = tuple((title, off_by(values, record, card.seen)) for title, values in said.items())
+        found.append(Maps(record.id, tuple(_pictures(record, said, card.seen)), off))
     return found
+
+
+def off_by(values: npt.NDArray[np.float32], record: Sample, seen: Look) -> float:
+    """How far off an answer [K,H,W] is, as `Worst` counts it; NaN where nothing is known."""
+    truth = _truth(record)
+    known = truth >= 0 if seen.classes else np.isfinite(truth)
+    if not known.any():
+        return math.nan
+    if seen.classes:
+        return float((values.argmax(0) != truth)[known].mean())
+    return float(np.sqrt(np.mean((values[0] - truth)[known] ** 2)))
+
+
+def _caption(one: Maps, seen: Look) -> str:
+    told = ", ".join(f"{title} {off:.2f}" for title, off in one.off if math.isfinite(off))
+    words = _OFF[seen.task]
+    return f" {words[0].upper()}{words[1:]}: {told}." if told else ""
 
 
 def _plain_row(card: Card) -> tuple[str, str] | None:
@@ -226,8 +266,7 @@ def _chosen(card: Card, ids: Sequence[str], drawn: Sequence[tuple[str, str]]) ->
 def _pictures(
     record: Sample, said: Mapping[str, npt.NDArray[np.float32]], seen: Look
 ) -> list[tuple[str, RGBA]]:
-    truth = np.asarray(record.target)
-    truth = truth if truth.ndim == 2 else truth[-1]
+    truth = _truth(record)
     pictures = [("seen", _view(record.cube))]
     short = [
         (title.partition(": ")[2] or title.removesuffix(" from scratch"), values)
@@ -240,6 +279,12 @@ def _pictures(
     known = truth[np.isfinite(truth)]
     low, high = (float(known.min()), float(known.max())) if known.size else (0.0, 1.0)
     return pictures + [(title, in_shades(plane, low, high)) for title, plane in planes]
+
+
+def _truth(record: Sample) -> npt.NDArray[Any]:
+    """[H,W]; of several planes the last."""
+    truth = np.asarray(record.target)
+    return truth if truth.ndim == 2 else truth[-1]
 
 
 def _view(cube: Cube) -> RGBA:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import logging
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -20,6 +21,7 @@ if TYPE_CHECKING:
     from swath.data.legend import LandClass
     from swath.verbs.labelled_records import Part
 
+log = logging.getLogger(__name__)
 PLAIN = ("majority", "index", "forest")
 ENCODERS = ("probe", "lora", "full")
 # What the random-split runs begin with, and one record of train: enough to know what the data are.
@@ -71,6 +73,7 @@ def first_of(data: LabelledData) -> Part:
     """One record of the train part."""
     from swath.verbs.labelled_records import open_part
 
+    log.info("looking at one record, whether all fits")
     return open_part(replace(data, label_fraction=_ONE), "train")
 
 

@@ -63,6 +63,19 @@ class Scored:
         """(method, encoder)."""
         return self.cell.method, self.cell.encoder
 
+    def to_dict(self) -> dict[str, Any]:
+        """Plain JSON types; what has no value is null."""
+        plain = asdict(self)
+        plain.pop("cell")
+        return {
+            "method": self.cell.method,
+            "encoder": self.cell.encoder,
+            "fraction": self.cell.fraction,
+            "seed": self.cell.seed,
+            **{k: None if isinstance(v, float) and math.isnan(v) else v for k, v in plain.items()},
+            "commands": [run.command for run in self.cell.runs],
+        }
+
 
 @dataclass(frozen=True)
 class Card:
@@ -70,6 +83,7 @@ class Card:
 
     Attributes:
         scored: the cells, those of the random split left out.
+        mixed: those of the random split.
         seen: of the data.
         split: in words.
         answer: in one line.
@@ -87,6 +101,7 @@ class Card:
     best: tuple[str, str] | None
     leak: dict[str, float] | None
     notes: tuple[str, ...] = ()
+    mixed: tuple[Scored, ...] = ()
 
     @property
     def score_name(self) -> str:
@@ -112,23 +127,10 @@ class Card:
 
     def to_dict(self) -> dict[str, Any]:
         """Plain JSON types."""
-        cells = []
-        for s in self.scored:
-            plain = asdict(s)
-            plain.pop("cell")
-            cells.append(
-                {
-                    "method": s.cell.method,
-                    "encoder": s.cell.encoder,
-                    "fraction": s.cell.fraction,
-                    "seed": s.cell.seed,
-                    **{k: None if isinstance(v, float) and math.isnan(v) else v for k, v in plain.items()},
-                    "commands": [run.command for run in s.cell.runs],
-                }
-            )
         return {
             "answer": self.answer, "better": self.better, "task": self.seen.task, "score": self.score_name,
-            "split": self.split, "notes": list(self.notes), "leak": self.leak, "cells": cells,
+            "split": self.split, "notes": list(self.notes), "leak": self.leak,
+            "cells": [s.to_dict() for s in self.scored], "random_split": [s.to_dict() for s in self.mixed],
             "table": score_table(self).to_dict(),
         }  # fmt: skip
 
@@ -186,7 +188,8 @@ def said(scored: Sequence[Scored], seen: Look, split: str, notes: Sequence[str] 
     own = tuple(s for s in scored if not s.cell.leak)
     best = best_encoder(own)
     better, line = verdict(own, seen, best)
-    return Card(own, seen, split, line, better, best, flattered(scored, seen), tuple(notes))
+    mixed = tuple(s for s in scored if s.cell.leak)
+    return Card(own, seen, split, line, better, best, flattered(scored, seen), tuple(notes), mixed)
 
 
 def flattered(scored: Sequence[Scored], seen: Look) -> dict[str, float] | None:
