@@ -52,7 +52,7 @@ def test_time_left_is_that_of_commands_like_those_to_come(caplog: pytest.LogCapt
     assert pace.left() == pytest.approx(5 + 110 + 20 + 2 * 110)
     done("lora-0", 40.0)
     assert pace.left() == pytest.approx(5 + 110 + 20 + (10 + 40 + 10))
-    assert "1/12 lora-0: 40 s, about 3 min 15 s left" in caplog.text
+    assert "1/12 lora-0: 40 s, about 3 min left" in caplog.text
 
 
 def test_answers_from_before_are_told_once(caplog: pytest.LogCaptureFixture) -> None:

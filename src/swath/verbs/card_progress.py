@@ -38,7 +38,7 @@ class Pace:
             return
         self._seconds[run.name] = answer.seconds
         left = self.left()
-        more = "" if not left else f", about {duration(left)} left"
+        more = "" if not left else f", about {_roughly(left)} left"
         log.info("%d/%d %s: %s%s", done, of, run.name, duration(answer.seconds), more)
 
     def left(self) -> float | None:
@@ -59,3 +59,8 @@ class Pace:
         near = [s for name, s in self._seconds.items() if self._alike.get(name, ("", "", ""))[2] == verb]
         some = same or near or (list(self._seconds.values()) if verb != _TRAINS else [])
         return mean(some) if some else None
+
+
+def _roughly(seconds: float) -> str:
+    """A guess has no seconds beside minutes."""
+    return f"{seconds / 60:.0f} min" if 90 <= seconds < 3570 else duration(seconds)
