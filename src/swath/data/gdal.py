@@ -116,6 +116,15 @@ def vsi_path(name: str) -> str:
     return name
 
 
+def zip_of(path: str) -> str | None:
+    """The zip of "/vsizip//data/X.SAFE.zip/…", in whatever capitals it is written; None where there is none."""
+    if not path.startswith("/vsizip/"):
+        return None
+    inner = path.removeprefix("/vsizip/")
+    end = inner.lower().find(".zip/")
+    return None if end < 0 else inner[: end + 4]
+
+
 def is_remote(name: str) -> bool:
     """Whether reading it goes over a network."""
     path = vsi_path(name)

@@ -22,6 +22,7 @@ from typing import Any, NoReturn
 
 from swath.bands import Band, sensor
 from swath.cube import UNITS, Encoding, Unit
+from swath.data.gdal import zip_of
 from swath.data.safe import Safe, find_safe, read_safe
 from swath.data.spec import SceneSpec
 from swath.data.stac_item import UNIT_WORDS, StacItem, find_item
@@ -117,19 +118,10 @@ def _safe_at(folder: str, changed: float) -> Safe:
 
 
 def _safe_of(path: str) -> Safe | None:
-    folder = _zip_of(path) or find_safe(path)
+    folder = zip_of(path) or find_safe(path)
     if folder is None or not Path(folder).exists():
         return None
     return _safe_at(folder, Path(folder).stat().st_mtime)
-
-
-def _zip_of(path: str) -> str | None:
-    """The zip of "/vsizip//data/X.SAFE.zip/…"."""
-    if not path.startswith("/vsizip/"):
-        return None
-    inner = path.removeprefix("/vsizip/")
-    end = inner.lower().find(".zip/")
-    return None if end < 0 else inner[: end + 4]
 
 
 def _item_of(path: str) -> StacItem | None:

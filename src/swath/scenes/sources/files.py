@@ -13,7 +13,7 @@ import numpy as np
 
 from swath.bands import Band
 from swath.cube import Array, BoolArray, Encoding, Grid
-from swath.data.gdal import is_remote
+from swath.data.gdal import is_remote, zip_of
 from swath.data.raster import Scene, open_scene
 from swath.data.spec import SceneSpec
 from swath.data.windowed import Windowed
@@ -106,9 +106,7 @@ class FileSource(Windowed):
 
 def on_disk(path: str) -> Path:
     """The file itself, or the zip that it is packed into."""
-    if not path.startswith("/vsizip/"):
-        return Path(path)
-    return Path(path.removeprefix("/vsizip/").split(".zip/")[0] + ".zip")
+    return Path(zip_of(path) or path)
 
 
 def identity_of(value: object, paths: Iterable[str]) -> str:
