@@ -326,7 +326,7 @@ def main(argv: Sequence[str] | None = None) -> None:
     logging.basicConfig(level=logging.INFO, format="%(message)s")
     only = ["memory"] if options.huge else options.only.split(",")
     sides = ["5k", "50k"] if options.huge else options.sides.split(",")
-    with tempfile.TemporaryDirectory(dir=options.folder) as temporary:
+    with tempfile.TemporaryDirectory() as temporary:
         folder = options.folder or Path(temporary)
         folder.mkdir(parents=True, exist_ok=True)
         if "share" in only:
