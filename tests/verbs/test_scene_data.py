@@ -11,6 +11,8 @@ from typing import Any
 
 import numpy as np
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 from toy_layout import Toy
 
 from swath.bands import sensor
@@ -143,6 +145,62 @@ def test_windows_keep_to_columns_and_out_of_what_is_held_out(land: Any) -> None:
     assert first.sum() == 40 * 50 - 30
     assert [c.shape for c in read.held_out] == [(1, 3, 5, 6)]
     assert read_pretraining(PixelData((spec,), window=16)).areas == (None,)
+
+
+@given(st.lists(st.tuples(*[st.integers(0, 30)] * 2, *[st.integers(1, 10)] * 2), max_size=3), st.booleans())
+def test_boxes_held_out_of_a_scene_are_not_measured(
+    measured: tuple[Cube, SceneSpec], boxes: list[tuple[int, int, int, int]], some: bool
+) -> None:
+    cube, spec = measured
+    columns = (5, 90) if some else ()
+    data = PixelData(
+        (spec,),
+        hold_out=tuple(",".join(map(str, box)) for box in boxes),
+        window=8,
+        normalise=NormaliseOptions("standard", "fixed", columns),
+    )
+    norm = read_pretraining(data).contract.normalisation
+    known = cube.valid[0].copy()
+    for row, col, height, width in boxes:
+        known[:, row : row + height, col : col + width] = False
+    if some:
+        known[:, :, :5] = known[:, :, 90:] = False
+    for c in range(3):
+        x = cube.pixels[0, c][known[c]].astype(float)
+        np.testing.assert_allclose((norm.centre[c], norm.spread[c]), (x.mean(), x.std()), rtol=1e-9)
+
+
+def test_of_several_scenes_boxes_are_those_of_the_first(land: Any) -> None:
+    spec = SceneSpec(land.scene, sensor="landsat7")
+    fixed = NormaliseOptions("standard", "fixed")
+    data = PixelData((spec, spec), hold_out=("2,3,30,60",), window=8, normalise=fixed)
+    found = read_pretraining(data).contract.normalisation
+    first, second = read_scene(spec), read_scene(spec)
+    known = first.valid[0, 0].copy()
+    known[2:32, 3:63] = False
+    x = np.concatenate([first.pixels[0, 0][known], second.pixels[0, 0][second.valid[0, 0]]]).astype(float)
+    np.testing.assert_allclose(found.centre[0], x.mean(), rtol=1e-9)
+    # Statistics of whole scenes are of whole scenes, whatever is held out.
+    scope = replace(data, normalise=NormaliseOptions("standard", "scene"))
+    assert (
+        read_pretraining(scope).cubes[0].statistics
+        == read_pretraining(replace(scope, hold_out=())).cubes[0].statistics
+    )
+
+
+def test_a_scene_that_is_held_out_whole_has_nothing_to_measure(land: Any) -> None:
+    spec = SceneSpec(land.scene, sensor="landsat7")
+    data = PixelData(
+        (spec,), hold_out=("0,0,40,112",), window=8, normalise=NormaliseOptions("standard", "fixed")
+    )
+    with pytest.raises(InputError, match="band B2 has no valid pixel, so there is nothing to normalise by"):
+        read_pretraining(data)
+
+
+@pytest.fixture(scope="module")
+def measured(land: Any) -> tuple[Cube, SceneSpec]:
+    spec = SceneSpec(land.scene, sensor="landsat7")
+    return read_scene(spec), spec
 
 
 def test_what_is_held_out_is_not_measured() -> None:

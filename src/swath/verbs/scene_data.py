@@ -186,10 +186,16 @@ def read_pretraining(data: PixelData) -> Pretraining:
         return from_shards(data) if data.shards else from_layout(data)
     scenes = [_read_at(spec, data.gsd) for spec in data.scenes]
     cubes = [scene.cube for scene in scenes]
-    normalise = replace(data.normalise, columns=_measured_columns(scenes, data.normalise.columns))
-    contract = contract_of(cubes, normalise, data.window, dates=_only_date(cubes))
-    converted = [contract.convert(cube) for cube in cubes]
     boxes = [_box(text, scenes[0]) for text in data.hold_out]
+    normalise = replace(data.normalise, columns=_measured_columns(scenes, data.normalise.columns))
+    contract = contract_of(
+        cubes,
+        normalise,
+        data.window,
+        dates=_only_date(cubes),
+        learned=[_without(cubes[0], boxes), *cubes[1:]],
+    )
+    converted = [contract.convert(cube) for cube in cubes]
     held_out = [at_spread_dates(converted[0].window(*box), data.dates, data.window_valid) for box in boxes]
     areas: list[BoolArray | None] = []
     for i, scene in enumerate(scenes):
@@ -238,6 +244,16 @@ class _Scene:
                 mend=f"take {low} or {low + self.step.coarser} in its place",
             )
         return self.step.size(at)
+
+
+def _without(cube: Cube, boxes: Sequence[tuple[int, int, int, int]]) -> Cube:
+    """The cube with nothing valid in the boxes (row, column, height, width): not to be measured there."""
+    if not boxes:
+        return cube
+    valid = cube.valid.copy()
+    for row, col, height, width in boxes:
+        valid[:, :, row : row + height, col : col + width] = False
+    return replace(cube, valid=valid)
 
 
 def _read_at(spec: SceneSpec, gsd: float) -> _Scene:
