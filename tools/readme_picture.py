@@ -16,7 +16,7 @@ from matplotlib.patches import Patch
 from swath.data.demo import open_demo_landsat
 from swath.data.gdal import open_raster
 from swath.report.figures import stretch
-from swath.verbs.evaluate import read_map
+from swath.verbs.map_scores import read_map
 
 EAST = 244  # first column that training never saw
 
