@@ -7,6 +7,7 @@ from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
+import own_folder
 import planted_sets as sets
 import pytest
 import torch
@@ -68,8 +69,9 @@ def test_a_collapse_is_told(
     assert set(health_lines(records)) == {"effective rank", "accuracy"}
 
 
-@pytest.mark.parametrize("scope", ["fixed", "record"])
-@pytest.mark.parametrize("kind", ["images", "shards", "pixels"])
+@pytest.mark.parametrize(
+    ("kind", "scope"), [("images", "record"), ("shards", "fixed"), ("pixels", "record"), ("folder", "fixed")]
+)
 def test_labelled_records_are_asked_as_swath_probe_asks_them(
     labelled: Any, kind: str, scope: str, tmp_path: Path
 ) -> None:
@@ -96,6 +98,8 @@ def test_labelled_records_are_asked_as_swath_probe_asks_them(
     lines = health_lines(records)
     (score,) = {p.monitor.replace("_", " ") for p in probed.probes}
     assert set(lines[score][0]) == {p.method for p in probed.probes}
+    if kind != "images":
+        return
     # Asking changes nothing.
     del options["watch"]
     alone = swath.pretrain(**{**options, "run": {"folder": str(tmp_path / "alone")}})
@@ -119,6 +123,10 @@ def labelled(tmp_path_factory: pytest.TempPathFactory) -> dict[str, tuple[dict[s
         "pixels": (
             {"layout": {"name": "hls-water", "root": str(root / "water")}, "bands": bands},
             {"parts": parts},
+        ),
+        "folder": (
+            {"layout": {"name": "folder", "root": own_folder.lakes(root / "folder")}},
+            {"parts": {"by": "blocks", "block": 2000.0, "shares": {"train": 0.5, "validation": 0.5}}},
         ),
     }
 
