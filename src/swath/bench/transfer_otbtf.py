@@ -34,6 +34,7 @@ Words = tuple[str, ...]
 _VIT = {"patch_size": 2, "embed_dim": 96, "depth": 4, "heads": 3}
 _DECODER = {"decoder_embed_dim": 64, "decoder_depth": 1, "decoder_heads": 2}
 MODEL: Words = ("--model.system", "mae", "--model.options", json.dumps(_VIT))
+MODEL_DROPPED: Words = ("--model.system", "mae", "--model.options", json.dumps({**_VIT, "drop_path": 0.1}))
 PRETRAIN: Words = (
     "--model.system", "mae", "--model.options", json.dumps({**_VIT, **_DECODER}), "--mask.ratio", "0.75",
     "--training.steps", "400", "--training.learning_rate", "2.0e-3", "--training.warmup_steps", "40",
@@ -45,6 +46,14 @@ TRAINING: Words = (
     "--training.ema_decay", "0.98", "--training.validate_every", "100", "--training.checkpoint_every", "600",
     "--training.augment.radiometry", "0.1", "--training.monitor", "overall_accuracy",
 )  # fmt: skip
+
+LONGER: Words = (
+    "--training.steps", "1200", "--training.learning_rate", "1.0e-3", "--training.warmup_steps", "120",
+    "--training.batch_size", "64", "--training.betas", "[0.9, 0.999]", "--training.clip_norm", "1.0",
+    "--training.ema_decay", "0.99", "--training.validate_every", "200", "--training.checkpoint_every", "1200",
+    "--training.augment.radiometry", "0.1", "--training.monitor", "overall_accuracy", "--loss.mixup", "0.4",
+)  # fmt: skip
+"""Four times as many patches, mixed by twos."""
 
 
 def otbtf(data: Path, work: Path, seeds: int) -> Experiment:
@@ -90,6 +99,12 @@ def otbtf(data: Path, work: Path, seeds: int) -> Experiment:
         add("linear_probe.random", Run(f"probe-random-{seed}", fresh, (start.name,)))
         add("finetuned.pretrained", *_trained("pretrained", weights, (start.name,), seed, work, labelled))
         add("finetuned.scratch", *_trained("scratch", (), (), seed, work, labelled))
+        longer = (MODEL_DROPPED, LONGER)
+        add(
+            "mixed.pretrained",
+            *_trained("mixed-pretrained", weights, (start.name,), seed, work, labelled, *longer),
+        )
+        add("mixed.scratch", *_trained("mixed-scratch", (), (), seed, work, labelled, *longer))
         grow: Words = ("baseline", "forest", *labelled, "--seed", str(seed))
         add("forest", Run(f"forest-{seed}", grow))
     cells = [
@@ -121,14 +136,31 @@ _ROWS: dict[str, tuple[str, str]] = {
         "the same 600 steps, from 400 steps of MAE on the patches that teach",
         "finetuned.scratch",
     ),
+    "mixed.scratch": (
+        "the same ViT from scratch, 1,200 steps of 64 patches mixed by twos (mixup 0.4), a tenth of the layers dropped",
+        "finetuned.scratch",
+    ),
+    "mixed.pretrained": (
+        "the same 1,200 steps of 64 patches mixed by twos, from 400 steps of MAE on the patches that teach",
+        "mixed.scratch",
+    ),
 }
 """Row -> what it is, and the row that it is compared with."""
 
 
-def _trained(row: str, weights: Words, after: Words, seed: int, work: Path, data: Words) -> tuple[Run, Run]:
+def _trained(
+    row: str,
+    weights: Words,
+    after: Words,
+    seed: int,
+    work: Path,
+    data: Words,
+    model: Words = MODEL,
+    training: Words = TRAINING,
+) -> tuple[Run, Run]:
     """A fine-tuning and its score."""
     names = (f"finetune-{row}-{seed}", f"score-{row}-{seed}")
-    words = (*MODEL, *weights, *data, *TRAINING, "--training.seed", str(seed))
+    words = (*model, *weights, *data, *training, "--training.seed", str(seed))
     return fit_and_score(names, work / names[0], words, data, after)
 
 
