@@ -24,7 +24,7 @@ from swath.cli import main
 from swath.data.legend import LandClass
 from swath.data.part_spec import PartsSpec
 from swath.data.split_parts import Box, Located
-from swath.errors import ConfigError, OutputError, SwathError
+from swath.errors import ConfigError, InputError, OutputError, SwathError
 from swath.report.panels import in_colours
 from swath.verbs import card_page as card_page_module
 from swath.verbs import run_many
@@ -273,6 +273,39 @@ def test_a_planted_leak_is_found_and_said(tmp_path: Path, monkeypatch: pytest.Mo
     assert "flatters the majority" not in found.summary()
     page = (tmp_path / "card" / "card.html").read_text()
     assert "What a random split would have said" in page and f"{found.leak['random forest']:+.2f}" in page
+
+
+def test_a_page_of_the_answers_that_are_there(
+    lakes: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    data, _ = lakes
+    config = CardConfig(
+        str(tmp_path / "card"), data, methods=("majority", "index"), fractions=(0.5, 1.0), seeds=2
+    )
+    with pytest.raises(InputError, match="is no folder of a card"):
+        run(replace(config, kept=True))
+    asked: list[str] = []
+
+    def stopped(one: Run, folder: Path, threads: int) -> Answer:
+        asked.append(one.name)
+        if len(asked) > 2:
+            raise KeyboardInterrupt
+        found = inline(one, folder, threads)
+        folder.mkdir(exist_ok=True)
+        kept = {"key": one.key, "seconds": 1.0, "peak_bytes": 1, "result": found.result}
+        (folder / f"{one.name}.json").write_text(json.dumps(kept))
+        return found
+
+    monkeypatch.setattr(run_many, "_answer", stopped)
+    with pytest.raises(KeyboardInterrupt):
+        run(config)
+    assert not (tmp_path / "card" / "card.html").exists()
+    found = run(replace(config, kept=True))
+    assert found.cells == 2 and len(asked) == 3
+    page = Path(found.page).read_text()
+    assert "4 of 6 cells had no answer yet when this page was made." in page and "majority" in page
+    with pytest.raises(InputError, match=r"answers: holds no answer to these options; leave out --kept"):
+        run(replace(config, kept=True, data=replace(data, window=16)))
 
 
 def test_one_scene_is_divided_by_blocks_of_its_ground(

@@ -46,6 +46,7 @@ class CardConfig:
         leak: also score the plain methods, with all labels, under a random split, and say by how much it flatters.
         intervals: how confidence intervals are made.
         resume: go on with a card that is in the folder.
+        kept: run nothing: make the page of the answers that are in the folder, of a card that was stopped or still runs.
         jobs: processes at a time.
         threads: of each; 0: as many as torch takes.
         precision: "auto" is bf16 on a GPU and on CPUs with AMX, else fp32.
@@ -67,6 +68,7 @@ class CardConfig:
     leak: bool = False
     intervals: IntervalOptions = field(default_factory=IntervalOptions)
     resume: bool = False
+    kept: bool = False
     jobs: int = 1
     threads: int = 0
     precision: Literal["auto", "bf16", "fp32"] = "auto"
@@ -155,10 +157,12 @@ def run(config: CardConfig) -> CardResult:
     from swath.verbs.run_many import kept_answers, run_all
 
     folder = Path(config.folder)
-    if folder.exists() and any(folder.iterdir()) and not config.resume:
+    if folder.exists() and any(folder.iterdir()) and not (config.resume or config.kept):
         raise OutputError(
             "holds something already", where=folder, mend="give another folder, or go on with --resume true"
         )
+    if config.kept and not folder.is_dir():
+        raise InputError("is no folder of a card", where=folder, mend="check the path")
     for file in config.weights:
         if not Path(file).is_file():
             raise InputError("is no file", where=file, mend="name a file of weights")
@@ -172,13 +176,21 @@ def run(config: CardConfig) -> CardResult:
     runs, kept = cell_runs(cells), folder / "answers"
     log.info("%s, %s; %s", counted(len(cells), "cell"), counted(len(runs), "command"), split)
     failures: dict[str, SwathError] = {}
-    pace = Pace(cells, kept_answers(runs, kept), config.jobs)
-    answers = run_all(
-        runs, kept, jobs=config.jobs, threads=config.threads, progress=pace.tell, failures=failures
-    )
+    answers = kept_answers(runs, kept)
+    if not config.kept:
+        pace = Pace(cells, answers, config.jobs)
+        answers = run_all(
+            runs, kept, jobs=config.jobs, threads=config.threads, progress=pace.tell, failures=failures
+        )
     scored = collect(cells, answers, seen.task)
+    if not scored and config.kept:
+        raise InputError("holds no answer to these options", where=kept, mend="leave out --kept")
     if not scored:
         raise next(iter(failures.values()))
+    if config.kept and len(scored) < len(cells):
+        missing = f"{len(cells) - len(scored)} of {counted(len(cells), 'cell')}"
+        notes = (*notes, f"{missing} had no answer yet when this page was made.")
+        log.warning("%s", notes[-1])
     card = said(scored, seen, split, notes)
     failed = {name: str(error) for name, error in failures.items()}
     page = write_page(folder / "card.html", config, data, seen, card, failed)
