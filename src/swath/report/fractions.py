@@ -54,5 +54,5 @@ def over_labels(
         axes.grid(axis="y", color="#e3e7ea", linewidth=0.8)
         axes.set_axisbelow(True)
         if lines:
-            figure.legend(loc="outside upper left", ncols=columns, fontsize=9, handlelength=1.6)
+            figure.legend(loc="outside upper left", ncols=columns, fontsize=9, handlelength=3.2)
     return _png(figure)
