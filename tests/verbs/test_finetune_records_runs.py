@@ -88,6 +88,10 @@ def test_two_processes_end_as_one(tmp_path: Path) -> None:
 
     one, two = trained(1), trained(2)
     a, b = load(one.weights).state, load(two.weights).state
+    for state in (a, b):
+        # What is added to all keys alike changes no attention: its gradient is rounding alone, which Adam makes large.
+        bias = state["encoder.blocks.0.attn.qkv.bias"]
+        bias[len(bias) // 3 : 2 * len(bias) // 3] = 0
     assert a.keys() == b.keys() and all(torch.allclose(a[k], b[k], atol=1e-5) for k in a)
     # Of 8 records, 4 are scored by each process, and all of them once.
     assert one.validation == two.validation
