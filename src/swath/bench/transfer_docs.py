@@ -25,6 +25,7 @@ BEGIN, END = "<!-- measured: begin; made by `make transfer-docs` -->", "<!-- mea
 TITLES = {
     "water": "HLS water chips",
     "water_tried": "HLS water chips, what was tried",
+    "card": "HLS water chips, the card",
     "otbtf": "OTBTF patches",
     "worldcereal_land_cover": "WorldCereal, land cover",
     "worldcereal_crops": "WorldCereal, crops",
