@@ -122,6 +122,18 @@ def test_the_error_names_factors_that_would_do() -> None:
         step_to(None, 20.0, "there")
 
 
+@pytest.mark.parametrize(("want", "word"), [(1e9, "wider"), (20_000.0, "wider"), (1e-4, "narrower")])
+def test_a_slip_of_the_pen_is_refused_at_once(want: float, word: str) -> None:
+    with pytest.raises(InputError, match=rf"times {word}; give data\.gsd in metres, such as 20$"):
+        step_to(10.0, want, "there")
+
+
+def test_a_factor_beyond_the_image_gives_one_pixel() -> None:
+    cube = made(1, 3, 5)
+    coarse = to_gsd(cube, (cube.gsd or 0.0) * 900)
+    assert coarse.shape[2:] == (1, 1) and not coarse.valid.any()
+
+
 def test_a_cube_keeps_its_corner_and_place_and_has_statistics_of_the_new_pixels() -> None:
     cube = made(1, 7, 9).with_statistics()
     coarse = to_gsd(cube, 20.0)

@@ -194,11 +194,13 @@ def test_the_queue_takes_the_keys_of_a_step_and_forgets_the_oldest() -> None:
 
 @pytest.mark.parametrize("kind", ["simclr", "v2", "v3"])
 def test_a_sample_without_data_counts_nowhere(kind: str) -> None:
-    module = objective(kind)
+    # In float64: batch norm of three samples makes much of rounding, which is another on other processors.
+    module = objective(kind).double()
     if isinstance(module, MoCoObjective) and kind == "v2":
         module.queue.copy_(unit(draw(7, 8, seed=2) - 0.5))
         module.queue_holds.fill_(True)
     x, valid = batch()
+    x = x.double()
     drawn = noise(module, x)
     hole = valid.clone()
     hole[2] = False

@@ -354,6 +354,13 @@ def test_unknown_names_inside_mappings_are_refused_with_the_name_that_was_meant(
         load_config(Example, [], {"output": "a", "training": "{stps: 3}"})
 
 
+def test_unknown_names_in_a_group_that_may_be_null_are_refused() -> None:
+    with pytest.raises(ConfigError, match=r"unknown key 'second\.scen'; did you mean 'second\.scene'\?$"):
+        load_config(Perhaps, [], {"second": {"scen": {"files": ["a.tif"]}}}, flag="")
+    with pytest.raises(ConfigError, match=r"unknown key 'second\.training\.stps'"):
+        load_config(Perhaps, [], {"second": {"training": {"stps": 3}}}, flag="")
+
+
 def test_help_says_what_is_short_for_what() -> None:
     text = " ".join(help_text(Reader, "").split())
     assert "--input VALUE is short for --input.files VALUE" in text

@@ -410,6 +410,35 @@ def test_shards_are_fed_as_a_layout_in_memory_is(
         np.testing.assert_array_equal(getattr(given, name), getattr(wanted, name))
 
 
+@pytest.mark.parametrize("first", ["named", "other"])
+def test_sets_that_call_their_cube_differently_are_measured_together(tmp_path: Path, first: str) -> None:
+    cubes = {"named": random_cube(1), "other": random_cube(2)}
+    cubes["other"] = replace(cubes["other"], pixels=cubes["other"].pixels + 20_000)
+
+    class One:
+        info = Toy.info
+
+        def __init__(self, name: str) -> None:
+            self.name = name
+            self.items = (Item(name, name, name, ""),)
+
+        def read(self, index: int) -> Sample:
+            return Sample({self.name: cubes[self.name]}, self.name)
+
+    for name in cubes:
+        pack(Collection(One(name)), tmp_path / name, about={})
+    names = sorted(cubes, key=lambda name: name != first)
+    data = PixelData(
+        shards=tuple(str(tmp_path / name) for name in names),
+        window=4,
+        normalise=NormaliseOptions("standard", "fixed"),
+    )
+    wanted = contract_of(list(cubes.values()), data.normalise, 4).normalisation
+    found = read_pretraining(data).contract.normalisation
+    np.testing.assert_allclose(found.centre, wanted.centre, rtol=1e-9)
+    np.testing.assert_allclose(found.spread, wanted.spread, rtol=1e-9)
+
+
 def test_dates_are_not_chosen_of_patches() -> None:
     with pytest.raises(
         ConfigError, match=r"data\.dates: is 2; .* a number of dates of scenes, shards or a layout"

@@ -21,6 +21,8 @@ from swath.errors import InputError
 S = TypeVar("S", bound=np.generic)
 # Pixel sizes are written with rounding: a factor is whole if it is so to this part.
 TOLERANCE = 1e-6
+# More is a slip of the pen: kilometres out of metres, or a hundredth of a pixel of any satellite's.
+LARGEST = 1000
 
 
 @dataclass(frozen=True)
@@ -50,7 +52,7 @@ def step_to(have: float | None, want: float, where: object) -> Step:
     """How pixels of `have` m become such of `want` m; a `want` of 0 leaves them as they are.
 
     Raises:
-        InputError: `have` is not known, or no whole factor leads from it to `want`.
+        InputError: `have` is not known, or no whole factor of 1000 or less leads from it to `want`.
     """
     if want == 0:
         return Step()
@@ -62,6 +64,13 @@ def step_to(have: float | None, want: float, where: object) -> Step:
         )
     coarse = want >= have
     factor = want / have if coarse else have / want
+    if factor > LARGEST:
+        raise InputError(
+            f"has pixels of {have:.10g} m, and those asked for are of {want:.10g} m, {factor:.4g} times "
+            f"{'wider' if coarse else 'narrower'}",
+            where=where,
+            mend="give data.gsd in metres, such as 20",
+        )
     whole = round(factor)
     if not math.isclose(factor, whole, rel_tol=TOLERANCE):
         low = math.floor(factor)
@@ -139,8 +148,8 @@ def known_after(valid: BoolArray, step: Step) -> BoolArray:
         return valid
     factor = step.coarser
     count = np.zeros((*valid.shape[:2], step.size(valid.shape[2]), step.size(valid.shape[3])), np.int32)
-    for y in range(factor):
-        for x in range(factor):
+    for y in range(min(factor, valid.shape[2])):
+        for x in range(min(factor, valid.shape[3])):
             good = valid[:, :, y::factor, x::factor]
             count[:, :, : good.shape[2], : good.shape[3]] += good
     known: BoolArray = 2 * count >= factor * factor
@@ -153,8 +162,8 @@ def _means(pixels: Array, valid: BoolArray, factor: int) -> tuple[npt.NDArray[np
     total = np.zeros((rows, cols))
     count = np.zeros((rows, cols), np.int64)
     # Added up in one order, whatever window is looked at, so that cutting first gives the same bits.
-    for y in range(factor):
-        for x in range(factor):
+    for y in range(min(factor, valid.shape[0])):
+        for x in range(min(factor, valid.shape[1])):
             good = valid[y::factor, x::factor]
             here = np.s_[: good.shape[0], : good.shape[1]]
             total[here] += np.where(good, pixels[y::factor, x::factor], 0)

@@ -54,7 +54,7 @@ class Moments:
 def measure(
     sets: Sequence[tuple[Shards, npt.NDArray[np.int64]]],
     gsd: float = 0.0,
-    cube_name: str = "",
+    only: Callable[[Shards], str] | None = None,
     progress: Callable[[str, int, int], None] = lambda what, done, total: None,
 ) -> dict[str, dict[str, dict[str, Any]]]:
     """cube -> band -> unit, count, mean, std, minimum and maximum of its valid pixels.
@@ -62,7 +62,8 @@ def measure(
     Args:
         sets: shards, and the numbers of the records to look at.
         gsd: pixel size to bring records to before they are looked at, m; 0: their own.
-        cube_name: which cube of the records; "": all.
+        only: names the one cube of a set to look at; those of all sets are one then, under the first set's name. None:
+            all cubes, each by itself.
         progress: called with what is done, how much of it, and of how much.
 
     Raises:
@@ -71,19 +72,22 @@ def measure(
     found: dict[str, dict[str, Moments]] = {}
     units: dict[tuple[str, str], str] = {}
     records = [(shards, int(index)) for shards, chosen in sets for index in chosen]
+    chosen_cubes = None if only is None else {id(shards): only(shards) for shards, _ in sets}
+    first = "" if only is None or not sets else only(sets[0][0])
     for number, (shards, index) in enumerate(records):
         progress("statistics", number, len(records))
         for name, spec in shards.groups[shards.group_of(index)].cubes.items():
-            if cube_name and name != cube_name:
+            if chosen_cubes is not None and name != chosen_cubes[id(shards)]:
                 continue
-            of_cube = found.setdefault(name, {})
+            counted = name if chosen_cubes is None else first
+            of_cube = found.setdefault(counted, {})
             if not int(shards.columns[f"{name}.valid"][index]):
                 continue
             # Its own statistics are not asked for, and would be measured again at another pixel size.
             cube = to_gsd(replace(shards.cube(index, name), statistics=None), gsd)
             for t, row in enumerate(cube.encodings):
                 for c, (band, encoding) in enumerate(zip(spec.bands, row, strict=True)):
-                    unit = units.setdefault((name, band.name), encoding.unit)
+                    unit = units.setdefault((counted, band.name), encoding.unit)
                     if unit != encoding.unit:
                         raise InputError(
                             f"band {band.name} is in {unit} and in {encoding.unit}",

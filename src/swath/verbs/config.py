@@ -14,7 +14,7 @@ from __future__ import annotations
 
 import dataclasses
 import re
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar, cast
 
@@ -71,7 +71,7 @@ def load_config(
         file = read_yaml(find_config(source))
         _check_reserved(file, verb)
         given = _expand(config, {k: v for k, v in file.values.items() if k not in _RESERVED})
-        _check_keys(config, given, file)
+        _check_keys(config, given, file.where)
         _merge(config, values, given)
         origins.update({key: file.where(key) for key in file.lines})
     for name, value in (options or {}).items():
@@ -129,7 +129,10 @@ def _check_reserved(file: YamlFile, verb: str | None) -> None:
         )
 
 
-def _check_keys(config: type[Any], values: Mapping[str, Any], file: YamlFile, prefix: str = "") -> None:
+def _check_keys(
+    config: type[Any], values: Mapping[str, Any], where: Callable[[str], str | None], prefix: str = ""
+) -> None:
+    """Raises ConfigError for a name that is unknown; `where` says which place a key comes from."""
     known = schema.keys(config)
     for name, value in values.items():
         dotted = prefix + name
@@ -137,14 +140,14 @@ def _check_keys(config: type[Any], values: Mapping[str, Any], file: YamlFile, pr
             near = schema.nearest(config, name)
             listed = f"the keys are: {', '.join(known)}"
             mend = listed if near is None else f"did you mean '{prefix}{near}'?"
-            raise ConfigError(f"unknown key '{dotted}'", where=file.where(dotted), mend=mend)
+            raise ConfigError(f"unknown key '{dotted}'", where=where(dotted), mend=mend)
         key = known[name]
         if key.nested is not None and isinstance(value, Mapping):
-            _check_keys(key.nested, value, file, dotted + ".")
+            _check_keys(key.nested, value, where, dotted + ".")
         elif key.item is not None and isinstance(value, list):
             for i, entry in enumerate(value):
                 if isinstance(entry, Mapping):
-                    _check_keys(key.item, entry, file, f"{dotted}.{i}.")
+                    _check_keys(key.item, entry, where, f"{dotted}.{i}.")
 
 
 def _place_option(
@@ -271,6 +274,7 @@ def _check_groups(
 def _instantiate(config: type[T], values: dict[str, Any], origins: Mapping[str, str], prefix: str = "") -> T:
     import argparse
 
+    _check_keys(config, values, lambda dotted: _origin(origins, dotted), prefix)
     _check_groups(config, values, origins, prefix)
     try:
         parser = _parser(config)

@@ -86,9 +86,9 @@ class PixelData:
         bands: of shards or a layout: those to learn from, by name; empty: all.
         gsd: pixel size that all images are brought to, m; 0: their own. Coarser by a whole factor: means of valid
             pixels, valid where at least half of a block is; finer: pixels are repeated. Anything else is refused.
-        hold_out: places that are never learned from nor measured, to look at reconstructions of: for scenes
-            "row,column,height,width" in pixels of the first scene as its files have them; else names of patches or ids
-            of records.
+        hold_out: places that are never learned from nor counted in fixed statistics, to look at reconstructions of: for
+            scenes "row,column,height,width" in pixels of the first scene as its files have them; else names of patches
+            or ids of records.
         columns: learn from these columns (start, stop) of every scene only, as its files have them; empty: from all.
         window: side of the training windows, pixels of the size that `gsd` says.
         min_valid: least share of valid pixels: of scenes in a window (0.5 if not given) and, with `dates`, in each date

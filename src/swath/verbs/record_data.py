@@ -146,11 +146,13 @@ def shard_contract(
     if bands:
         first = chosen_bands(first, bands)
     first = to_gsd(first, gsd)
+    # Sets may call their cube what they like.
+    names = [s.only_cube(cube) for s, _ in sets]
     dates = {
-        s.groups[g].cubes[name].pixels.shape[0]
-        for s, _ in sets
-        for g in range(len(s.groups))
-        if name in s.groups[g].cubes
+        group.cubes[own].pixels.shape[0]
+        for (s, _), own in zip(sets, names, strict=True)
+        for group in s.groups
+        if own in group.cubes
     }
     plain = contract_of(
         [first],
@@ -163,5 +165,5 @@ def shard_contract(
         return plain
     if normalise.kind == "identity":
         return replace(plain, normalisation=Normalisation())
-    found = measure(sets, gsd, name)[name]
+    found = measure(sets, gsd, lambda s: s.only_cube(cube))[name]
     return replace(plain, normalisation=fixed_normalisation(plain, found, normalise.kind, shards.where))
