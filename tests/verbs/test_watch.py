@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -14,14 +15,16 @@ import torch
 from planted_sets import VIT
 
 import swath
-from swath.errors import ConfigError, ContractError, InputError
+from swath.errors import ConfigError, ContractError, InputError, SwathError
+from swath.feed.pixel_size import to_gsd
 from swath.training.metrics_log import read_metrics
 from swath.verbs import pack, watch
 from swath.verbs.config import load_config
+from swath.verbs.labelled_parts import open_labelled
 from swath.verbs.pretrain import PretrainConfig
 from swath.verbs.run_report import health_lines, warnings
 from swath.verbs.scene_data import read_pretraining
-from swath.verbs.watch_probe import STRENGTHS, RecordProbe
+from swath.verbs.watch_probe import STRENGTHS, RecordProbe, make_probe
 from swath.weights.file import load, same_state
 
 
@@ -129,6 +132,67 @@ def labelled(tmp_path_factory: pytest.TempPathFactory) -> dict[str, tuple[dict[s
             {"parts": {"by": "blocks", "block": 2000.0, "shares": {"train": 0.5, "validation": 0.5}}},
         ),
     }
+
+
+@pytest.mark.parametrize("kind", ["images", "shards"])
+def test_records_with_one_answer_are_asked_at_the_pixel_size_that_is_learned_from(
+    labelled: Any, kind: str
+) -> None:
+    source, more = labelled[kind]
+    data = load_config(PretrainConfig, [], {
+        "run.folder": "none", "model.system": "mae",
+        "data": {**source, "window": 16, "gsd": 20.0, "normalise": {"scope": "record"}},
+        "watch.probe": {**source, **more, "window": 32},
+    })  # fmt: skip
+    assert data.watch.probe is not None
+    contract = read_pretraining(data.data).contract
+    probe = make_probe(data.watch.probe, contract, 3, data.data.gsd)
+    assert isinstance(probe, RecordProbe)
+    part = open_labelled(data.watch.probe, "train")
+    batch = next(iter(probe.feeds[0]))
+    for b in range(2):
+        wanted = contract.convert(to_gsd(part.records[b].cube, 20.0))
+        # Its 32 x 32 pixels of 20 m are the whole window.
+        np.testing.assert_array_equal(batch.pixels[b].numpy(), wanted.pixels)
+    with pytest.raises(InputError, match=r"has pixels of 10 m, .* set data\.gsd to 20 or 30"):
+        make_probe(data.watch.probe, contract, 3, 25.0)
+
+
+def test_stages_of_two_pixel_sizes_ask_one_probe(labelled: Any, tmp_path: Path) -> None:
+    images, _ = labelled["images"]
+    swath.pretrain(
+        run={"folder": str(tmp_path)}, model={"system": "mae", "options": VIT.options},
+        data={**images, "window": 16}, watch={"health_every": 1, "samples": 4, "probe": {**images, "window": 32}},
+        training={"steps": 1, "batch_size": 2, "warmup_steps": 0, "precision": "fp32", "threads": 1},
+        stages=[{"name": "coarse", "data": {"gsd": 20.0}}, {"name": "fine"}],
+    )  # fmt: skip
+    for name in ("01-coarse", "02-fine"):
+        (seen,) = [
+            r["health"] for r in read_metrics(tmp_path / "stages" / name / "metrics.jsonl") if "health" in r
+        ]
+        assert 0 <= seen["linear_overall_accuracy"] <= 1 and 0 <= seen["knn_overall_accuracy"] <= 1
+
+
+def test_a_pixel_size_that_the_probe_of_a_later_stage_cannot_have_is_said_before_the_first(
+    labelled: Any, land: Any, tmp_path: Path
+) -> None:
+    (images, _), (water, more) = labelled["images"], labelled["folder"]
+    given = {**land.finetuning("none")["data"], "window": 8}
+    sized = land.pretraining(tmp_path / "run")["data"]
+    for source, probe, message in (
+        (images, {**images, "window": 32}, r"has pixels of 10 m, .* of 25 m; set data\.gsd to 20 or 30"),
+        (water, {**water, **more, "window": 32}, r"watch\.probe: .* has a label for each pixel of 10 m, .* 20 m"),
+        (sized, given, r"watch\.probe: .* has a label for each pixel of 30 m, .* 60 m"),
+    ):  # fmt: skip
+        gsd = float(re.findall(r"(\d+) m", message)[-1])
+        with pytest.raises(SwathError, match=message):
+            swath.pretrain(
+                run={"folder": str(tmp_path / "run")}, model={"system": "mae", "options": VIT.options},
+                data={**source, "window": 16}, watch={"health_every": 1, "samples": 4, "probe": probe},
+                training={"steps": 1, "batch_size": 2, "warmup_steps": 0, "precision": "fp32", "threads": 1},
+                stages=[{"name": "own"}, {"name": "other", "data": {"gsd": gsd}}],
+            )  # fmt: skip
+        assert not (tmp_path / "run").exists()
 
 
 def test_looks_are_counted_in_epochs(land: Any, tmp_path: Path) -> None:

@@ -21,6 +21,7 @@ from swath.feed.shard_feed import ShardFeed
 from swath.feed.windows import RecordFeed, WindowFeed
 from swath.verbs.labelled_options import RecordData
 from swath.verbs.labelled_records import Part
+from swath.verbs.probe_pixels import brought
 from swath.verbs.record_data import shard_contract
 from swath.verbs.scene_data import contract_of, fixed_normalisation
 
@@ -166,10 +167,12 @@ def score_feed(
     stride: int | None = None,
     rank: int = 0,
     world: int = 1,
+    gsd: float = 0.0,
 ) -> ScoreFeed:
     """The whole part, each labelled pixel or record once; ids are those of the records. See `ScoreFeed`.
 
-    Records in memory are converted once, those of shards each time.
+    Records in memory are converted once, those of shards each time. `gsd`: pixel size in m that cubes are brought to
+    first, which is for records with one target each; 0: their own.
     """
     kept: dict[int, tuple[Cube, Array]] = {}
 
@@ -178,7 +181,8 @@ def score_feed(
             return kept[i]
         record = part.records[i]
         assert record.target is not None
-        found = contract.convert(at_spread_dates(record.cube, data.dates, data.min_valid)), record.target
+        cube = at_spread_dates(brought(record.cube, gsd), data.dates, data.min_valid)
+        found = contract.convert(cube), record.target
         if not part.packed:
             kept[i] = found
         return found

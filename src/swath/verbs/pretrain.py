@@ -187,7 +187,8 @@ def run_stage(config: PretrainConfig) -> PretrainResult | None:
     held = held_out_batch(data)
     seed = config.training.seed
     epoch = Fraction(*epoch_of(config, data))
-    looks = periodic(config.watch, Path(config.run.folder), feed, held, data.contract, seed, epoch)
+    gsd = config.data.gsd
+    looks = periodic(config.watch, Path(config.run.folder), feed, held, data.contract, seed, epoch, gsd)
 
     def validate(current: nn.Module) -> dict[str, float]:
         assert held is not None

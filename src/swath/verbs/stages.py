@@ -21,6 +21,7 @@ from swath.errors import ConfigError, InputError, OutputError
 from swath.verbs.config import dump_config, load_config, to_plain
 from swath.verbs.options import PixelData
 from swath.verbs.pretrain_checks import check_options
+from swath.verbs.probe_pixels import check_sizes
 from swath.verbs.run_start import CONFIG, check_same
 from swath.verbs.stage_options import MixOptions, StageOptions, StartOptions, inside
 from swath.verbs.yaml_file import read_yaml
@@ -101,6 +102,8 @@ def run_stages(config: PretrainConfig) -> PretrainResult | None:
     folder = Path(config.run.folder)
     decided(lambda: check_run(folder, resume=config.run.resume, overwrite=config.run.overwrite))
     configs = stage_configs(config)
+    if config.watch.probe is not None:  # every stage asks it: a later one must not end where it begins
+        check_sizes(config.watch.probe, [c.data.gsd for c in configs])
     result: PretrainResult | None = None
     weights = config.start.weights
     with _opened(config, folder):

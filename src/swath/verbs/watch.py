@@ -34,8 +34,9 @@ def periodic(
     contract: InputContract,
     seed: int,
     epoch: Fraction,
+    gsd: float = 0.0,
 ) -> list[Periodic]:
-    """What is looked at, and how often; `epoch`: optimiser steps of a pass over the data.
+    """What is looked at, and how often; `epoch`: optimiser steps of a pass over the data; `gsd`: `data.gsd`.
 
     Raises:
         SwathError: the probe's data do not fit.
@@ -45,7 +46,7 @@ def periodic(
     if options.pictures_every and held is not None:
         looks.append(Periodic("pictures", options.pictures_every * unit, _pictures(folder, held, seed)))
     if options.health_every:
-        looks.append(Periodic("health", options.health_every * unit, _health(options, feed, contract)))
+        looks.append(Periodic("health", options.health_every * unit, _health(options, feed, contract, gsd)))
     return looks
 
 
@@ -67,12 +68,12 @@ def _pictures(folder: Path, held: CubeBatch, seed: int) -> Callable[[nn.Module, 
 
 
 def _health(
-    options: WatchOptions, feed: Feed, contract: InputContract
+    options: WatchOptions, feed: Feed, contract: InputContract, gsd: float = 0.0
 ) -> Callable[[nn.Module, int], dict[str, float]]:
     batches = [
         feed.take(FAR + i, min(_BATCH, options.samples - i)) for i in range(0, options.samples, _BATCH)
     ]
-    probe = None if options.probe is None else make_probe(options.probe, contract, options.neighbours)
+    probe = None if options.probe is None else make_probe(options.probe, contract, options.neighbours, gsd)
 
     def look(objective: nn.Module, step: int) -> dict[str, float]:
         found = health(pooled(objective, batches))

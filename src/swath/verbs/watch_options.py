@@ -23,7 +23,8 @@ class WatchOptions:
         probe: labelled data to ask nearest neighbours and a linear probe on; null: none. The pretraining's contract
             converts them, the network learns nothing from them. Their train part teaches and their validation part is
             asked, record by record or pixel by pixel as `swath probe` does; of a scene divided by columns, windows
-            side by side are asked, each for the class of most of its labelled pixels.
+            side by side are asked, each for the class of most of its labelled pixels. Records with one answer are
+            brought to `data.gsd` too; `window` then counts pixels of that size.
         neighbours: that have a say.
     """
 

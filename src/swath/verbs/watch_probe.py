@@ -15,6 +15,7 @@ from swath.cube import Cube, CubeBatch
 from swath.errors import ConfigError
 from swath.feed.base import IGNORE
 from swath.feed.normalise import normalise
+from swath.verbs.probe_pixels import check_part, check_reach
 
 if TYPE_CHECKING:
     from swath.tasks.base import Scorer
@@ -36,22 +37,20 @@ class Probe(Protocol):
         ...
 
 
-def make_probe(data: LabelledData, contract: InputContract, neighbours: int) -> Probe:
+def make_probe(data: LabelledData, contract: InputContract, neighbours: int, gsd: float = 0.0) -> Probe:
     """What asks.
 
     Args:
         data: a scene that is divided by columns, or records: their train part teaches, their validation part is asked.
         contract: of the pretraining, which converts them.
         neighbours: of the nearest-neighbour classifier.
+        gsd: pixel size that the pretraining brings its images to, m; 0: their own.
 
     Raises:
         SwathError: the data do not fit, or tell nothing apart.
     """
-    return (
-        WindowProbe(data, contract, neighbours)
-        if data.by_columns
-        else RecordProbe(data, contract, neighbours)
-    )
+    kind = WindowProbe if data.by_columns else RecordProbe
+    return kind(data, contract, neighbours, gsd)
 
 
 def pooled(objective: nn.Module, batches: list[CubeBatch]) -> Tensor:
@@ -92,12 +91,16 @@ class RecordProbe:
         data: a layout, shards, or a scene divided by `parts`.
         contract: of the pretraining, which converts the records.
         neighbours: that have a say.
+        gsd: pixel size that the pretraining brings its images to, m; 0: their own. Records with one answer are brought
+            there too.
 
     Raises:
         SwathError: the records do not fit the contract, have no labels, or tell nothing apart.
     """
 
-    def __init__(self, data: LabelledData, contract: InputContract, neighbours: int) -> None:
+    def __init__(
+        self, data: LabelledData, contract: InputContract, neighbours: int, gsd: float = 0.0
+    ) -> None:
         from swath.training.probe_config import ProbeOptions
         from swath.training.probing import MONITORS, methods
         from swath.verbs.answerer import per_pixel
@@ -115,7 +118,9 @@ class RecordProbe:
         self.scorer: Callable[[], Scorer] = lambda: scorer_of(train)
         self.options = ProbeOptions(STRENGTHS, (neighbours,))
         parts = (train, open_labelled(data, "validation", crop=True))
-        self.feeds = [score_feed(data, part, contract) for part in parts]
+        for part in parts:
+            check_part(part, gsd, per_pixel=self.maps)
+        self.feeds = [score_feed(data, part, contract, gsd=gsd) for part in parts]
         # What does not fit, or tells nothing apart, is said before the first step: a run must not end at a look.
         for part, feed in zip(parts, self.feeds, strict=True):
             next(iter(feed))
@@ -152,15 +157,19 @@ class WindowProbe:
         data: the scene; its western part teaches, its validation block is asked.
         contract: of the pretraining, which converts the scene.
         neighbours: of the nearest-neighbour classifier.
+        gsd: pixel size that the pretraining brings its images to, m, which must be the scene's; 0: their own.
 
     Raises:
         SwathError: the scene does not fit, or fewer than two classes are there.
     """
 
-    def __init__(self, data: LabelledData, contract: InputContract, neighbours: int) -> None:
+    def __init__(
+        self, data: LabelledData, contract: InputContract, neighbours: int, gsd: float = 0.0
+    ) -> None:
         from swath.verbs.scene_labels import read_labelled
 
         labelled = read_labelled(data)
+        check_reach(labelled.cube.gsd, gsd, labelled.cube.source, per_pixel=True)
         cube = replace(contract, exact_size=False).convert(labelled.cube)
         self.neighbours = neighbours
         self.parts: dict[str, tuple[list[CubeBatch], np.ndarray[Any, Any]]] = {}
