@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from dataclasses import replace
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -20,7 +21,11 @@ from swath.feed.pixel_size import to_gsd
 from swath.training.metrics_log import read_metrics
 from swath.verbs import pack, watch
 from swath.verbs.config import load_config
+from swath.verbs.labelled_feeds import records_contract
+from swath.verbs.labelled_options import LabelledData
 from swath.verbs.labelled_parts import open_labelled
+from swath.verbs.networks import pretraining_network
+from swath.verbs.options import LayoutOptions
 from swath.verbs.pretrain import PretrainConfig
 from swath.verbs.run_report import health_lines, warnings
 from swath.verbs.scene_data import read_pretraining
@@ -248,6 +253,28 @@ def test_features_that_are_not_finite_have_no_score(labelled: Any) -> None:
     scores = probe.scores(objective)
     assert set(scores) == {"knn_overall_accuracy", "linear_overall_accuracy"}
     assert all(np.isnan(v) for v in scores.values())
+
+
+@pytest.mark.usefixtures("planted")
+def test_a_part_whose_records_bear_no_label_has_no_score_and_one_warning(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    given = LabelledData(layout=LayoutOptions("planted", str(tmp_path), {"target": "multilabel"}), window=16)
+    part = open_labelled(given, "train")
+    contract = records_contract(given, part, None)
+    probe = RecordProbe(given, contract, 3)
+    torch.manual_seed(0)
+    objective = torch.nn.Module()
+    objective.network = pretraining_network(VIT, contract, 16)
+    names = {"knn_map_macro", "linear_map_macro"}
+    whole = probe.scores(objective)
+    assert set(whole) == names and all(0 <= v <= 1 for v in whole.values()) and not caplog.text
+    bare = [replace(b, target=torch.zeros_like(b.target)) for b in probe.feeds[1] if b.target is not None]
+    probe.feeds[1] = bare  # type: ignore[call-overload]  # batches are all that is asked of it
+    for _ in range(2):
+        scores = probe.scores(objective)
+        assert set(scores) == names and all(np.isnan(v) for v in scores.values())
+    assert caplog.text.count("watch.probe has no score, and training goes on: no record bears any label") == 1
 
 
 def test_a_probe_that_cannot_tell_anything_is_refused_before_a_folder_is_made(

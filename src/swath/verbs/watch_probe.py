@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+import contextlib
+import logging
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any, Protocol
 
@@ -12,7 +14,7 @@ from torch import Tensor, nn
 
 from swath.contract import InputContract
 from swath.cube import Cube, CubeBatch
-from swath.errors import ConfigError
+from swath.errors import ConfigError, SwathError
 from swath.feed.base import IGNORE
 from swath.feed.normalise import normalise
 from swath.verbs.probe_pixels import check_part, check_reach
@@ -21,6 +23,7 @@ if TYPE_CHECKING:
     from swath.tasks.base import Scorer
     from swath.verbs.labelled_options import LabelledData
 
+log = logging.getLogger(__name__)
 # Few strengths of the linear probe's regularisation: it is solved anew at every look.
 STRENGTHS = (1e-4, 1e-2, 1.0)
 
@@ -117,6 +120,7 @@ class RecordProbe:
         self.monitor = MONITORS[self.task]
         self.scorer: Callable[[], Scorer] = lambda: scorer_of(train)
         self.options = ProbeOptions(STRENGTHS, (neighbours,))
+        self._warned = False
         parts = (train, open_labelled(data, "validation", crop=True))
         for part in parts:
             check_part(part, gsd, per_pixel=self.maps)
@@ -130,22 +134,34 @@ class RecordProbe:
             check_classes(train.name, train.records, [c.name for c in train.classes])
 
     def scores(self, objective: nn.Module) -> dict[str, float]:
-        """As `Probe.scores` says, named by the score."""
+        """As `Probe.scores` says, named by the score; NaN, and a warning once, where the labels give none."""
         from swath.training.feature_set import FeatureSet
         from swath.training.features import Frozen
         from swath.training.probing import probe
 
         frozen = Frozen(featured(objective), maps=self.maps, change=self.task == "change")
-        train, validation = (FeatureSet(feed, frozen) for feed in self.feeds)
-        found = {}
-        for method in self.methods:
-            name = f"{method}_{self.monitor}"
+        found = {f"{method}_{self.monitor}": float("nan") for method in self.methods}
+        with self._passing():
+            train, validation = (FeatureSet(feed, frozen) for feed in self.feeds)
             if not (torch.isfinite(train.pooled).all() and torch.isfinite(validation.pooled).all()):
-                found[name] = float("nan")
-                continue
-            _, chosen = probe(method, self.task, train, validation, self.scorer, self.outputs, self.options)
-            found[name] = chosen.score
+                return found
+            for method in self.methods:
+                with self._passing():
+                    _, chosen = probe(
+                        method, self.task, train, validation, self.scorer, self.outputs, self.options
+                    )
+                    found[f"{method}_{self.monitor}"] = chosen.score
         return found
+
+    @contextlib.contextmanager
+    def _passing(self) -> Iterator[None]:
+        """Goes on past what records or labels cannot give, with a warning the first time: no run ends at a look."""
+        try:
+            yield
+        except SwathError as err:
+            if not self._warned:
+                log.warning("watch.probe has no score, and training goes on: %s", err)
+            self._warned = True
 
 
 class WindowProbe:
