@@ -5,7 +5,7 @@ from dataclasses import replace
 import numpy as np
 import pytest
 import torch
-from hypothesis import given, settings
+from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from swath.errors import InputError
@@ -70,6 +70,28 @@ def test_windows_keep_enough_valid_pixels_and_a_label(cube, contract):
     assert ((batch.target != IGNORE).flatten(1).sum(1) == 1).all()
     whole = WindowFeed([scene], contract, 8, min_valid=1.0)
     assert len(whole) == 23 * 33  # rounding refuses no window that is valid throughout
+
+
+# The fixtures are functions without a state.
+@settings(max_examples=30, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(st.lists(st.integers(0, 4), min_size=1, max_size=6), st.integers(1, 4))
+def test_cubes_without_a_window_are_counted(cube, contract, clear, dates):
+    cubes = []
+    for number, kept in enumerate(clear):
+        scene = cube(dates=4, name=str(number))
+        valid = scene.valid.copy()
+        valid[kept:] = False
+        cubes.append(replace(scene, valid=valid))
+    poor = sum(kept < dates for kept in clear)
+    if poor == len(clear):
+        with pytest.raises(InputError, match="no window of 8x8"):
+            WindowFeed(cubes, contract, 8, min_valid=0.5, dates=dates)
+        return
+    feed = WindowFeed(cubes, contract, 8, min_valid=0.5, dates=dates)
+    assert feed.undrawn == poor
+    assert {int(i.split("@")[0]) for i in feed.take(0, 90).ids} <= {
+        n for n, kept in enumerate(clear) if kept >= dates
+    }
 
 
 def test_what_cannot_be_is_said(cube, contract):

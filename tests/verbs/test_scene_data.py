@@ -446,7 +446,9 @@ def test_dates_are_not_chosen_of_patches() -> None:
         PixelData(patches="x", dates=2)
 
 
-def test_dates_of_packed_series_are_drawn_anew_and_clear(tmp_path: Path) -> None:
+def test_dates_of_packed_series_are_drawn_anew_and_clear(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
     """Whole dates lie under cloud, in records of several lengths; and some records have too few clear ones."""
     cubes = [series("a", 7, 4), series("b", 9, 5), series("c", 6, 1), series("d", 8, 6)]
 
@@ -464,6 +466,8 @@ def test_dates_of_packed_series_are_drawn_anew_and_clear(tmp_path: Path) -> None
     config = PretrainConfig(RunOptions("nowhere"), ModelOptions("st_swin_mae"), data)
     batch = make_feed(config, found).take(0, 40)
     assert batch.pixels.shape == (40, 3, 3, 8, 8) and batch.valid.all()
+    said = "1 of 3 records have no window of 8 pixels a side with 3 dates of which at least 0.9 of the pixels are valid"
+    assert caplog.text.count(said) == 1
     assert len({tuple(days[:, 0].tolist()) for days in batch.days}) > 2
     assert {name.partition("@")[0] for name in batch.ids} == {"a", "b"}
     with pytest.raises(InputError, match="has 6 dates, and 7 are asked for"):

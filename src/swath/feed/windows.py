@@ -64,6 +64,9 @@ class WindowFeed:
         need_label: draw only windows with at least one labelled pixel.
         dates: how many dates a sample takes of its series; None: all.
 
+    Attributes:
+        undrawn: how many cubes have no window that is allowed, and are never drawn.
+
     Raises:
         InputError: something does not fit, or no window is left.
     """
@@ -106,6 +109,7 @@ class WindowFeed:
                 kept = bits if len(bits) <= room else None
                 room -= 0 if kept is None else len(bits)
             self._kept.append(kept)
+        self.undrawn = counts.count(0)
         self._ends = np.cumsum(counts)
         if self._ends[-1] == 0:
             raise InputError(

@@ -91,8 +91,9 @@ class PixelData:
             or ids of records.
         columns: learn from these columns (start, stop) of every scene only, as its files have them; empty: from all.
         window: side of the training windows, pixels of the size that `gsd` says.
-        min_valid: least share of valid pixels: of scenes in a window (0.5 if not given) and, with `dates`, in each date
-            that is taken; of patches, shards and a layout in a whole record as it was read, over all its bands: those
+        min_valid: least share of valid pixels: of scenes in a window and, with `dates`, of scenes, shards or a layout in
+            a window of each date that is taken (0.5 if not given; what has no such window is never drawn, and counted in
+            a warning); else of patches, shards and a layout in a whole record as it was read, over all its bands: those
             that have fewer are not learned from (if not given, all are).
         dates: of scenes, shards or a layout: how many dates of a series a sample takes, drawn anew each time, and its
             place with them; 0: all.
@@ -149,7 +150,7 @@ class PixelData:
 
     @property
     def window_valid(self) -> float:
-        """Least share of valid pixels in a window of a scene."""
+        """Least share of valid pixels in a window of a scene, and with `dates` in one of each date."""
         return 0.5 if self.min_valid is None else self.min_valid
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from fractions import Fraction
@@ -22,9 +23,12 @@ if TYPE_CHECKING:
     from torch import nn
 
     from swath.cube import CubeBatch
+    from swath.feed.windows import WindowFeed
     from swath.training.run import FitResult
     from swath.verbs.replay import Replayed
     from swath.verbs.scene_data import Pretraining
+
+log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True)
@@ -248,9 +252,11 @@ def make_feed(config: PretrainConfig, data: Pretraining) -> Any:
         )
         if dates is None:
             return RecordFeed(records, data.contract, size, seed=seed)
-        return WindowFeed(
+        feed = WindowFeed(
             records, data.contract, size, seed=seed, min_valid=config.data.window_valid, dates=dates
         )
+        _say_undrawn(feed, config.data)
+        return feed
     if data.records:
         from swath.feed.joined import JoinedFeed
         from swath.feed.shard_feed import ShardFeed
@@ -264,7 +270,7 @@ def make_feed(config: PretrainConfig, data: Pretraining) -> Any:
         return feeds[0] if len(feeds) == 1 else JoinedFeed(feeds)
     if config.data.patches or (config.data.layout is not None and not config.data.dates):
         return RecordFeed(data.cubes, data.contract, size, seed=seed)
-    return WindowFeed(
+    feed = WindowFeed(
         data.cubes,
         data.contract,
         size,
@@ -272,6 +278,26 @@ def make_feed(config: PretrainConfig, data: Pretraining) -> Any:
         allowed=data.areas,
         min_valid=config.data.window_valid,
         dates=config.data.dates or None,
+    )
+    _say_undrawn(feed, config.data)
+    return feed
+
+
+def _say_undrawn(feed: WindowFeed, data: PixelData) -> None:
+    """Warns of records or scenes that are counted but have no window to draw."""
+    if not feed.undrawn:
+        return
+    clear = f"{counted(data.dates, 'date')} of which" if data.dates else "of which"
+    log.warning(
+        "%d of %d %s have no window of %d pixels a side %s at least %g of the pixels are valid, and are never drawn, "
+        "though epochs count them: take a lower data.min_valid, a smaller window%s, or leave them out",
+        feed.undrawn,
+        len(feed.records),
+        "scenes" if data.scenes else "records",
+        data.window,
+        f"with {clear}" if data.dates else clear,
+        data.window_valid,
+        " or fewer data.dates" if data.dates else "",
     )
 
 
