@@ -12,8 +12,9 @@ import pytest
 
 from swath.data.part_spec import PARTS
 from swath.training.metrics_log import read_metrics
-from swath.verbs import finetune, labelled_records, pack
+from swath.verbs import evaluate, finetune, labelled_records, pack
 from swath.verbs.config import load_config
+from swath.verbs.labelled_options import OptionalData
 from swath.verbs.yaml_file import recipes
 from swath.weights.file import load
 
@@ -52,7 +53,7 @@ def small(name: str, tmp_path: Path) -> dict[str, Any]:
         }
     else:
         over["data.shards"] = []
-        for split in ("train", "val") if layout == "bigearthnet" else ("",):
+        for split in ("train", "val", "test") if layout == "bigearthnet" else ("",):
             packed = str(tmp_path / f"shards{split}")
             pack.run(pack.PackConfig(layout, str(root), packed, split=split, options=options, workers=1))
             over["data.shards"].append(packed)
@@ -122,3 +123,8 @@ def test_a_recipe_takes_a_step(name: str, tmp_path: Path, monkeypatch: pytest.Mo
     losses = [r["loss"] for r in read_metrics(tmp_path / "run/metrics.jsonl") if "loss" in r]
     assert len(losses) == 1 and losses[0] is not None and 0 < losses[0] < 100
     assert load(result.weights).meta.task == result.task
+    # As docs/papers.md says.
+    part: Any = "validation" if name == "finetune-segmunich" else "test"
+    data = OptionalData(**vars(config.data))
+    scored = evaluate.run(evaluate.EvaluateConfig(weights=str(result.weights), data=data, part=part))
+    assert scored is not None and scored.scores and opened[2:] == [part]
