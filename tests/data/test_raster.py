@@ -7,6 +7,8 @@ from typing import Any
 
 import numpy as np
 import pytest
+import rasterio
+from rasterio.enums import ColorInterp
 
 from swath.cube import Grid, band_statistics
 from swath.data import windowed
@@ -106,6 +108,25 @@ def test_an_alpha_band_is_validity_not_a_band(write: Write, ramp: Ramp) -> None:
     path = write("a.tif", pixels, names=("B02",), photometric="MINISBLACK", alpha="YES")
     cube = open_scene(dn(path)).read_all()
     assert cube.shape == (1, 1, 3, 3) and cube.valid[0, 0].tolist() == [[True, False, True]] * 3
+
+
+@pytest.mark.parametrize("bands", [1, 2, 3, 6])
+@pytest.mark.parametrize("nodata", [None, 7.0])
+def test_an_alpha_band_is_validity_beside_any_number_of_bands(
+    write: Write, ramp: Ramp, bands: int, nodata: float | None
+) -> None:
+    """GDAL itself calls it a mask for files of two or four bands alone."""
+    pixels = ramp(bands + 1, 3, 3, dtype="uint16") + 100
+    pixels[-1] = [[255, 0, 255]] * 3
+    pixels[0, 0, 0] = 7
+    names = ("B02", "B03", "B04", "B05", "B06", "B07")[:bands]
+    path = write("a.tif", pixels, names=names, photometric="MINISBLACK", nodata=nodata)
+    with rasterio.open(path, "r+") as file:
+        file.colorinterp = (*[ColorInterp.gray] * bands, ColorInterp.alpha)
+    cube = open_scene(dn(path)).read_all()
+    wanted = np.broadcast_to([[True, False, True]] * 3, (1, bands, 3, 3)).copy()
+    wanted[0, 0, 0, 0] = nodata is None
+    np.testing.assert_array_equal(cube.valid, wanted)
 
 
 def test_windows_beyond_the_edges_are_padded_invalid(write: Write, ramp: Ramp) -> None:

@@ -15,7 +15,7 @@ from typing import Any
 
 import numpy as np
 import numpy.typing as npt
-from rasterio.enums import MaskFlags
+from rasterio.enums import ColorInterp, MaskFlags
 from rasterio.windows import Window
 
 from swath.bands import Band
@@ -206,9 +206,16 @@ def read_valid(
         pixels = source.read(indexes, window=cut, out=room)
         masked = [i for i in indexes if MaskFlags.all_valid not in source.mask_flag_enums[i - 1]]
         own = [i for i in masked if nodata is None or MaskFlags.per_dataset in source.mask_flag_enums[i - 1]]
+        alphas = [i for i, meaning in enumerate(source.colorinterp, 1) if meaning is ColorInterp.alpha]
         for place, i in enumerate(indexes):
-            if i in own:
+            if i in own and alphas and MaskFlags.nodata in source.mask_flag_enums[i - 1]:
+                # Beside alpha, rasterio warns of a no-data value every time that it makes a mask of it.
+                valid[place] = pixels[place] != source.nodatavals[i - 1]
+            elif i in own:
                 valid[place] = source.read_masks(i, window=cut) != 0
+        # GDAL counts alpha as the mask in files of two or four bands alone, and not where there is a no-data value.
+        for i in (i for i in alphas if i not in indexes):
+            valid &= source.read(i, window=cut) != 0
     if nodata is not None:
         valid &= pixels != np.asarray(nodata).astype(pixels.dtype)
     if pixels.dtype.kind == "f":

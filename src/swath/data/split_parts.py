@@ -127,7 +127,7 @@ def by_blocks(
             mend=f"make blocks wider than {side + buffer:g}",
         )
     grown = [box.grown(buffer / 2) for box in boxes]
-    home = [_block((b.left + b.right) / 2, (b.low + b.high) / 2, b.plane, block) for b in boxes]
+    home = [block_of(box, block) for box in boxes]
     touched = [_blocks(box, block) for box in grown]
     sizes: dict[str, int] = {}
     for names in touched:
@@ -252,6 +252,11 @@ def _box(item: Located, split: str) -> Box:
     if item.box is None:
         raise InputError(f"item {item.id} has no footprint", where=split, mend="divide by groups or a list")
     return item.box
+
+
+def block_of(box: Box, size: float) -> str:
+    """The square of the ground, of side `size`, that a footprint's centre lies in: those of `by_blocks`."""
+    return _block((box.left + box.right) / 2, (box.low + box.high) / 2, box.plane, size)
 
 
 def _block(x: float, y: float, plane: str, size: float) -> str:

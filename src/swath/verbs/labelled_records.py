@@ -47,6 +47,7 @@ class Part:
         groups: what no split divides; None where unknown.
         boxes: where they lie, or None.
         packed: shards and the numbers of their records, in the order of `records`; empty for a layout.
+        block: side of the squares of the ground that divided the data, in units of their reference system; 0: none did.
     """
 
     name: PartName
@@ -56,6 +57,7 @@ class Part:
     groups: tuple[str | None, ...]
     boxes: tuple[Box | None, ...]
     packed: tuple[tuple[Shards, IntArray], ...] = ()
+    block: float = 0.0
 
     def __len__(self) -> int:
         return len(self.ids)
@@ -110,6 +112,7 @@ def open_part(data: RecordData, part: PartName) -> Part:
         tuple(item.group for item in located),
         tuple(item.box for item in located),
         packed,
+        data.parts.block if "blocks" in (data.parts.by, data.parts.validation_by) else 0.0,
     )
 
 

@@ -6,6 +6,7 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Literal
 
+from swath.data.split_parts import block_of
 from swath.errors import ConfigError
 
 if TYPE_CHECKING:
@@ -13,7 +14,7 @@ if TYPE_CHECKING:
     from swath.verbs.labelled_records import Part
 
 SQUARE = 64
-Unit = Literal["group", "record", "square"]
+Unit = Literal["block", "group", "record", "square"]
 
 
 @dataclass(frozen=True)
@@ -21,15 +22,17 @@ class IntervalOptions:
     """How confidence intervals are made: by drawing blocks again, never pixels, since neighbours are alike.
 
     Attributes:
-        unit: what a block is: a "group" of records that no split divides (a scene, a tile, a site), a "record", or a
-            "square" of a record or map; "auto": groups where two or more are known, else records, else squares.
+        unit: what is drawn: a "block", the square of the ground that divided the data (data.parts.block), with all
+            records in it; a "group" of records that no split divides (a scene, a tile, a site); a "record"; or a
+            "square" of a record or map. "auto": blocks of the ground where they divided the data and two or more hold
+            records, else groups where two or more are known, else records, else squares.
         square: side of a square, pixels.
         resamples: sets of blocks that are drawn.
         level: share of the time that an interval should hold the true value.
         seed: of the draw.
     """
 
-    unit: Literal["auto", "group", "record", "square"] = "auto"
+    unit: Literal["auto", "block", "group", "record", "square"] = "auto"
     square: int = SQUARE
     resamples: int = 1000
     level: float = 0.95
@@ -57,7 +60,7 @@ class Units:
 
     Attributes:
         kind: what a block is.
-        of: id of a record -> its group; empty unless groups are the blocks.
+        of: id of a record -> its group or square of the ground; empty unless those are the blocks.
         square: side, of squares.
     """
 
@@ -68,7 +71,8 @@ class Units:
     @property
     def words(self) -> str:
         """As a person reads it."""
-        return f"square of {self.square} pixels" if self.kind == "square" else self.kind
+        named = {"square": f"square of {self.square} pixels", "block": "block of the ground"}
+        return named.get(self.kind, self.kind)
 
     def name(self, record: str) -> str:
         """The block of a whole record."""
@@ -79,12 +83,17 @@ def units_of(part: Part, options: IntervalOptions, per_pixel: bool) -> Units:
     """The blocks of a part.
 
     Raises:
-        ConfigError: its records have no groups, or no pixels to make squares of.
+        ConfigError: its records have no groups or places, or no pixels to make squares of.
     """
     groups = {i: g for i, g in zip(part.ids, part.groups, strict=True) if g is not None}
+    placed = [(i, box) for i, box in zip(part.ids, part.boxes, strict=True) if box is not None]
+    blocks = {i: block_of(box, part.block) for i, box in placed} if part.block else {}
     kind: Unit
     if options.unit == "auto":
-        if len(set(groups.values())) >= 2 and len(groups) == len(part):
+        # Neighbours look alike, whatever groups they are said to be of.
+        if len(set(blocks.values())) >= 2 and len(blocks) == len(part):
+            kind = "block"
+        elif len(set(groups.values())) >= 2 and len(groups) == len(part):
             kind = "group"
         else:
             kind = "square" if len(part) == 1 and per_pixel else "record"
@@ -98,7 +107,13 @@ def units_of(part: Part, options: IntervalOptions, per_pixel: bool) -> Units:
         raise ConfigError(
             "a label for a whole record has no squares", where="intervals.unit", mend="use group or record"
         )
-    return Units(kind, groups if kind == "group" else {}, options.square)
+    if kind == "block" and len(blocks) < len(part):
+        raise ConfigError(
+            "no blocks of the ground divided these data",
+            where="intervals.unit",
+            mend="set data.parts.by to blocks, or use group, record or square",
+        )
+    return Units(kind, {"group": groups, "block": blocks}.get(kind, {}), options.square)
 
 
 def squares(height: int, width: int, side: int, name: str = "") -> Iterator[tuple[str, tuple[slice, slice]]]:

@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 from rasterio import Affine
 from rasterio.crs import CRS
-from rasterio.enums import MaskFlags, Resampling
+from rasterio.enums import ColorInterp, MaskFlags, Resampling
 from rasterio.vrt import WarpedVRT
 
 from swath.cube import Array, BoolArray, Grid
@@ -90,6 +90,7 @@ class Placed:
         self._file = open_raster(path, sparse=sparse)
         self._sparse, self._nodata, self._method = sparse, nodata, resampling
         self.dtype = np.result_type(*(np.dtype(d) for d in self._file.dtypes))
+        self._alpha = ColorInterp.alpha in self._file.colorinterp
         own = grid_of(self._file)
         self._shift = shift_between(own, onto) if same_crs(own.crs, onto.crs) else None
         self._size = own.height, own.width
@@ -109,7 +110,9 @@ class Placed:
         """
         bands = list(indexes)
         if self._shift is None:
-            values, valid = read_valid(self._warped, bands, window, self._nodata)
+            # Beside an alpha band, GDAL does not count the no-data value as a mask.
+            nodata = self._file.nodata if self._nodata is None and self._alpha else self._nodata
+            values, valid = read_valid(self._warped, bands, window, nodata)
             return np.where(valid, values, 0), valid
         row, col, height, width = window
         factor = self._shift.factor
@@ -151,15 +154,17 @@ class Placed:
         nodata = self._file.nodata if self._nodata is None else self._nodata
         if nodata is None and self.dtype.kind == "f":
             nodata = math.nan
-        masked = any(
-            MaskFlags.per_dataset in flags or MaskFlags.alpha in flags for flags in self._file.mask_flag_enums
-        )
+        masked = any(MaskFlags.per_dataset in flags for flags in self._file.mask_flag_enums)
         # Without a no-data value, an added alpha band says where the file has pixels.
         how: dict[str, Any] = (
             {"add_alpha": True} if nodata is None or masked else {"src_nodata": nodata, "nodata": nodata}
         )
-        if MaskFlags.alpha in self._file.mask_flag_enums[0]:
-            how = {}
+        if self._alpha:
+            # Its own alpha band goes along. Unless told, GDAL would then look at all bands of a pixel together, and
+            # write a no-data value of one of them as the number beside it.
+            how = (
+                {} if nodata is None else {"src_nodata": nodata, "nodata": nodata, "UNIFIED_SRC_NODATA": "NO"}
+            )
         with guard(self._file.name, "laid onto the scene's grid", ReadError):
             return WarpedVRT(
                 self._file,
