@@ -26,6 +26,7 @@ from pathlib import Path
 from typing import Any
 
 from swath.bench.record import about, write
+from swath.words import counted
 
 log = logging.getLogger(__name__)
 COMMAND = "make bench-scenes"
@@ -148,7 +149,7 @@ def measure_memory(
         path = shape.file(folder)
         for _ in range(1 if large else runs):
             found.setdefault(name, []).extend(child(_own(shape, path, "map", "convolution"), cache=CACHE))
-            log.info("%s, %d date(s): %s", name, dates, found[name][-1])
+            log.info("%s, %d dates: %s", name, dates, found[name][-1])
         if large:
             path.unlink()
         yield memory_records(found, dates, sparse)
@@ -160,7 +161,7 @@ def memory_records(found: dict[str, list[Numbers]], dates: int, sparse: bool = F
     first = "5k" if "5k" in found else next(iter(found))
     base = statistics.median(t["peak"] for t in found[first]) / 2**20
     frame = (
-        f"6 bands, {dates} date(s), a convolution over windows of 256 overlapping by 32, blocks of {BLOCK}, "
+        f"6 bands, {counted(dates, 'date')}, a convolution over windows of 256 overlapping by 32, blocks of {BLOCK}, "
         f"GDAL's cache {CACHE >> 20} MiB; {load()}"
     )
     kind = ".sparse" * sparse
@@ -171,7 +172,7 @@ def memory_records(found: dict[str, list[Numbers]], dates: int, sparse: bool = F
         rates = [shape.km2 / t["cpu"] for t in taken]
         clock = statistics.median(shape.km2 / t["seconds"] for t in taken)
         pixels = f"{shape.height}x{shape.width} pixels" + " of a sparse file" * sparse
-        few = "" if len(taken) > 2 else f"; {len(taken)} run(s) only, for the length"
+        few = "" if len(taken) > 2 else f"; {counted(len(taken), 'run')} only, for the length"
         value = statistics.median(peaks)
         records.append({
             "measure": f"scene.peak_memory.{name}.{dates}d{kind}", "value": round(value, 1), "unit": "MiB",
@@ -205,19 +206,19 @@ def share_records(network: str, shape: Shape, taken: Sequence[Numbers]) -> list[
         f"ST-SwinUNet {network} ({first['parameters'] / 1e6:.1f} M), {choose_precision('auto').name}, "
         f"{shape.height}x{shape.width} pixels x 6 bands from a deflated GeoTIFF to a map; windows of 224 at the default "
         f"overlap, {windows:.0f} of them, of which the map runs {run:.0f}; baseline: the forward pass alone over the "
-        f"{windows:.0f} in the same batches of 16, pixels in memory; in turn, {len(taken)} pair(s); {load()}"
+        f"{windows:.0f} in the same batches of 16, pixels in memory; in turn, {counted(len(taken), 'pair')}; {load()}"
     )
     found = []
-    for ending, counted, about_halo in (
+    for ending, number, about_halo in (
         ("", windows, "what the halo runs again counts against the map"),
         (".same_windows", run, "what the halo runs again counts as run"),
     ):
-        rates = [counted / t["map"] for t in taken]
-        ratio = statistics.median(t["bare"] / windows * counted / t["map"] for t in taken)
+        rates = [number / t["map"] for t in taken]
+        ratio = statistics.median(t["bare"] / windows * number / t["map"] for t in taken)
         found.append({
             "measure": f"scene.vs_bare_forward.{network}{ending}", "value": round(statistics.median(rates), 3),
             **common, "baseline": round(bare, 3), "ratio": round(ratio, 3), "runs": [round(r, 3) for r in rates],
-            "note": f"{about_halo}; by the clock {clock * counted / windows:.3f}; {note}",
+            "note": f"{about_halo}; by the clock {clock * number / windows:.3f}; {note}",
         })  # fmt: skip
     return found
 
@@ -261,7 +262,7 @@ def peer_records(name: str, shape: Shape, taken: dict[str, list[dict[str, Any]]]
         their_memory = statistics.median(t["peak"] / 2**20 for t in theirs)
         before = statistics.median(t["before"] / 2**20 for t in theirs)
         inside = statistics.median(t["forward"] / t["cpu"] for t in theirs)
-        few = "" if len(theirs) > 2 else f"; {len(theirs)} run(s) only"
+        few = "" if len(theirs) > 2 else f"; {counted(len(theirs), 'run')} only"
         who = {"loop": "a plain loop over rasterio's windows", "terratorch": "TerraTorch's tiled_inference"}[
             way
         ]
@@ -294,7 +295,7 @@ def main(argv: Sequence[str] | None = None) -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--only", default="share,peers,memory", help="of share, peers, memory, by comma")
     parser.add_argument("--sides", default="1k,5k,20k", help=f"of memory, by comma: {', '.join(SIDES)}")
-    parser.add_argument("--dates", type=int, default=1, help="of memory")
+    parser.add_argument("--dates", default="1,3", help="of memory, by comma")
     parser.add_argument(
         "--sparse", action="store_true", help="of memory: scenes without pixels, which are soon there"
     )
@@ -337,10 +338,11 @@ def main(argv: Sequence[str] | None = None) -> None:
             peers = measure_peers(folder, ("1k", "2k", "4k"), options.runs, options.peer_python)
             write(options.results, peers)
         if "memory" in only:
-            for records in measure_memory(
-                folder, sides, options.dates, options.runs, options.sparse or options.huge
-            ):
-                write(options.results, records)
+            for dates in map(int, options.dates.split(",")):
+                for records in measure_memory(
+                    folder, sides, dates, options.runs, options.sparse or options.huge
+                ):
+                    write(options.results, records)
 
 
 if __name__ == "__main__":
