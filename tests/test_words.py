@@ -1,6 +1,6 @@
 import pytest
 
-from swath.words import counted
+from swath.words import counted, size
 
 
 @pytest.mark.parametrize(
@@ -15,3 +15,10 @@ from swath.words import counted
 )
 def test_one_is_one_and_all_else_is_many(n: int, what: str, said: str) -> None:
     assert counted(n, what) == said
+
+
+@pytest.mark.parametrize(
+    ("count", "said"), [(0, "0 MiB"), (3 << 19, "2 MiB"), ((1 << 30) - 1, "1024 MiB"), (3 << 29, "1.5 GiB")]
+)
+def test_bytes_are_said_in_mib_or_gib(count: int, said: str) -> None:
+    assert size(count) == said

@@ -72,6 +72,11 @@ class Normalisation:
                 mend="compute the statistics again over valid pixels; leave out bands that are constant",
             )
 
+    @property
+    def measured(self) -> bool:
+        """Whether it takes statistics of the pixels themselves."""
+        return self.kind != "identity" and self.scope != "fixed"
+
     def affine(
         self, bands: int, statistics: BandStatistics | None, where: str = "cube"
     ) -> tuple[npt.NDArray[np.float64], npt.NDArray[np.float64]]:

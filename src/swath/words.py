@@ -8,3 +8,8 @@ def counted(n: int, what: str) -> str:
     noun, space, more = what.partition(" ")
     ending = "" if n == 1 else "es" if noun.endswith("s") else "s"
     return f"{n} {noun}{ending}{space}{more}"
+
+
+def size(count: int) -> str:
+    """Bytes in MiB, from 1024 of them in GiB."""
+    return f"{count / (1 << 30):.1f} GiB" if count >= 1 << 30 else f"{count / (1 << 20):.0f} MiB"

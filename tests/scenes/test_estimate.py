@@ -31,6 +31,13 @@ def test_a_plan_says_what_it_takes_and_reads_next_to_nothing(fakes: SimpleNamesp
     assert halved.memory_bytes > got.memory_bytes
 
 
+def test_a_pass_for_statistics_is_said_only_where_there_is_one(fakes: SimpleNamespace) -> None:
+    once_more = told(fakes, 600, 700, statistics_bytes=5 << 30)
+    assert once_more.to_dict()["statistics_bytes"] == 5 << 30
+    assert "statistics: 5.0 GiB before compression (5,368,709,120 bytes)" in once_more.summary()
+    assert "statistics" not in told(fakes, 600, 700).summary()
+
+
 def test_memory_does_not_grow_with_the_scene() -> None:
     sizes = [(5_000, 5_000), (5_000, 500_000), (500_000, 5_000), (500_000, 500_000)]
     classes = SimpleNamespace(bands=[None] * 3, dtype="uint8")

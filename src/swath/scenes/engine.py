@@ -112,8 +112,7 @@ class Engine:
     @cached_property
     def statistics(self) -> BandStatistics | None:
         """Of the whole scene, read once and only when the model normalises by it."""
-        norm = self.contract.normalisation
-        if norm.kind == "identity" or norm.scope == "fixed":
+        if not self.contract.normalisation.measured:
             return None
         return self.scene.statistics() if self.given_statistics is None else self.given_statistics
 

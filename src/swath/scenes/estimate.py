@@ -19,7 +19,7 @@ from swath.scenes.pyramid import overview_count
 from swath.scenes.reading import BlockInput
 from swath.scenes.windows import Plan
 from swath.training.progress import duration
-from swath.words import counted
+from swath.words import counted, size
 
 # Python, torch and GDAL before the first block; the network and GDAL's cache come on top.
 PROGRAM_BYTES = 700 << 20
@@ -45,6 +45,8 @@ class Estimate:
         finished_blocks: of an earlier run, which will not be computed again.
         values: numbers that are blended for each pixel, or for each cell of features.
         cell: pixels per cell; 1 for maps.
+        statistics_bytes: that are read once more, before the first block, to measure the scene's statistics: its stored
+            numbers before compression. 0 where the weights bring theirs, or an unfinished output has kept them.
     """
 
     plan: str
@@ -65,6 +67,7 @@ class Estimate:
     finished_blocks: int = 0
     values: int = 0
     cell: int = 1
+    statistics_bytes: int = 0
 
     def to_dict(self) -> dict[str, Any]:
         """Plain values."""
@@ -77,8 +80,8 @@ class Estimate:
             f"{counted(self.workers, 'worker')} of {counted(self.threads, 'thread')}, "
             f"{counted(self.batch_size, 'window')} at a time, "
             f"{self.precision}",
-            f"memory: at most {_size(self.memory_bytes)} ({self.memory_bytes:,} bytes), of which "
-            f"{_size(self.block_bytes)} in each worker for its blocks",
+            f"memory: at most {size(self.memory_bytes)} ({self.memory_bytes:,} bytes), of which "
+            f"{size(self.block_bytes)} in each worker for its blocks",
             f"file: tiles of {self.tile}, {counted(self.overviews, 'overview')}",
         ]
         if self.cell > 1:
@@ -86,6 +89,12 @@ class Estimate:
         if self.seconds is not None and self.window_seconds is not None:
             lines.append(
                 f"time: about {duration(self.seconds)} ({self.window_seconds * 1000:.1f} ms a window, just measured)"
+            )
+        if self.statistics_bytes:
+            lines.append(
+                "before the first block: one more pass over the scene, by one thread, since these weights "
+                f"normalise by its statistics: {size(self.statistics_bytes)} before compression "
+                f"({self.statistics_bytes:,} bytes), not in the time"
             )
         if self.finished_blocks:
             lines.append(f"{self.finished_blocks} of {counted(self.blocks, 'block')} finished already")
@@ -150,6 +159,7 @@ def estimate(
     finished: int = 0,
     copies: int = 1,
     measure: bool = True,
+    statistics_bytes: int = 0,
 ) -> Estimate:
     """Counts, and tries the network on made-up windows if `measure`; writes nothing.
 
@@ -163,6 +173,7 @@ def estimate(
         finished: blocks of an earlier run.
         copies: of a date's stored numbers that reading holds at once.
         measure: whether to run the network.
+        statistics_bytes: that are read before the first block for the scene's statistics.
     """
     plan = engine.plan
     dates, bands = engine.check()
@@ -185,6 +196,7 @@ def estimate(
         str(plan), plan.run_count, plan.block_count, plan.extra, plan.side, tile_side(plan),
         overview_count(plan.height, plan.width), workers, threads, engine.batch_size, engine.precision, block,
         memory, seconds, total, finished, values, engine.cell,
+        statistics_bytes,
     )  # fmt: skip
 
 
@@ -236,7 +248,3 @@ def _with_plan(engine: Engine, plan: Plan) -> Engine:
 
     scene: Any = _Shape()
     return replace(engine, scene=scene, plan=plan, contract=engine.contract)
-
-
-def _size(count: int) -> str:
-    return f"{count / (1 << 30):.1f} GiB" if count >= 1 << 30 else f"{count / (1 << 20):.0f} MiB"

@@ -1,7 +1,8 @@
 """The work folder of a map: which blocks are finished, kept beside the output until the map is whole.
 
 `.map.tif.swath/` holds `manifest.json` (what is being made, and of what), `blocks/` (one file per finished block)
-and `blocks.jsonl` (a line with the hash for each). A block counts as finished once its line is written, after its
+and `blocks.jsonl` (a line with the hash for each); `statistics.json` where the
+scene's were measured (`swath.scenes.measured`). A block counts as finished once its line is written, after its
 file is on the disk; so a process may be killed at any moment. A lock keeps a second process out.
 """
 
@@ -26,7 +27,9 @@ from swath.scenes.piece import Piece, Record
 FORMAT_VERSION = 1
 # The hashes of what is being moved beside the output, and a folder that is being replaced.
 PARTS, EARLIER = "parts.json", "earlier"
-_KEPT = ("lock", "manifest.json", "blocks.jsonl", "blocks", PARTS, EARLIER)
+# What `swath.scenes.measured` keeps of the scene.
+STATISTICS = "statistics.json"
+_KEPT = ("lock", "manifest.json", "blocks.jsonl", "blocks", PARTS, EARLIER, STATISTICS)
 
 
 class WorkFolder:

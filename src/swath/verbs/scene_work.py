@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -19,6 +19,7 @@ from swath.scenes.engine import WindowNetwork
 from swath.scenes.estimate import Estimate, estimate
 from swath.scenes.job import WeightsJob
 from swath.scenes.mapping import Course, Summary
+from swath.scenes.measured import keep_statistics, kept_statistics, made_up, measured, pass_bytes
 from swath.scenes.progress import MapBar
 from swath.scenes.runners.choice import Runner
 from swath.scenes.sources.files import on_disk
@@ -92,8 +93,8 @@ def shared(
         cores: that workers share.
     """
     device = choose_device(options.device)
-    norm = given.contract.normalisation
-    whole = norm.kind != "identity" and norm.scope != "fixed"
+    # A plan needs no statistics: `estimated` makes some up.
+    whole = given.contract.normalisation.measured and not options.plan
     return {
         "weights": str(Path(options.weights).resolve()),
         "input": scene.spec,
@@ -103,7 +104,7 @@ def shared(
         "device": device,
         "precision": "bf16" if choose_precision(options.precision, device).name == "bf16" else "fp32",
         "holes": options.max_holes > 0,
-        "statistics": scene.statistics() if whole else None,
+        "statistics": measured(given.output, scene) if whole else None,
         "sha256": given.loaded.sha256,
     }
 
@@ -120,7 +121,12 @@ def tags_of(loaded: Loaded) -> dict[str, str]:
 def estimated(
     options: SceneOptions, job: WeightsJob, scene: Source, network: nn.Module, finished: int
 ) -> Estimate:
-    """What it will take, where so many blocks are finished already; writes nothing."""
+    """What it will take, where so many blocks are finished already; reads next to nothing and writes nothing."""
+    once_more = 0
+    if job.contract.normalisation.measured:
+        if kept_statistics(output_path(options.output), scene) is None:
+            once_more = pass_bytes(scene)
+        job = replace(job, statistics=made_up(len(scene.bands)))
     with torch_threads(job.threads):
         return estimate(
             job.engine(scene, network.to(job.device)),
@@ -131,6 +137,7 @@ def estimated(
             threads=job.threads,
             finished=finished,
             copies=scene.COPIES,
+            statistics_bytes=once_more,
         )
 
 
@@ -154,6 +161,8 @@ def carry_out(
         return job.worker(scene, moved)
 
     with MapBar() as bar, target.begin(job.plan, about) as store:
+        if job.statistics is not None:
+            keep_statistics(target.path, scene, job.statistics)
         course = Course(job.plan, store, area, scene.source, options.max_holes, bar.update)
         if course.kept:
             log.info("%d of %d blocks are finished already", course.kept, job.plan.block_count)
