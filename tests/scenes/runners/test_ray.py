@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import importlib
 import os
 import signal
 from collections.abc import Iterator
@@ -11,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from local_ray import RAY_WARNINGS, local_cluster
 
 from swath.errors import ConfigError, InputError
 from swath.scenes.job import FeatureJob, WeightsJob
@@ -19,30 +19,13 @@ from swath.scenes.runners.local import run_local
 from swath.scenes.runners.pool import share_out
 from swath.scenes.runners.ray import RayWorker, run_ray
 
-# Ray's own: sockets and files of processes that were killed, and remarks on its future defaults.
-pytestmark = [
-    pytest.mark.slow,
-    pytest.mark.filterwarnings("ignore::ResourceWarning"),
-    pytest.mark.filterwarnings("ignore::FutureWarning"),
-    pytest.mark.filterwarnings("ignore::DeprecationWarning"),
-    pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning"),
-]
+pytestmark = [pytest.mark.slow, *RAY_WARNINGS]
 
 
 @pytest.fixture(scope="module")
 def cluster() -> Iterator[Any]:
-    ray = importlib.import_module("ray")
-    paths = {"PYTHONPATH": os.environ.get("PYTHONPATH", "")}
-    ray.init(
-        address="local",  # whatever cluster was left on this machine
-        num_cpus=2,
-        include_dashboard=False,
-        log_to_driver=False,
-        runtime_env={"env_vars": paths},
-        object_store_memory=100 << 20,
-    )
-    yield ray
-    ray.shutdown()
+    with local_cluster(2) as ray:
+        yield ray
 
 
 def test_two_workers_one_of_them_killed_give_the_same_bits(
