@@ -24,16 +24,20 @@ class Trouble:
         every: of how many requests one fails; 0: none.
         how: "503" answers busy; "drop" breaks off in the middle of the body.
         always: part of a path whose requests all fail.
+        once: what failed is answered when it is asked for again. A fixed rhythm can hit the same request of each further
+            try for ever, as no server does.
     """
 
     app: Any
     every: int = 0
     how: str = "503"
     always: str = ""
+    once: bool = False
     requests: int = 0
     failed: int = 0
     ranged: int = 0
     bytes_sent: int = 0
+    _seen: set[Any] = field(default_factory=set)
     _lock: Any = field(default_factory=threading.Lock)
 
     async def __call__(self, scope: Any, receive: Any, send: Any) -> None:
@@ -44,6 +48,10 @@ class Trouble:
             self.requests += 1
             self.ranged += any(name == b"range" for name, _ in scope["headers"])
             bad = bool(self.every and self.requests % self.every == 0)
+            asked = (scope["method"], scope["path"], dict(scope["headers"]).get(b"range"))
+            if bad and self.once:
+                bad = asked not in self._seen
+                self._seen.add(asked)
             bad = bad or bool(self.always and self.always in scope["path"])
             self.failed += bad
         if bad and self.how == "503":
@@ -62,9 +70,10 @@ class Trouble:
 
         await self.app(scope, receive, count)
 
-    def reset(self, every: int = 0, how: str = "503", always: str = "") -> None:
+    def reset(self, every: int = 0, how: str = "503", always: str = "", *, once: bool = False) -> None:
         """Count from 0, and fail so."""
-        self.every, self.how, self.always = every, how, always
+        self.every, self.how, self.always, self.once = every, how, always, once
+        self._seen.clear()
         self.requests = self.failed = self.ranged = self.bytes_sent = 0
 
 

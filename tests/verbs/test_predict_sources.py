@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 import pytest
 import rasterio
+from file_servers import file_server
 
 import swath
 
@@ -78,3 +79,47 @@ def test_the_map_does_not_depend_on_the_container(
         workers=workers,
     )
     np.testing.assert_array_equal(read(made.map), read(plain.map))
+
+
+@pytest.fixture(scope="module")
+def tiled(chain: Any, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """520 x 672 pixels of noise on the scene, in tiles: nine blocks, and many ranges to ask for."""
+    path = tmp_path_factory.mktemp("served") / "big.tif"
+    with rasterio.open(chain.land.scene) as file:
+        pixels, profile, names = np.tile(file.read(), (1, 13, 6)), file.profile, file.descriptions
+    known = pixels > 0
+    draw = np.random.default_rng(7).integers(0, 20, pixels.shape)
+    pixels = np.where(known, (pixels.astype(int) + draw).clip(1, 255), 0).astype(np.uint8)
+    size = {"height": pixels.shape[1], "width": pixels.shape[2]}
+    tiles = {"tiled": True, "blockxsize": 64, "blockysize": 64, "compress": "deflate"}
+    with rasterio.open(path, "w", **{**profile, **size, **tiles}) as out:
+        out.write(pixels)
+        out.descriptions = names
+    return path
+
+
+# A server in a thread of this process is closed while a client's last connection is still half open.
+@pytest.mark.filterwarnings("ignore::ResourceWarning")
+@pytest.mark.parametrize(("every", "how"), [(2, "503"), (3, "drop")])
+def test_busy_servers_and_broken_connections_change_no_byte_of_a_map(
+    chain: Any, tiled: Path, tmp_path: Path, every: int, how: str
+) -> None:
+    given = {"sensor": "landsat7", "unit": "dn", "retry": {"times": 20, "wait": 0.02, "longest": 0.05}}
+
+    def mapped(files: str, output: Path) -> swath.verbs.predict.PredictResult:
+        return swath.predict(
+            weights=chain.finetuned.weights,
+            input={"files": files, **given},
+            output=str(output),
+            precision="fp32",
+            threads=1,
+            block=256,
+        )
+
+    near = mapped(str(tiled), tmp_path / "near" / "map.tif")
+    with file_server(tiled.parent) as (url, trouble):
+        trouble.reset(every, how, once=how == "drop")
+        far = mapped(f"{url}/{tiled.name}", tmp_path / "far" / "map.tif")
+    assert trouble.ranged > trouble.failed > 5
+    assert (far.blocks, far.hole_pixels) == (9, 0)
+    assert Path(far.map).read_bytes() == Path(near.map).read_bytes()
