@@ -249,7 +249,7 @@ class ShardFeed:
     def _affine(self, records: Sequence[int]) -> tuple[Floats, Floats]:
         """Gain and bias [B,C], as `contract.affine` gives them record by record."""
         norm, count = self.contract.normalisation, len(self.bands)
-        if norm.kind == "identity" or norm.scope == "fixed":
+        if not norm.measured:
             gain, bias = norm.affine(count, None)
             return np.tile(gain, (len(records), 1)), np.tile(bias, (len(records), 1))
         low, high, mean, std = (np.full((len(records), count), np.nan) for _ in range(4))
@@ -321,7 +321,7 @@ class ShardFeed:
             cube = self.shards.cube(int(chosen[place]), self.cube).window(0, 0, *self.size)
             conversion = self.contract.conversion(cube)
             norm = self.contract.normalisation
-            if norm.kind != "identity" and norm.scope != "fixed":
+            if norm.measured:
                 self.contract.one_scale(conversion, cube.source)
             bands = tuple((c, j) for c, j in enumerate(conversion.index) if j is not None)
             in_order = conversion.index == tuple(range(cube.shape[1]))

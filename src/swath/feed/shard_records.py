@@ -67,7 +67,7 @@ class ShardRecords:
         self.contract, self.gsd = contract, gsd
         self.names = tuple(shards.only_cube(cube) for shards in self.sets)
         self.bands = tuple(spec.band for spec in contract.bands)
-        self._own = contract.normalisation.kind != "identity" and contract.normalisation.scope != "fixed"
+        self._own = contract.normalisation.measured
         self._set = np.concatenate([np.full(len(index), k, np.int32) for k, (_, index) in enumerate(sets)])
         self._record = np.concatenate([index for _, index in sets]).astype(np.int64)
         if not len(self._record):

@@ -72,14 +72,13 @@ def measure(
     found: dict[str, dict[str, Moments]] = {}
     units: dict[tuple[str, str], str] = {}
     records = [(shards, int(index)) for shards, chosen in sets for index in chosen]
-    chosen_cubes = None if only is None else {id(shards): only(shards) for shards, _ in sets}
-    first = "" if only is None or not sets else only(sets[0][0])
+    first = only(sets[0][0]) if only is not None and sets else ""
     for number, (shards, index) in enumerate(records):
         progress("statistics", number, len(records))
         for name, spec in shards.groups[shards.group_of(index)].cubes.items():
-            if chosen_cubes is not None and name != chosen_cubes[id(shards)]:
+            if only is not None and name != only(shards):
                 continue
-            counted = name if chosen_cubes is None else first
+            counted = first or name
             of_cube = found.setdefault(counted, {})
             if not int(shards.columns[f"{name}.valid"][index]):
                 continue

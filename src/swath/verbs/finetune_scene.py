@@ -143,7 +143,7 @@ def training_contract(options: LabelledData, data: Labelled, source: Loaded | No
         return contract_of([data.cube], normalise, options.window, dates=only)
     contract = contract_of_weights(source, options.window)
     normalisation = contract.normalisation
-    if normalisation.kind == "identity" or normalisation.scope == "fixed":
+    if not normalisation.measured:
         return contract
     log.info("normalising by the columns to learn from, not by the whole %s", normalisation.scope)
     return replace(
