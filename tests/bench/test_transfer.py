@@ -9,7 +9,8 @@ import pytest
 
 from swath.bench import transfer, transfer_water, transfer_water_lines
 from swath.bench.record import write
-from swath.bench.transfer_table import Cell, records_of, whole
+from swath.bench.transfer_table import Cell, records_of, rows_like, whole
+from swath.errors import ConfigError
 from swath.verbs.run_many import Answer, Run, check_order
 
 
@@ -106,3 +107,18 @@ def test_a_line_says_which_index_was_chosen() -> None:
     answers = {"0": answer("MNDWI"), "1": answer("NDWI"), "2": answer("MNDWI")}
     (record,) = records_of([cell], answers, "make bench-transfer", 1)
     assert record["note"].startswith("x; chosen: MNDWI 2 of 3, NDWI 1 of 3; mean of 3 seeds")
+
+
+def test_some_rows_need_fewer_runs_and_keep_their_baseline(data: Path, tmp_path: Path) -> None:
+    experiment = transfer.EXPERIMENTS["water-10"](data, tmp_path, 2)
+    chosen = rows_like(experiment, ["*probe.mae.pretrained*", "*unet*longer*"])
+    assert [cell.measure.removeprefix("water.iou.") for cell in chosen.cells] == [
+        "finetuned.unet.scratch.10", "finetuned.unet.scratch.longer.10",
+        "linear_probe.mae.pretrained.10", "linear_probe.mae.random.10",
+    ]  # fmt: skip
+    check_order(chosen.runs)
+    pretrained = [run.name for run in chosen.runs if run.words[0] == "pretrain"]
+    assert sorted(pretrained) == ["pretrain-mae", "random-mae"]
+    assert set(chosen.runs) < set(experiment.runs)
+    with pytest.raises(ConfigError, match="no row is like '.*unett"):
+        rows_like(experiment, ["*unet*", "*unett*"])

@@ -1,7 +1,7 @@
 """Measures transfer on real data: pretrained against from scratch, frozen and fine-tuned, over shares of the labels.
 
     python -m swath.bench.transfer --data FOLDER [--only water-100,water-10] [--seeds N] [--work FOLDER] [--results PATH]
-        [--kept]
+        [--rows '*.unet.*,*probe*'] [--kept]
 
 `make bench-transfer DATA=FOLDER` runs it. FOLDER holds the data sets as they were published, each in the folder that
 its experiment names. Every cell is a command of swath in a process of its own; the answers are kept in the work
@@ -19,10 +19,11 @@ from pathlib import Path
 from swath.bench import transfer_floods, transfer_scenes, transfer_series
 from swath.bench.record import write
 from swath.bench.transfer_otbtf import otbtf
-from swath.bench.transfer_table import Cell, Experiment, records_of, whole
+from swath.bench.transfer_table import Cell, Experiment, records_of, rows_like, whole
 from swath.bench.transfer_water import SHARES, water
 from swath.bench.transfer_water_lines import water_lines
 from swath.bench.transfer_water_tried import water_tried
+from swath.errors import ConfigError
 from swath.verbs.run_many import Answer, Run, kept_answers, run_all
 
 log = logging.getLogger(__name__)
@@ -61,6 +62,12 @@ def main() -> None:
         action="store_true",
         help="run nothing; record the rows whose answers are all in the work folder",
     )
+    parser.add_argument(
+        "--rows",
+        default="",
+        help="only rows whose measure is like one of these patterns, with commas between, and those that they are "
+        "compared with; empty: all",
+    )
     options = parser.parse_args()
     logging.basicConfig(level=logging.INFO, format="%(message)s")
 
@@ -70,6 +77,11 @@ def main() -> None:
     for name in options.only.split(","):
         work = options.work / name.partition("-")[0]
         experiment = EXPERIMENTS[name](options.data, work, options.seeds)
+        if options.rows:
+            try:
+                experiment = rows_like(experiment, options.rows.split(","))
+            except ConfigError as error:
+                parser.error(str(error))
         cells: Sequence[Cell] = experiment.cells
         if options.kept:
             answers = kept_answers(experiment.runs, work / "answers")

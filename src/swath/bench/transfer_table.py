@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import fnmatch
 import math
 import statistics
 from collections.abc import Callable, Mapping, Sequence
@@ -10,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from swath.bench.record import about
+from swath.errors import ConfigError
 from swath.verbs.run_many import Answer, Run
 
 
@@ -63,6 +65,34 @@ def fit_and_score(
     fit = ("finetune", "--run.folder", str(folder), "--run.overwrite", "true", *words)
     score = ("evaluate", "--weights", str(folder / "weights.safetensors"), *data)
     return Run(names[0], fit, after), Run(names[1], score, (names[0],))
+
+
+def rows_like(experiment: Experiment, patterns: Sequence[str]) -> Experiment:
+    """The cells whose measure matches one of the patterns, those that they are compared with, and the runs of both.
+
+    Args:
+        experiment: all of it.
+        patterns: with `*` for anything.
+
+    Raises:
+        ConfigError: a pattern that no measure matches.
+    """
+    measures = [cell.measure for cell in experiment.cells]
+    for pattern in patterns:
+        if not fnmatch.filter(measures, pattern):
+            raise ConfigError(f"no row is like {pattern!r}; there are {', '.join(measures)}")
+    wanted = {name for pattern in patterns for name in fnmatch.filter(measures, pattern)}
+    wanted |= {cell.baseline for cell in experiment.cells if cell.measure in wanted}
+    cells = tuple(cell for cell in experiment.cells if cell.measure in wanted)
+    after = {run.name: run.after for run in experiment.runs}
+    needed: set[str] = set()
+    left = [name for cell in cells for name in cell.runs]
+    while left:
+        name = left.pop()
+        if name not in needed:
+            needed.add(name)
+            left += after[name]
+    return Experiment(tuple(run for run in experiment.runs if run.name in needed), cells)
 
 
 def whole(cells: Sequence[Cell], answers: Mapping[str, Answer]) -> list[Cell]:

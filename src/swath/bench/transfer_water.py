@@ -22,6 +22,8 @@ SHARES = (100, 25, 10)
 """Of the labels, percent."""
 STEPS, RATE = 800, "2.0e-3"
 """Of pretraining; of fine-tuning too, the rate."""
+TAUGHT, TAUGHT_LONGER = 200, 800
+"""Steps of fine-tuning; and of the U-Net once more, which may need more of them than 200 to be a fair line."""
 UNLEARNED = "1e-12"
 """The rate of one step that leaves a network as it was drawn."""
 TEACHES = "elevation-0"
@@ -101,12 +103,12 @@ FAMILIES: dict[str, Family] = {
 UNET = ("--model.system", "unet", "--model.preset", "unet_16", "--model.options", json.dumps({"levels": 3}))
 
 
-def finetuning(rate: str) -> Words:
+def finetuning(rate: str, steps: int = TAUGHT) -> Words:
     """Options of fine-tuning at a rate of learning."""
     return (
-        "--training.steps", "200", "--training.batch_size", "16", "--training.learning_rate", rate,
-        "--training.warmup_steps", "20", "--training.betas", "[0.9, 0.999]", "--training.clip_norm", "1.0",
-        "--training.ema_decay", "0.98", "--training.validate_every", "50", "--training.checkpoint_every", "200",
+        "--training.steps", str(steps), "--training.batch_size", "16", "--training.learning_rate", rate,
+        "--training.warmup_steps", str(steps // 10), "--training.betas", "[0.9, 0.999]", "--training.clip_norm", "1.0",
+        "--training.ema_decay", "0.98", "--training.validate_every", "50", "--training.checkpoint_every", str(steps),
         "--training.augment.radiometry", "0.1",
     )  # fmt: skip
 
@@ -123,23 +125,26 @@ def water(data: Path, work: Path, seeds: int, share: int = 100) -> Experiment:
         runs.append(pretraining(f"pretrain-{name}", family, STEPS, RATE, work, root))
         if not family.like:
             runs.append(pretraining(f"random-{name}", family, 1, UNLEARNED, work, root))
-    rows: dict[str, tuple[Words, str]] = {"unet.scratch": (UNET, "")}
+    rows: dict[str, tuple[Words, str, int]] = {
+        "unet.scratch": (UNET, "", TAUGHT),
+        "unet.scratch.longer": (UNET, "", TAUGHT_LONGER),
+    }
     for name, family in FAMILIES.items():
         if not family.like:
-            rows[f"{name}.scratch"] = (family.finetune, "")
-        rows[f"{name}.pretrained"] = (family.finetune, f"pretrain-{name}")
+            rows[f"{name}.scratch"] = (family.finetune, "", TAUGHT)
+        rows[f"{name}.pretrained"] = (family.finetune, f"pretrain-{name}", TAUGHT)
     cells: list[Cell] = []
-    for row, (model, start) in rows.items():
+    for row, (model, start, steps) in rows.items():
         cells.append(Cell(
             f"water.iou.finetuned.{row}.{share}",
             "IoU of water",
             tuple(f"score-{row}-{share}-{seed}" for seed in range(seeds)),
             finetuned_iou,
-            f"{share} % of the labels, all of the network trained, 200 steps of 16 crops of 64 px; {SCORED}",
+            f"{share} % of the labels, all of the network trained, {steps} steps of 16 crops of 64 px; {SCORED}",
             baseline=f"water.iou.finetuned.unet.scratch.{share}",
         ))  # fmt: skip
         for seed in range(seeds):
-            runs += trained(row, model, start, share, seed, work, labelled)
+            runs += trained(row, model, start, share, seed, work, labelled, finetuning(RATE, steps))
     for name, family in FAMILIES.items():
         for kind in ("pretrain",) if family.like else ("pretrain", "random"):
             probes = [probed(f"{kind}-{name}", share, seed, work, labelled) for seed in range(seeds)]
