@@ -120,5 +120,5 @@ def test_some_rows_need_fewer_runs_and_keep_their_baseline(data: Path, tmp_path:
     pretrained = [run.name for run in chosen.runs if run.words[0] == "pretrain"]
     assert sorted(pretrained) == ["pretrain-mae", "random-mae"]
     assert set(chosen.runs) < set(experiment.runs)
-    with pytest.raises(ConfigError, match="no row is like '.*unett"):
+    with pytest.raises(ConfigError, match=r"no row is like '.*unett"):
         rows_like(experiment, ["*unet*", "*unett*"])
