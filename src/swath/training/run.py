@@ -180,9 +180,7 @@ def _fit(
         if start == 0 and metrics_log is not None:
             metrics_log.write(0, {"run": _facts(precision, config, place)})
         if config.loggers and place.leads:
-            copies = Copies(config.loggers, folder.path)
-            stack.callback(copies.close)
-            callbacks = (*callbacks, copies)
+            callbacks = (*callbacks, stack.enter_context(Copies(config.loggers, folder.path)))
 
         def work() -> Work:
             # Of the caller's module: where weights are divided, it is whole still.
