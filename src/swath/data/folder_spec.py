@@ -127,6 +127,11 @@ class FolderSpec:
 
 def read_folder_spec(path: Path) -> FolderSpec:
     """The spec in a YAML file. Raises ConfigError naming the file and the key."""
+    return folder_spec(read_keys(path), str(path))
+
+
+def read_keys(path: Path) -> Mapping[str, Any]:
+    """The keys of a YAML file, as they stand there. Raises ConfigError naming the file."""
     try:
         data = yaml.safe_load(path.read_text(encoding="utf-8"))
     except FileNotFoundError:
@@ -137,7 +142,7 @@ def read_folder_spec(path: Path) -> FolderSpec:
         raise ConfigError(f"is not readable as YAML ({err})", where=path, mend="correct it") from err
     if not isinstance(data, Mapping):
         raise ConfigError("holds no keys", where=path, mend="write it: see docs/own-data.md")
-    return folder_spec(data, str(path))
+    return data
 
 
 def folder_spec(data: Mapping[str, Any], where: str = "folder") -> FolderSpec:

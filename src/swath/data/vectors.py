@@ -141,6 +141,49 @@ def read_vectors(
     """
     check_legend(classes, path)
     pyogrio = _module("pyogrio")
+    meta, wkb, column = _classed(pyogrio, path, attribute, layer)
+    system = crs or meta["crs"]
+    if not system:
+        raise InputError("has no reference system", where=path, mend="state it (crs: EPSG:…)")
+    shapely = shapely_module()
+    skipped = {str(v) for v in ignore}
+    shapes, index, strange = [], [], []
+    for blob, value in zip(wkb, column, strict=True):
+        shape = None if blob is None else shapely.from_wkb(blob)
+        if shape is None or shape.is_empty or str(value) in skipped:
+            continue
+        place = _class(value, classes)
+        if place is None:
+            strange.append(str(value))
+        else:
+            shapes.append(shape)
+            index.append(place)
+    if strange:
+        known = ", ".join(f"{c.value} ({c.name})" for c in classes)
+        raise InputError(
+            f"names unknown classes in '{attribute}': {', '.join(sorted(set(strange))[:10])} (known: {known})",
+            where=path,
+            mend="add them to the classes, or to the values to ignore",
+        )
+    if not shapes:
+        raise InputError("holds no feature with a class", where=path, mend="check the file and the layer")
+    return Vectors(path, str(system), tuple(shapes), tuple(index), tuple(classes))
+
+
+def values_of(path: str, attribute: str, layer: str | None = None) -> tuple[str, ...]:
+    """The different values of the column that says the class, as text: numbers by size, then words by the alphabet.
+
+    Raises:
+        InputError: as `read_vectors`.
+        ConfigError: the extra is not installed.
+    """
+    _, wkb, column = _classed(_module("pyogrio"), path, attribute, layer)
+    found = {str(value).strip() for blob, value in zip(wkb, column, strict=True) if blob is not None}
+    return tuple(sorted(found, key=lambda text: (0, int(text), "") if text.isdecimal() else (1, 0, text)))
+
+
+def _classed(pyogrio: Any, path: str, attribute: str, layer: str | None) -> tuple[Any, Any, Any]:
+    """What pyogrio says of a layer, its geometries as WKB, and the column that says their class."""
     if not Path(path).exists():
         raise InputError("there is no such file", where=path, mend="check the path")
     with _reading(path):
@@ -161,32 +204,7 @@ def read_vectors(
             where=path,
             mend="name the one that says the class",
         )
-    system = crs or meta["crs"]
-    if not system:
-        raise InputError("has no reference system", where=path, mend="state it (crs: EPSG:…)")
-    shapely = shapely_module()
-    skipped = {str(v) for v in ignore}
-    shapes, index, strange = [], [], []
-    for blob, value in zip(wkb, columns[names.index(attribute)], strict=True):
-        shape = None if blob is None else shapely.from_wkb(blob)
-        if shape is None or shape.is_empty or str(value) in skipped:
-            continue
-        place = _class(value, classes)
-        if place is None:
-            strange.append(str(value))
-        else:
-            shapes.append(shape)
-            index.append(place)
-    if strange:
-        known = ", ".join(f"{c.value} ({c.name})" for c in classes)
-        raise InputError(
-            f"names unknown classes in '{attribute}': {', '.join(sorted(set(strange))[:10])} (known: {known})",
-            where=path,
-            mend="add them to the classes, or to the values to ignore",
-        )
-    if not shapes:
-        raise InputError("holds no feature with a class", where=path, mend="check the file and the layer")
-    return Vectors(path, str(system), tuple(shapes), tuple(index), tuple(classes))
+    return meta, wkb, columns[names.index(attribute)]
 
 
 def read_regions(path: str, attribute: str) -> tuple[str, dict[str, Any]]:

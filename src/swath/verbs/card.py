@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import logging
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Literal
+from typing import ClassVar, Literal
 
 from swath.errors import ConfigError
 from swath.verbs.labelled_options import LabelledData
@@ -73,6 +74,8 @@ class CardConfig:
     threads: int = 0
     precision: Literal["auto", "bf16", "fp32"] = "auto"
     device: Literal["auto", "cpu", "cuda"] = "auto"
+
+    SHORT: ClassVar[Mapping[str, str]] = {"labels": "data.labels", "attribute": "data.attribute"}
 
     def __post_init__(self) -> None:
         for name in ("seeds", "steps", "batch_size", "jobs"):

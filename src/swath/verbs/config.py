@@ -7,7 +7,8 @@ is done here, before and after it.
 
     config = load_config(PretrainConfig, ["demo-pretrain-st-swin"], {"training.steps": 100})
 
-Where a dataclass names a shorthand, as scenes do, plain text stands for that field (`swath.verbs.schema`).
+Where a dataclass names a shorthand, as scenes do, plain text stands for that field (`swath.verbs.schema`); text for
+`data` stands for the layout or the shards that lie in that folder.
 """
 
 from __future__ import annotations
@@ -74,7 +75,8 @@ def load_config(
         _check_keys(config, given, file.where)
         _merge(config, values, given)
         origins.update({key: file.where(key) for key in file.lines})
-    for name, value in (options or {}).items():
+    for given_name, value in (options or {}).items():
+        name = schema.short(config).get(given_name, given_name)
         for dotted, single in _place_option(config, name, value, flag):
             origins[dotted] = flag + dotted
             nested: Any = single
@@ -199,6 +201,8 @@ def _expand(config: type[Any], values: Mapping[str, Any]) -> dict[str, Any]:
             continue
         if key.shorthand is not None and isinstance(value, (str, list, Path)):
             value = {key.shorthand: value}
+        elif key.of_text is not None and isinstance(value, (str, Path)):
+            value = key.of_text(str(value))
         elif key.item_shorthand is not None:
             # One thing alone stands for a list of it.
             items = [value] if isinstance(value, (str, Path)) else value
@@ -429,12 +433,7 @@ def _add_options(
     which would load torch for a help text.
     """
     heading, texts = _documented(config)
-    short = getattr(config, "SHORTHAND", None)
-    spelled = prefix.rstrip(".")
-    group = parser.add_argument_group(
-        heading,
-        f"--{spelled} VALUE is short for --{spelled}.{short} VALUE" if short and spelled else None,
-    )
+    group = parser.add_argument_group(heading, _shorter(config, prefix.rstrip(".")) or None)
     groups = []
     for key in schema.keys(config).values():
         value = getattr(default, key.attribute, key.default)
@@ -450,6 +449,17 @@ def _add_options(
             group.add_argument(f"--{prefix}{key.name}", type=key.type, help=text, **required)
     for below, name, value in groups:
         _add_options(parser, below, name, value, show_required)
+
+
+def _shorter(config: type[Any], spelled: str) -> str:
+    """What is short for what in a group that is spelled so."""
+    said = [f"--{name} VALUE is short for --{of} VALUE" for name, of in schema.short(config).items()]
+    shorthand, of_text = getattr(config, "SHORTHAND", None), getattr(config, "of_text", None)
+    if shorthand and spelled:
+        said.append(f"--{spelled} VALUE is short for --{spelled}.{shorthand} VALUE")
+    if of_text is not None and spelled:
+        said.append(f"--{spelled} {(of_text.__doc__ or '').splitlines()[0].rstrip('.')}")
+    return "; ".join(said)
 
 
 def _plain(value: Any) -> Any:

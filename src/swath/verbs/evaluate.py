@@ -18,7 +18,7 @@ from swath.words import counted
 if TYPE_CHECKING:
     from swath.verbs.evaluate_weights import WeightsScores
 
-POSITIONAL = ("weights", RECIPE)
+POSITIONAL = ("weights", "data", RECIPE)
 
 
 @dataclass(frozen=True)

@@ -4,12 +4,13 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Literal
+from typing import Any, Literal
 
 from swath.data.legend import LandClass
 from swath.data.part_spec import PartsSpec
 from swath.data.spec import SceneSpec
 from swath.errors import ConfigError
+from swath.verbs.data_folder import named_source
 from swath.verbs.options import LayoutOptions, NormaliseOptions
 
 VECTOR_FILES = (".gpkg", ".geojson", ".json", ".shp", ".fgb")
@@ -57,6 +58,12 @@ class RecordData:
     min_valid: float = 0.25
     need_label: bool = True
     normalise: NormaliseOptions = field(default_factory=lambda: NormaliseOptions(scope="fixed"))
+
+    @classmethod
+    def of_text(cls, text: str) -> dict[str, Any]:
+        """FOLDER is short for the layout of its dataset.yaml, or for its shards."""
+        # What a recipe named before is replaced, not added to.
+        return {"shards": [], "layout": None, **named_source(text)}
 
     def __post_init__(self) -> None:
         self._check_source()
@@ -112,7 +119,9 @@ class LabelledData(RecordData):
             `window` pixels wide, which are divided as `parts` say.
         labels: a raster of class values on the scene's grid; most pixels may be unlabelled. "demo:landclass" and
             "demo:labelled-pixels" are embedded. Or, with `attribute`, a file of points and polygons (GeoPackage,
-            GeoJSON, Shapefile) in any reference system.
+            GeoJSON, Shapefile) in any reference system. Of a folder of one's own: in place of what its dataset.yaml
+            says, a pattern of rasters in it, such as "labels/{place}.tif", vectors with `attribute`, or a csv; vectors
+            may have `classes` left out, which are then what the column holds.
         validation: of a scene divided by columns: width of the validation block; 0: as wide as the window.
         east_start: the same: first column of the part that training never sees; 0: the middle of the scene. West of
             it lie a buffer as wide as the window, the validation block, and the columns to learn from.
@@ -131,6 +140,11 @@ class LabelledData(RecordData):
     touch: Literal["centre", "all"] = "centre"
     overlap: Literal["error", "first", "last", "ignore"] = "error"
 
+    @classmethod
+    def of_text(cls, text: str) -> dict[str, Any]:
+        """FOLDER is short for the layout of its dataset.yaml, or for its shards."""
+        return {**super().of_text(text), "scene": None}
+
     @property
     def by_columns(self) -> bool:
         """Whether a whole scene teaches, selects and scores, by its columns."""
@@ -143,8 +157,8 @@ class LabelledData(RecordData):
 
     @property
     def ignored_classes(self) -> tuple[int, ...]:
-        """None of a scene's: there, `ignore` are values of the raster that are no classes."""
-        return self.ignore if self.scene is None else ()
+        """None where `labels` are named: there, `ignore` are values of them that are no classes."""
+        return () if self.labels else self.ignore
 
     def _check_source(self) -> None:
         if self.scene is None:
@@ -160,7 +174,18 @@ class LabelledData(RecordData):
                 mend="give one of data.scene (with data.labels), data.layout and data.shards",
             )
         super()._check_source()
-        for name in ("labels", "validation", "east_start", "attribute", "layer"):
+        own = self.layout is not None and self.layout.name == "folder"
+        for name in ("labels", "attribute", "layer"):
+            if getattr(self, name) and not own:
+                raise ConfigError(
+                    "is for scenes and folders of one's own",
+                    where=f"data.{name}",
+                    mend="leave it out: these data have their labels",
+                )
+        for name in ("attribute", "layer"):
+            if getattr(self, name) and not self.labels:
+                raise ConfigError("is of data.labels", where=f"data.{name}", mend="name the file of vectors")
+        for name in ("validation", "east_start"):
             if getattr(self, name):
                 raise ConfigError("is for scenes", where=f"data.{name}", mend="see data.parts")
 

@@ -21,6 +21,7 @@ from swath.errors import ConfigError, InputError
 from swath.feed.shards import Shards
 from swath.verbs.labelled_options import LabelledData, RecordData
 from swath.verbs.options import LayoutOptions
+from swath.verbs.own_labels import with_labels
 from swath.verbs.scene_records import SceneSource
 
 IntArray = npt.NDArray[np.int64]
@@ -62,7 +63,8 @@ def open_source(data: RecordData) -> Source:
     if isinstance(data, LabelledData) and data.scene is not None:
         return SceneSource(data)
     if data.layout is not None:
-        return LayoutSource(data.layout)
+        layout = with_labels(data.layout, data) if isinstance(data, LabelledData) else data.layout
+        return LayoutSource(layout)
     return ShardSource([Shards(source) for source in data.shards], data)
 
 

@@ -8,6 +8,7 @@ from typing import Any, Literal
 
 from swath.data.spec import SceneSpec
 from swath.errors import ConfigError
+from swath.verbs.data_folder import named_source
 
 
 @dataclass(frozen=True)
@@ -114,6 +115,11 @@ class PixelData:
     min_valid: float | None = None
     dates: int = 0
     normalise: NormaliseOptions = field(default_factory=NormaliseOptions)
+
+    @classmethod
+    def of_text(cls, text: str) -> dict[str, Any]:
+        """FOLDER is short for the layout of its dataset.yaml, or for its shards."""
+        return {"scenes": [], "patches": "", "shards": [], "layout": None, **named_source(text)}
 
     def __post_init__(self) -> None:
         named = [name for name in ("scenes", "patches", "shards", "layout") if getattr(self, name)]

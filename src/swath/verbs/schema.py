@@ -1,7 +1,12 @@
 """What a config dataclass accepts: keys, dotted where dataclasses nest, their types in words, near misses.
 
 A dataclass may name one of its fields as its shorthand (`SHORTHAND: ClassVar[str] = "files"`): where the class is
-expected, text or a list stands for that field, so that `input: scene.tif` means `input: {files: scene.tif}`.
+expected, text or a list stands for that field, so that `input: scene.tif` means `input: {files: scene.tif}`. Where what
+text stands for must be looked up, a class has a class method `of_text(text) -> dict` instead, whose first line says what
+it takes.
+
+A class may name options that are short for one of a group (`SHORT: ClassVar[Mapping[str, str]]`): the card's `labels` is
+its `data.labels`.
 
 An option whose name is a word of Python itself, such as `from`, has a field of another name, which says so:
 `kind: str = field(default="", metadata={"option": "from"})`.
@@ -13,7 +18,7 @@ import dataclasses
 import difflib
 import types
 import typing
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal, Union, get_args, get_origin
@@ -94,6 +99,12 @@ class Key:
         return None if self.nested is None else getattr(self.nested, "SHORTHAND", None)
 
     @property
+    def of_text(self) -> Callable[[str], dict[str, Any]] | None:
+        """What makes keys of plain text under this key; None: nothing does."""
+        found: Callable[[str], dict[str, Any]] | None = getattr(self.nested, "of_text", None)
+        return found
+
+    @property
     def item_shorthand(self) -> str | None:
         """The same for the items of a list."""
         return None if self.item is None else getattr(self.item, "SHORTHAND", None)
@@ -134,6 +145,12 @@ def option_name(f: dataclasses.Field[Any]) -> str:
     return str(f.metadata.get("option", f.name))
 
 
+def short(config: type[Any]) -> Mapping[str, str]:
+    """Options that are short for one of a group, and which."""
+    found: Mapping[str, str] = getattr(config, "SHORT", {})
+    return found
+
+
 def dotted_keys(config: type[Any], prefix: str = "") -> Iterator[str]:
     """Every key, with those of nested dataclasses: such as `training` and `training.steps`."""
     for key in keys(config).values():
@@ -147,6 +164,7 @@ def find(config: type[Any], dotted: str) -> tuple[Key | None, str]:
 
     What is left is free-form if the key's type is a plain dict; otherwise the name is unknown.
     """
+    dotted = short(config).get(dotted, dotted)
     name, _, rest = dotted.partition(".")
     key = keys(config).get(name)
     if key is None:
