@@ -202,7 +202,7 @@ def _set(line: _Line, verb: LoadedVerb, name: str, value: str) -> None:
 
 def _is_switch(verb: LoadedVerb, name: str) -> bool:
     key, left = schema.find(verb.config, name)
-    return key is not None and not left and key.type is bool
+    return key is not None and not left and key.switch
 
 
 def _refuse_unknown(verb: LoadedVerb, name: str) -> None:

@@ -222,6 +222,23 @@ def test_other_options_are_other_commands(lakes: Any, tmp_path: Path) -> None:
     }
 
 
+def test_a_random_split_is_tried_where_it_says_something(lakes: Any, tmp_path: Path) -> None:
+    data, _ = lakes
+    parts = {
+        "blocks": PartsSpec(by="blocks", block=900.0, shares=SHARES), "groups": PartsSpec(by="groups", shares=SHARES),
+        "random": PartsSpec(by="random", shares=SHARES), "official": PartsSpec(),
+    }  # fmt: skip
+
+    def leaks(by: str, **options: Any) -> int:
+        divided = replace(data, parts=parts[by])
+        config = CardConfig(str(tmp_path), divided, seeds=1, **options)
+        return sum(cell.leak for cell in plan(config, divided, MAPS, tmp_path))
+
+    assert leaks("blocks") == leaks("groups") == 3 and leaks("blocks", methods=("forest", "scratch")) == 1
+    assert leaks("random") == leaks("official") == leaks("blocks", fractions=(0.1,)) == 0
+    assert leaks("blocks", leak=False) == 0 and leaks("official", leak=True) == 3
+
+
 def test_a_cell_that_is_not_whole_is_left_out() -> None:
     runs = (Run("a.fit", ()), Run("a.score", (), ("a.fit",)))
     assert collect([Cell("scratch", "", 1.0, 0, runs)], {"a.fit": Answer({}, 1.0, 1)}, "segmentation") == []
@@ -259,7 +276,7 @@ def test_a_planted_leak_is_found_and_said(tmp_path: Path, monkeypatch: pytest.Mo
         layout=LayoutOptions("folder", own_folder.planted_leak(tmp_path / "data", places=30, each=3))
     )
     config = CardConfig(
-        str(tmp_path / "card"), data, methods=("majority", "forest"), fractions=(1.0,), seeds=1, leak=True
+        str(tmp_path / "card"), data, methods=("majority", "forest"), fractions=(1.0,), seeds=1
     )
     found = run(config)
     table = json.loads((tmp_path / "card" / "table.json").read_text())
@@ -280,7 +297,7 @@ def test_a_page_of_the_answers_that_are_there(
 ) -> None:
     data, _ = lakes
     config = CardConfig(
-        str(tmp_path / "card"), data, methods=("majority", "index"), fractions=(0.5, 1.0), seeds=2
+        str(tmp_path / "card"), data, methods=("majority", "index"), fractions=(0.5, 1.0), seeds=2, leak=False
     )
     with pytest.raises(InputError, match="is no folder of a card"):
         run(replace(config, kept=True))
@@ -318,7 +335,7 @@ def test_one_scene_is_divided_by_blocks_of_its_ground(
     )
     given = own_folder.scene(tmp_path)
     given |= {"labels": given["labels"].replace(".tif", ".geojson"), "attribute": "kind", "ignore": []}
-    words = {"folder": str(tmp_path / "card"), "data": given, "methods": ["majority", "index"], "leak": True}
+    words = {"folder": str(tmp_path / "card"), "data": given, "methods": ["majority", "index"]}
     config = load_config(CardConfig, [], {**words, "fractions": [0.2, 1.0], "seeds": 2})
     run(config)
     table = json.loads((tmp_path / "card" / "table.json").read_text())

@@ -44,7 +44,8 @@ class CardConfig:
         unet: preset of the U-Net.
         split: "auto": unless data.parts is given, by blocks of the ground where records say where they lie, else by
             whole groups; "data": as data.parts says, whatever it is, the data set's own parts included.
-        leak: also score the plain methods, with all labels, under a random split, and say by how much it flatters.
+        leak: also score the plain methods, with all labels, under a random split, and say by how much it flatters; null:
+            where blocks or groups divide the data, and 1 is among the fractions.
         intervals: how confidence intervals are made.
         resume: go on with a card that is in the folder.
         kept: run nothing: make the page of the answers that are in the folder, of a card that was stopped or still runs.
@@ -66,7 +67,7 @@ class CardConfig:
     full_learning_rate: float = 3e-4
     unet: str = "unet_16"
     split: Literal["auto", "data"] = "auto"
-    leak: bool = False
+    leak: bool | None = None
     intervals: IntervalOptions = field(default_factory=IntervalOptions)
     resume: bool = False
     kept: bool = False

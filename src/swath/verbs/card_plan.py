@@ -105,7 +105,7 @@ def plan(config: CardConfig, data: LabelledData, seen: Look, folder: Path) -> li
                 for seed in range(1 if once else config.seeds):
                     made = _Maker(config, seen, folder, split, method, encoder, file, fraction, seed)
                     cells.append(made.cell())
-    if config.leak:
+    if measures_leak(config, data):
         shares = data.parts.shares if set(data.parts.shares) == set(SHARES) else SHARES
         random = replace(data.parts, by="random", shares=shares, train=(), validation=(), test=())
         mixed = _data_file(replace(data, parts=random), folder)
@@ -113,6 +113,13 @@ def plan(config: CardConfig, data: LabelledData, seen: Look, folder: Path) -> li
             made = _Maker(config, seen, folder, mixed, method, "", "", 1.0, 0)
             cells.append(replace(made.cell(_LEAK), leak=True))
     return cells
+
+
+def measures_leak(config: CardConfig, data: LabelledData) -> bool:
+    """Whether a random split is tried too: as told, else where this one keeps neighbours apart, so that they compare."""
+    if config.leak is not None:
+        return config.leak
+    return data.parts.by in ("blocks", "groups") and 1.0 in config.fractions
 
 
 def cell_runs(cells: Sequence[Cell]) -> list[Run]:

@@ -84,6 +84,11 @@ class Key:
         return None if self.optional else self.nested
 
     @property
+    def switch(self) -> bool:
+        """Whether it is true or false, and at most null beside them, so that its name alone means true."""
+        return bool in _alternatives(self.type) and set(_alternatives(self.type)) <= {bool, type(None)}
+
+    @property
     def free_form(self) -> bool:
         """Whether any key may stand below it: a plain dict or anything at all."""
         return any(a in (dict, Any) or get_origin(a) is dict for a in _alternatives(self.type))
