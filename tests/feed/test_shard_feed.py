@@ -83,7 +83,7 @@ CONTRACTS = {
 @given(
     name=st.sampled_from(sorted(CONTRACTS)),
     dtype=st.sampled_from(["uint8", "uint16", "int16", "int32", "int64", "float32", "float64"]),
-    targets=st.sampled_from(["raster", "class", "vector", "none"]),
+    targets=st.sampled_from(["raster", "class", "vector", "none", "dated"]),
     size=st.sampled_from([None, 8, (5, 9), 3]),
     full=st.booleans(),
     bad=st.booleans(),

@@ -28,13 +28,21 @@ TRAINING: dict[str, Any] = {
 }  # fmt: skip
 
 
+TASKS = {
+    "density": "regression",
+    "amount": "regression",
+    "dated": "segmentation",
+    "dated_density": "regression",
+}
+
+
 class Planted(Listed):
     """Chips whose brightness says what they are: a planted signal of every kind of target.
 
     Args:
         root: a folder; nothing is in it.
         split: train, val or test.
-        target: the kind.
+        target: the kind; of "dated" ones each date has kinds of its own, so that no answer for all dates can be right.
         dates: of each.
         size: pixels of a side; every fifth chip is two pixels larger.
     """
@@ -66,7 +74,7 @@ class Planted(Listed):
     def describe(cls, *, target: str = "classification", **others: object) -> LayoutInfo:
         from dataclasses import replace
 
-        task = {"density": "regression", "amount": "regression"}.get(target, target)
+        task = TASKS.get(target, target)
         real = task == "regression"
         quantities: Mapping[str, str] = {"depth": "m"} if real else {}
         return replace(
@@ -84,6 +92,10 @@ class Planted(Listed):
             kinds[:] = number % 3
         levels = np.array([[500, 500, 500], [3000, 3000, 3000], [500, 3000, 500]])
         pixels = levels[kinds].transpose(2, 0, 1) + draw.normal(0, 100, (self.dates, 3, size, size))
+        if self.target.startswith("dated"):
+            coarse = draw.integers(0, 3, (self.dates, size // 4 + 1, size // 4 + 1))
+            kinds = coarse.repeat(4, 1).repeat(4, 2)[:, :size, :size]
+            pixels = levels[kinds].transpose(0, 3, 1, 2) + draw.normal(0, 100, pixels.shape)
         if self.target == "change":
             pixels[1:] += 2500 * (kinds == 1)
             pixels[0] = 1000
@@ -96,6 +108,8 @@ class Planted(Listed):
             "change": lambda: (kinds == 1).astype(np.int64),
             "density": lambda: np.where(kinds == 0, np.nan, kinds * 0.5).astype(np.float32),
             "amount": lambda: np.asarray(0.25 * (number % 3), np.float32),
+            "dated": lambda: np.where(draw.random(kinds.shape) < 0.1, -1, kinds),
+            "dated_density": lambda: np.where(kinds == 0, np.nan, kinds * 0.5).astype(np.float32),
         }[self.target]()
         grid = Grid("EPSG:32633", (10.0, 0.0, 5e5 + 1000 * number, 0.0, -10.0, 5e6), size, size)
         cube = Cube(

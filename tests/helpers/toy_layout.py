@@ -28,7 +28,7 @@ class Toy:
     sizes: tuple[int, ...] = (8,)
     dates: int = 2
     dtype: str = "uint16"
-    targets: str = "raster"  # "class", "vector", "none"
+    targets: str = "raster"  # "class", "vector", "none", "dated"
     bad: tuple[int, ...] = ()
     radar: bool = True
     seconds: float = 0.0  # of reading one
@@ -73,6 +73,7 @@ class Toy:
             "class": np.asarray(index % 5),
             "vector": draw.integers(0, 2, 6),
             "none": None,
+            "dated": draw.integers(-1, 5, (self.dates, size, size + 1)),
         }[self.targets]
         item = self.items[index]
         return Sample(cubes, item.id, target, item.group)

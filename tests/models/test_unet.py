@@ -61,3 +61,21 @@ def test_presets_sizes_and_options() -> None:
         UNetConfig(norm="layer")  # type: ignore[arg-type]
     with pytest.raises(ContractError):
         UNet(TINY)(torch.randn(1, 1, 2, 8, 8))
+
+
+def test_a_map_for_each_date_is_that_of_the_date_alone() -> None:
+    torch.manual_seed(0)
+    each = UNet(UNetConfig.from_dict({**TINY.to_dict(), "dates": "none"})).eval()
+    joined = UNet(TINY).eval()
+    joined.load_state_dict(each.state_dict())
+    pixels, valid = torch.randn(2, 3, 3, 13, 16), torch.rand(2, 3, 3, 13, 16) > 0.3
+    valid[1, 2] = False
+    found = each(pixels, valid)
+    assert each.each_date and not joined.each_date and found.shape == (2, 3, 4, 13, 16)
+    for b, t in ((0, 0), (0, 1), (0, 2), (1, 0), (1, 1)):
+        one = joined(pixels[b : b + 1, t : t + 1], valid[b : b + 1, t : t + 1])
+        torch.testing.assert_close(found[b, t], one[0])
+    assert (found[1, 2] == 0).all()
+    torch.testing.assert_close(each(pixels), each(pixels, torch.ones_like(valid)))
+    with pytest.raises(ConfigError, match="'last' is neither mean nor none"):
+        UNetConfig(dates="last")  # type: ignore[arg-type]  # what is refused

@@ -118,7 +118,6 @@ def test_several_dates(tmp_path: Path) -> None:
         ("segmentation", {"data": {"parts": {"train": ["tarin"]}}}, "data.parts.train: there is no part 'tarin'"),
         ("segmentation", {"data": {"bands": ["B99"]}}, "data.bands: there is no band B99"),
         ("classification", {"model": UNET}, "model.system: a unet draws maps"),
-        ("segmentation", {"head": {"dates": "none"}}, "head.dates: answers every date by itself"),
     ],
 )  # fmt: skip
 def test_what_does_not_fit_is_said_before_a_folder_is_made(

@@ -197,12 +197,22 @@ def window_size(size: int | tuple[int, int]) -> tuple[int, int]:
     return height, width
 
 
-def check_raster(name: str, raster: npt.NDArray[np.generic] | None, records: RecordSource, i: int) -> None:
-    """Raises InputError if a raster beside a record is not [H,W] of it."""
-    _, height, width = records.frame(i)
-    if raster is not None and raster.shape != (height, width):
+def check_raster(
+    name: str,
+    raster: npt.NDArray[np.generic] | None,
+    records: RecordSource,
+    i: int,
+    *,
+    dated: bool = False,
+) -> None:
+    """Raises InputError if a raster beside a record is not [H,W] of it, or [T,H,W] where that may be (`dated`)."""
+    dates, height, width = records.frame(i)
+    if raster is None or raster.shape == (height, width):
+        return
+    if not dated or raster.shape != (dates, height, width):
+        of_dates = f"{dates}x" if dated and raster.ndim == 3 else ""
         raise InputError(
-            f"{name} are {'x'.join(map(str, raster.shape))}, the pixels {height}x{width}",
+            f"{name} are {'x'.join(map(str, raster.shape))}, the pixels {of_dates}{height}x{width}",
             where=records.name(i),
             mend=f"read the {name} on the grid of the pixels",
         )

@@ -9,7 +9,7 @@ from __future__ import annotations
 import numpy as np
 import numpy.typing as npt
 
-from swath.cube import BoolArray, Cube
+from swath.cube import Array, BoolArray, Cube
 
 IntArray = npt.NDArray[np.int64]
 # Shares are compared as counts; this much forgives the rounding of `min_valid` times a count.
@@ -47,6 +47,18 @@ def spread_dates(valid: BoolArray, count: int, min_valid: float) -> list[int]:
     if len(good) < count:
         good = np.sort(np.argsort(-counts, kind="stable")[:count])
     return [int(good[i]) for i in np.linspace(0, len(good) - 1, count).round().astype(int)]
+
+
+def looked_at(
+    cube: Cube, target: Array, count: int, min_valid: float, *, dated: bool = False
+) -> tuple[Cube, Array]:
+    """What is looked at of a cube and of its target, as `at_spread_dates` has it; a `dated` target [T,…] has the same
+    dates.
+    """
+    if not count:
+        return cube, target
+    chosen = spread_dates(cube.valid, count, min_valid)
+    return cube.at_dates(chosen), target[chosen] if dated else target
 
 
 def at_spread_dates(cube: Cube, count: int, min_valid: float) -> Cube:

@@ -38,7 +38,8 @@ class GridFeed:
         size: (h, w) of a window, or one number.
         batch_size: windows per batch; the last may be smaller.
         stride: between windows; None: the size, so that they overlap only at the far edges.
-        labels: per cube, int [H,W] with IGNORE (-1), or None: then every window is given, with no target.
+        labels: per cube, int [H,W] with IGNORE (-1), or of each date [T,H,W], or None: then every window is given,
+            with no target.
         scored: per cube, bool [H,W] of pixels to score, or None for all.
     """
 
@@ -62,7 +63,7 @@ class GridFeed:
                 f"a stride of {stride} leaves gaps between windows of {h}x{w}",
                 mend="give 1 to the window's size",
             )
-        given = _per_cube("labels", labels, self.records)
+        given = _per_cube("labels", labels, self.records, dated=True)
         areas = _per_cube("scored areas", scored, self.records)
         self.labels: list[npt.NDArray[np.int64] | None] = []
         # (cube, row, col, and the rows and columns [top, bottom) x [left, right) it answers for)
@@ -73,7 +74,7 @@ class GridFeed:
                 full = label.astype(np.int64)
                 if area is not None:
                     full = np.where(area, full, IGNORE)
-                wanted = full != IGNORE
+                wanted = (full != IGNORE).reshape(-1, *full.shape[-2:]).any(0)
                 self.labels.append(full)
             else:
                 self.labels.append(None)
@@ -94,14 +95,15 @@ class GridFeed:
 
     def _batch(self, windows: Sequence[tuple[int, int, int, int, int, int, int]]) -> CubeBatch:
         target = None
-        if any(x is not None for x in self.labels):
-            target = np.full((len(windows), *self.size), IGNORE, np.int64)
+        like = next((x for x in self.labels if x is not None), None)
+        if like is not None:
+            target = np.full((len(windows), *like.shape[:-2], *self.size), IGNORE, np.int64)
             for b, (i, row, col, top, bottom, left, right) in enumerate(windows):
                 label = self.labels[i]
                 if label is None:
                     continue
-                part = target[b, top - row : bottom - row, left - col : right - col]
-                cut_window(label[top:bottom, left:right], 0, 0, part)
+                part = target[b, ..., top - row : bottom - row, left - col : right - col]
+                cut_window(label[..., top:bottom, left:right], 0, 0, part)
         index, rows, cols = ([w[k] for w in windows] for k in range(3))
         ids = tuple(f"{self.records.cubes[i].source}@{r},{c}" for i, r, c, *_ in windows)
         return self.records.batch(index, rows, cols, self.size, ids, target)

@@ -57,7 +57,8 @@ class WindowFeed:
         contract: gives the normalisation of cubes.
         size: (h, w) of a window, or one number for both.
         seed: of all draws.
-        labels: per cube, int [H,W] with IGNORE (-1) where unknown, or real numbers with NaN; or None.
+        labels: per cube, int [H,W] with IGNORE (-1) where unknown, or real numbers with NaN; or None. Or, for all
+            cubes alike, those of each date [T,H,W], of which a sample has the dates that it takes.
         allowed: per cube, bool [H,W] or None; a window lies wholly inside.
         min_valid: least share of valid pixels in a window, over its dates and bands; with `dates`, in each
             date that is taken.
@@ -91,7 +92,9 @@ class WindowFeed:
         self.min_valid = min_valid
         self.size = window_size(size)
         self.seed = seed
-        self.labels = _per_cube("labels", labels, self.records)
+        self.labels = _per_cube("labels", labels, self.records, dated=True)
+        if len({x.ndim for x in self.labels if x is not None}) > 1:
+            raise InputError("some labels are of each date, others of all", mend="give labels of one kind")
         self._areas = _per_cube("allowed areas", allowed, self.records)
         self._need_label = need_label
         if need_label and all(x is None for x in self.labels):
@@ -125,7 +128,9 @@ class WindowFeed:
         return int(self._ends[-1])
 
     def take(self, first: int, count: int) -> CubeBatch:
-        """Samples number first … first + count - 1. Target [B,h,w] int64 or float32, if there are labels."""
+        """Samples number first … first + count - 1. Target [B,h,w] (or [B,T,h,w]) int64 or float32, if there are
+        labels.
+        """
         index, rows, cols = [], [], []
         chosen: list[list[int]] = []
         for n in range(first, first + count):
@@ -145,11 +150,13 @@ class WindowFeed:
         target = None
         like = next((x for x in self.labels if x is not None), None)
         if like is not None:
-            target = unknown_target(like, (count, *self.size))
+            axes = () if like.ndim == 2 else (self.records.dates,)
+            target = unknown_target(like, (count, *axes, *self.size))
             for b, (i, row, col) in enumerate(zip(index, rows, cols, strict=True)):
                 label = self.labels[i]
                 if label is not None:
-                    cut_window(label, row, col, target[b])
+                    taken = label[chosen[b]] if chosen and label.ndim == 3 else label
+                    cut_window(taken, row, col, target[b])
         return self.records.batch(index, rows, cols, self.size, ids, target, chosen or None)
 
     def _draw_dates(self, n: int, i: int, row: int, col: int, count: int) -> list[int]:
@@ -189,7 +196,9 @@ class WindowFeed:
             # A rounding error of the sums must not refuse windows that are valid throughout.
             legal &= window_sums(share, self.size) >= min_valid * h * w - 1e-6
         if self._need_label:
-            legal &= np.zeros_like(legal) if label is None else window_sums(known(label), self.size) > 0
+            # Of labels of each date, one of any date will do: which are taken is drawn later.
+            there = None if label is None else np.any(known(label).reshape(-1, height, width), axis=0)
+            legal &= np.zeros_like(legal) if there is None else window_sums(np.asarray(there), self.size) > 0
         if legal.all():
             return range(rows * cols)
         # 4 bytes per position while they suffice: a Sentinel-2 tile has 120 million.
@@ -206,7 +215,7 @@ class RecordFeed:
         size: random crop (h, w) or one number; None: whole records, which must then be of one size.
         seed: of all draws.
         targets: per cube: a number, a vector [K], or [H,W] of classes with IGNORE (-1) or of real numbers with NaN
-            where unknown, all alike; or None.
+            where unknown, of each date [T,H,W], or [K,H,W] of K quantities; all alike; or None.
         pad: fill records below the size up with invalid pixels and unknown targets, at their lower and right edge.
 
     Sample n is a pure function of (seed, n): epoch n // len(cubes) has its own order.
@@ -238,9 +247,7 @@ class RecordFeed:
         if self.targets is not None:
             if len(self.targets) != len(self.records):
                 raise InputError(f"{len(self.targets)} targets are given for {len(self.records)} records")
-            if self.targets[0].ndim == 2:
-                for i, target in enumerate(self.targets):
-                    check_raster("labels", target, self.records, i)
+            self._check_targets(self.targets)
         self._order: tuple[int, npt.NDArray[np.int64]] = (-1, np.zeros(0, np.int64))
 
     def __len__(self) -> int:
@@ -248,7 +255,7 @@ class RecordFeed:
         return len(self.records)
 
     def take(self, first: int, count: int) -> CubeBatch:
-        """Samples number first … first + count - 1. Target [B], [B,K] or [B,h,w], if given."""
+        """Samples number first … first + count - 1. Target [B], [B,K] or [B,…,h,w], if given."""
         index, rows, cols = [], [], []
         for n in range(first, first + count):
             i = self._record(n)
@@ -259,6 +266,19 @@ class RecordFeed:
             cols.append(int(draw.integers(max(w - self.size[1], 0) + 1)))
         ids = tuple(self.records.name(i) for i in index)
         return self.records.batch(index, rows, cols, self.size, ids, self._target(index, rows, cols))
+
+    def _check_targets(self, targets: Sequence[npt.NDArray[np.generic]]) -> None:
+        """All must be of one form, and rasters of their records' size."""
+        first = targets[0]
+        for i, target in enumerate(targets):
+            if target.ndim != first.ndim or (first.ndim >= 2 and target.shape[:-2] != first.shape[:-2]):
+                raise InputError(
+                    f"its target is {list(target.shape)}, that of {self.records.name(0)} {list(first.shape)}",
+                    where=self.records.name(i),
+                    mend="give targets of one form",
+                )
+            if first.ndim >= 2:
+                check_raster("labels", target[(0,) * (target.ndim - 2)], self.records, i)
 
     def _record(self, n: int) -> int:
         epoch, place = divmod(n, len(self))
@@ -272,8 +292,9 @@ class RecordFeed:
     def _target(self, index: list[int], rows: list[int], cols: list[int]) -> npt.NDArray[np.generic] | None:
         if self.targets is None:
             return None
-        if self.targets[0].ndim == 2:
-            target = unknown_target(self.targets[0], (len(index), *self.size))
+        if self.targets[0].ndim >= 2:
+            axes = self.targets[0].shape[:-2]
+            target = unknown_target(self.targets[0], (len(index), *axes, *self.size))
             for b, (i, row, col) in enumerate(zip(index, rows, cols, strict=True)):
                 cut_window(self.targets[i], row, col, target[b])
             return target
@@ -293,11 +314,13 @@ def _records(
     return Records(cubes, contract, dates) if isinstance(cubes, Sequence) else cubes
 
 
-def _per_cube(name: str, given: Sequence[R | None] | None, records: RecordSource) -> list[R | None]:
+def _per_cube(
+    name: str, given: Sequence[R | None] | None, records: RecordSource, *, dated: bool = False
+) -> list[R | None]:
     if given is None:
         return [None] * len(records)
     if len(given) != len(records):
         raise InputError(f"{len(given)} {name} are given for {len(records)} cubes", mend="give one per cube")
     for i, raster in enumerate(given):
-        check_raster(name, raster, records, i)
+        check_raster(name, raster, records, i, dated=dated)
     return list(given)

@@ -174,6 +174,11 @@ class STSwinUNet(STSwinPyramid):
                 with torch.no_grad():
                     skip.weight.copy_(torch.eye(*skip.weight.shape))
 
+    @property
+    def each_date(self) -> bool:
+        """Whether it draws a map for each date."""
+        return self.map_config.collapse == "none"
+
     def join(self, stage: int, x: Tensor, skip: Tensor) -> Tensor:
         """The decoder's map and the encoder's, by a linear layer: [..., d] twice -> [..., d]."""
         out: Tensor = self.skip_connection_layers[stage](torch.cat([x, skip], dim=-1))

@@ -145,6 +145,11 @@ class TaskNetwork(nn.Module):
             kind = ConvHead if config.head == "conv" else UperHead
             self.head = kind(dims, strides, outputs, config.head_width, config.dropout)
 
+    @property
+    def each_date(self) -> bool:
+        """Whether it answers for each date."""
+        return self.config.dates == "none"
+
     def features(
         self,
         pixels: Tensor,

@@ -1,8 +1,8 @@
 """A plain U-Net (Ronneberger et al., 2015), the network that any pretrained one has to beat.
 
 Dates are encoded one by one with the same weights and averaged at each resolution over the dates that hold
-data; then one decoder draws the map. Any number of dates, any height and width: sizes halve rounding up, and
-the decoder crops.
+data; then one decoder draws the map, or each date's own by the same decoder. Any number of dates, any height and
+width: sizes halve rounding up, and the decoder crops.
 """
 
 from __future__ import annotations
@@ -18,6 +18,7 @@ from swath.errors import ConfigError, ContractError
 from swath.models.config import ModelConfig
 
 UNetNorm = Literal["group", "batch"]
+UNetDates = Literal["mean", "none"]
 
 
 @dataclass(frozen=True)
@@ -31,6 +32,7 @@ class UNetConfig(ModelConfig):
         levels: resolutions, the full one included.
         norm: "group" works at any batch size; "batch" is the textbook's.
         dropout: of whole channels, at the coarsest resolution.
+        dates: what becomes of several dates: their "mean", or "none", a map for each, which sees that date alone.
     """
 
     bands: int = 6
@@ -39,10 +41,13 @@ class UNetConfig(ModelConfig):
     levels: int = 5
     norm: UNetNorm = "group"
     dropout: float = 0.0
+    dates: UNetDates = "mean"
 
     def __post_init__(self) -> None:
         if self.norm not in get_args(UNetNorm):
             raise ConfigError(f"{self.norm!r} is neither group nor batch", where="norm")
+        if self.dates not in get_args(UNetDates):
+            raise ConfigError(f"{self.dates!r} is neither mean nor none", where="dates")
         if min(self.bands, self.classes, self.width, self.levels) < 1:
             raise ConfigError("bands, classes, width and levels must be 1 or more", where="UNetConfig")
 
@@ -52,7 +57,7 @@ PRESETS: dict[str, UNetConfig] = {"unet_16": UNetConfig(width=16), "unet_32": UN
 
 
 class UNet(nn.Module):
-    """Logits [B,K,H,W] of pixels [B,T,C,H,W]."""
+    """Logits [B,K,H,W] of pixels [B,T,C,H,W], or with dates "none" [B,T,K,H,W]."""
 
     def __init__(self, config: UNetConfig) -> None:
         super().__init__()
@@ -66,6 +71,11 @@ class UNet(nn.Module):
         self.up = nn.ModuleList(_block(2 * thin, thin, config.norm) for _, thin in pairs)
         self.head = nn.Conv2d(config.width, config.classes, 1)
 
+    @property
+    def each_date(self) -> bool:
+        """Whether it draws a map for each date."""
+        return self.config.dates == "none"
+
     def forward(
         self,
         pixels: Tensor,
@@ -73,7 +83,7 @@ class UNet(nn.Module):
         days: Tensor | None = None,
         wavelengths: tuple[float, ...] | None = None,
     ) -> Tensor:
-        """Logits [B,K,H,W].
+        """Logits [B,K,H,W]; with dates "none" [B,T,K,H,W], which are 0 at dates without data.
 
         Args:
             pixels: normalised, [B,T,C,H,W].
@@ -87,7 +97,8 @@ class UNet(nn.Module):
                 mend="select and order the bands with the model's input contract",
             )
         b, t = pixels.shape[:2]
-        x, sample = pixels.flatten(0, 1), None
+        each = self.config.dates == "none"
+        x, sample, kept = pixels.flatten(0, 1), None, None
         if valid is not None:
             x = torch.where(valid, pixels, torch.zeros((), dtype=pixels.dtype, device=pixels.device)).flatten(
                 0, 1
@@ -102,14 +113,18 @@ class UNet(nn.Module):
         skips: list[Tensor] = []
         for i, block in enumerate(self.down):
             x = block(x if i == 0 else F.max_pool2d(x, 2, ceil_mode=True))
-            skips.append(x if sample is None else _mean_by(x, sample, b))
+            skips.append(x if sample is None or each else _mean_by(x, sample, b))
         x = self.dropout(skips.pop())
         for expand, block in zip(self.expand, self.up, strict=True):
             skip = skips.pop()
             x = expand(x)[..., : skip.shape[-2], : skip.shape[-1]]
             x = block(torch.cat([x, skip], dim=1))
         logits: Tensor = self.head(x)
-        return logits
+        if not each:
+            return logits
+        if kept is not None:
+            logits = logits.new_zeros(b * t, *logits.shape[1:]).index_copy(0, kept, logits)
+        return logits.reshape(b, t, *logits.shape[1:])
 
 
 def _mean_by(x: Tensor, sample: Tensor, samples: int) -> Tensor:

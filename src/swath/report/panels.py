@@ -42,13 +42,13 @@ def view(pixels: Array, valid: BoolArray, bands: Sequence[Band]) -> RGBA:
     return stretch(pixels[chosen], valid[chosen], gamma=_GAMMA)
 
 
-def panels(pictures: Sequence[tuple[str, RGBA]]) -> bytes:
-    """Pictures [H,W,4] of one size, three in a row, or of four two, with a word above each.
+def panels(pictures: Sequence[tuple[str, RGBA]], columns: int = 0) -> bytes:
+    """Pictures [H,W,4] of one size, so many in a row (0: three, or of four two), with a word above each.
 
     What is clear is hatched, since white may be a class, such as cloud.
     """
     height, width = pictures[0][1].shape[:2]
-    columns = 2 if len(pictures) == 4 else 3
+    columns = columns or (2 if len(pictures) == 4 else 3)
     rows = -(-len(pictures) // columns)
     head, high = 0.26, WIDTH / columns * height / width
     tall = rows * (high + head)

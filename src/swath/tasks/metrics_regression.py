@@ -89,7 +89,7 @@ class RegressionScorer:
         self._moments = _Moments(len(self.names))
 
     def update(self, output: Tensor, target: Tensor) -> None:
-        """Outputs [B,K,H,W] or [B,K] and their targets; what is NaN does not count."""
+        """Outputs [B,K,H,W], [B,K] or [B,T,K,H,W] and their targets; what is NaN does not count."""
         for k in range(len(self.names)):
             p, y = known_pairs(output, target, k)
             self._moments.update(k, p.detach().cpu(), y.detach().cpu())

@@ -14,11 +14,12 @@ from torch import Tensor
 from swath.bands import Band
 from swath.cube import Array, Cube, CubeBatch
 from swath.feed.base import Records
-from swath.feed.dates import at_spread_dates
+from swath.feed.dates import looked_at
 from swath.feed.grid import axis_windows
 from swath.feed.normalise import normalise
 from swath.feed.windows import known
 from swath.tasks.base import Task, class_axis
+from swath.verbs.each_date import answers_each_date
 from swath.verbs.labelled_feeds import score_feed
 from swath.verbs.labelled_options import RecordData
 from swath.verbs.labelled_records import Part
@@ -42,7 +43,9 @@ class Answer:
         bands: C of them.
         dates: T of them; None where unknown.
         truth: target; what is unknown is below 0, or NaN.
-        answer: class numbers [H,W] or (), zeros and ones [K], or real numbers [K,H,W] or [K].
+        answer: class numbers [H,W] or (), zeros and ones [K], or real numbers [K,H,W] or [K]; with T in front, of a
+            network that draws a map for each date.
+        each_date: whether it does; the truth may then be one map for all dates.
     """
 
     id: str
@@ -52,6 +55,7 @@ class Answer:
     dates: tuple[dt.date | None, ...]
     truth: Array
     answer: Array
+    each_date: bool = False
 
 
 def answers(task: Task, data: RecordData, part: Part, contract: InputContract, most: int = 4) -> list[Answer]:
@@ -65,8 +69,10 @@ def answers(task: Task, data: RecordData, part: Part, contract: InputContract, m
         for i in chosen:
             records = [part.records[int(i)]]
             one = replace(part, records=records, ids=(part.ids[i],), groups=(None,), boxes=(None,))
-            cube = contract.convert(at_spread_dates(records[0].cube, data.dates, data.min_valid))
-            truth = np.asarray(records[0].target)
+            cube, truth = looked_at(
+                records[0].cube, np.asarray(records[0].target), data.dates, data.min_valid, dated=part.dated
+            )
+            cube = contract.convert(cube)
             if truth.ndim >= 2 and truth.shape[-2:] == cube.shape[2:]:
                 found.append(_map(task, part, cube, truth, part.ids[i], data.window, contract))
             else:
@@ -112,9 +118,10 @@ def _map(
             inside = (..., slice(top - row, bottom - row), slice(left - col, right - col))
             pixels[..., top:bottom, left:right] = x[inside]
             answer[..., top:bottom, left:right] = y[inside]
+    each = answers_each_date(task.network)
     if answer is None:
-        answer = np.zeros((height, width), np.int64)
-    return Answer(name, pixels, cube.valid, cube.bands, cube.dates, truth, answer)
+        answer = np.zeros((*cube.shape[:1] * each, height, width), np.int64)
+    return Answer(name, pixels, cube.valid, cube.bands, cube.dates, truth, answer, each)
 
 
 def _middle(truth: Array, most: int) -> tuple[slice, slice]:

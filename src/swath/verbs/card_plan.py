@@ -71,10 +71,13 @@ class Cell:
 
 def first_of(data: LabelledData) -> Part:
     """One record of the train part."""
+    from swath.verbs.labelled_parts import refuse_dated
     from swath.verbs.labelled_records import open_part
 
     log.info("looking at one record, whether all fits")
-    return open_part(replace(data, label_fraction=_ONE), "train")
+    part = open_part(replace(data, label_fraction=_ONE), "train")
+    refuse_dated(part)
+    return part
 
 
 def look_at(part: Part) -> Look:

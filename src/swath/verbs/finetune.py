@@ -5,7 +5,6 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
-from swath.errors import ConfigError
 from swath.models.lora_config import LoRAConfig
 from swath.training.config import TrainConfig
 from swath.verbs.head_options import HeadOptions
@@ -135,12 +134,6 @@ def run(config: FinetuneConfig) -> FinetuneResult | None:
     Raises:
         SwathError: in one line, if the data, the options, the weights or the folder do not fit.
     """
-    if config.head.dates == "none":
-        raise ConfigError(
-            "answers every date by itself, and labels here are of all dates together",
-            where="head.dates",
-            mend="take mean, last or concat; a task in Python learns from a label for each date",
-        )
     if config.data.by_columns:
         from swath.verbs.finetune_scene import run_scene
 

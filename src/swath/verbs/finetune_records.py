@@ -17,6 +17,7 @@ from swath.training.ranks import decided, world
 from swath.training.run import FitResult, fit
 from swath.verbs.adapters import adapt, plain_again
 from swath.verbs.answers import answers
+from swath.verbs.each_date import answers_each_date, check_dated, settled_head
 from swath.verbs.finetune import FinetuneConfig, FinetuneResult
 from swath.verbs.labelled_feeds import records_contract, score_feed, train_feed
 from swath.verbs.labelled_page import records_page
@@ -40,15 +41,16 @@ def run_records(config: FinetuneConfig) -> FinetuneResult | None:
     """
     decided(lambda: check_start(config.run, config.training, ("auto", *ANY_SCORE)))
     source = load(config.weights) if config.weights else None
-    train, validation = open_labelled(config.data, "train"), open_labelled(config.data, "validation")
+    train, validation = (open_labelled(config.data, name, dated=True) for name in ("train", "validation"))
     training = settled(config.training, train.task)
-    contract = records_contract(config.data, train, source, fixed_dates=config.head.dates == "concat")
     per_pixel = answers_per_pixel(train)
+    head = settled_head(config.head, config.model, train, per_pixel)
+    contract = records_contract(config.data, train, source, fixed_dates=head.dates == "concat")
     torch.manual_seed(derive(training.seed, "initialise"))
     network, transferred = task_network(
         source,
         settled_model(config.model, source, per_pixel),
-        config.head,
+        head,
         contract,
         train.task,
         train.meaning.outputs,
@@ -57,11 +59,14 @@ def run_records(config: FinetuneConfig) -> FinetuneResult | None:
     )
     adapt(network, config, transferred)
     task = make_task(network, train, config.loss)
-    feed = train_feed(config.data, train, contract, training.seed)
+    each = answers_each_date(network)
+    check_dated((train, validation), each)
+    feed = train_feed(config.data, train, contract, training.seed, each_date=each)
     place = world()
     scored = score_feed(
-        config.data, validation, contract, batch_size=training.batch_size, rank=place.rank, world=place.size
-    )
+        config.data, validation, contract, batch_size=training.batch_size, rank=place.rank, world=place.size,
+        each_date=each,
+    )  # fmt: skip
 
     def validate(current: nn.Module) -> dict[str, float]:
         assert isinstance(current, Task)

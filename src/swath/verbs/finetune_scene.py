@@ -39,6 +39,7 @@ def run_scene(config: FinetuneConfig) -> FinetuneResult:
     import torch
 
     from swath.errors import SwathError
+    from swath.feed.each_date import at_each_date
     from swath.feed.grid import GridFeed
     from swath.feed.windows import WindowFeed
     from swath.rng import derive
@@ -47,6 +48,7 @@ def run_scene(config: FinetuneConfig) -> FinetuneResult:
     from swath.training.run import fit
     from swath.verbs import run_report
     from swath.verbs.adapters import adapt, plain_again
+    from swath.verbs.each_date import answers_each_date
     from swath.verbs.finetune import FinetuneResult
     from swath.verbs.labelled_task import class_config, class_counts
     from swath.verbs.scene_labels import read_labelled
@@ -74,18 +76,23 @@ def run_scene(config: FinetuneConfig) -> FinetuneResult:
     task = SegmentationTask(
         network, class_config(names, config.loss, lambda: class_counts([train], len(names)))
     )
-    window = config.data.window
+    each, window = answers_each_date(network), config.data.window
     feed = WindowFeed(
         [cube],
         contract,
         window,
         seed=config.training.seed,
-        labels=[train],
+        labels=[at_each_date(train, cube.valid) if each else train],
         allowed=[data.split.west],
         min_valid=config.data.min_valid,
         need_label=config.data.need_label,
     )
     block, block_labels = validation_part(cube, data, window)
+    if each:
+        log.info(
+            "one map of labels stands for all dates: each date's answer learns the same, where it was seen"
+        )
+        block_labels = at_each_date(block_labels, block.valid)
     scored = GridFeed([block], contract, window, labels=[block_labels], stride=window // 2)
 
     def validate(current: nn.Module) -> dict[str, float]:

@@ -17,8 +17,9 @@ class HeadOptions:
             publication's network for maps, on SpectralGPT) and "st_swin_unet" (encoder and decoder of ST-SwinMAE
             with skips); "auto": the family's own for maps, or else uper; linear for one answer per image.
         dates: what becomes of several dates: their "mean", the "last", "concat" (a linear layer over a fixed number),
-            "none" (an answer for each, which tasks in Python learn; no verb has labels for it), "difference" (first
-            minus last, each seen alone); "auto": the difference for change, else the mean.
+            "none" (a map for each date, learned from labels of each or from one map for all), "difference" (first minus
+            last, each seen alone); "auto": the difference for change, "none" where labels are of each date, else the
+            mean.
         width: channels of conv (0: 128) and uper, spectralgpt (0: 256).
         dropout: in the head.
     """

@@ -13,7 +13,8 @@ from swath.contract import InputContract
 from swath.cube import Array, Cube
 from swath.errors import ConfigError, WeightsError
 from swath.feed.base import Feed
-from swath.feed.dates import at_spread_dates
+from swath.feed.dates import looked_at
+from swath.feed.each_date import EachDate, at_each_date
 from swath.feed.joined import JoinedFeed
 from swath.feed.relabel import Relabelled
 from swath.feed.score import ScoreFeed
@@ -118,12 +119,26 @@ def _own_contract(data: RecordData, train: Part) -> InputContract:
     return contract_of(cubes, data.normalise, data.window, dates=only)
 
 
-def train_feed(data: RecordData, part: Part, contract: InputContract, seed: int) -> Feed:
+def train_feed(
+    data: RecordData, part: Part, contract: InputContract, seed: int, *, each_date: bool = False
+) -> Feed:
     """Samples to learn from, by number; see `data.draw`.
+
+    Args:
+        data: the options.
+        part: that teaches.
+        contract: what the network eats.
+        seed: of the run.
+        each_date: whether targets are wanted for each date; one map for all stands at those on which it was seen.
 
     Raises:
         ContractError, InputError: records do not fit the contract, the window or each other.
     """
+    feed = _feed(data, part, contract, seed)
+    return EachDate(feed, several=part.meaning.several) if each_date and not part.dated else feed
+
+
+def _feed(data: RecordData, part: Part, contract: InputContract, seed: int) -> Feed:
     if part.packed and data.parts.by != "within":
         return _packed_feed(data, part, contract, seed)
     cubes = [contract.convert(cube) for cube in part.cubes]
@@ -168,11 +183,13 @@ def score_feed(
     rank: int = 0,
     world: int = 1,
     gsd: float = 0.0,
+    each_date: bool = False,
 ) -> ScoreFeed:
     """The whole part, each labelled pixel or record once; ids are those of the records. See `ScoreFeed`.
 
     Records in memory are converted once, those of shards each time. `gsd`: pixel size in m that cubes are brought to
-    first, which is for records with one target each; 0: their own.
+    first, which is for records with one target each; 0: their own. `each_date`: as of `train_feed`; a labelled pixel
+    then counts once for each date.
     """
     kept: dict[int, tuple[Cube, Array]] = {}
 
@@ -181,8 +198,12 @@ def score_feed(
             return kept[i]
         record = part.records[i]
         assert record.target is not None
-        cube = at_spread_dates(brought(record.cube, gsd), data.dates, data.min_valid)
-        found = contract.convert(cube), record.target
+        cube, target = looked_at(
+            brought(record.cube, gsd), record.target, data.dates, data.min_valid, dated=part.dated
+        )
+        if each_date and not part.dated:
+            target = at_each_date(target, cube.valid, several=part.meaning.several)
+        found = contract.convert(cube), target
         if not part.packed:
             kept[i] = found
         return found

@@ -14,6 +14,7 @@ from swath.report.html import Page
 from swath.report.panels import fullest_date, in_colours, in_shades, panels, view
 from swath.report.table import Metric, Row, Table
 from swath.verbs.answers import Answer
+from swath.verbs.dates_page import dates_pictures, dates_words
 from swath.verbs.run_report import command, loss_lines, running_facts, score_lines, warnings
 from swath.words import counted
 
@@ -118,6 +119,9 @@ def _answers(page: Page, shown: Sequence[Answer], meaning: Meaning) -> None:
         "Records of the validation part, evenly over it; of large ones the middle of what is known.",
     )
     for one in shown:
+        if one.each_date:
+            page.figure(panels(*dates_pictures(one, meaning)), f"{one.id}.{dates_words(one, meaning)}")
+            continue
         pictures, words = _seen(one, meaning)
         if one.answer.ndim < 2:
             page.figure(panels(pictures), f"{one.id}: {_words(one, meaning)}{words}")

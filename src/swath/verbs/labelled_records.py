@@ -73,6 +73,11 @@ class Part:
         return self.meaning.classes
 
     @property
+    def dated(self) -> bool:
+        """Whether its targets are maps of each date, as those of its first record are."""
+        return self.meaning.of_dates(np.asarray(self.records[0].target))
+
+    @property
     def cubes(self) -> tuple[Cube, ...]:
         """All cubes; of shards, views of their files."""
         return tuple(r.cube for r in self.records)
@@ -127,7 +132,7 @@ def prepared(sample: Sample, data: RecordData, meaning: Meaning, part: PartName)
         cube = chosen_bands(cube, data.bands)
     if cube.statistics is None:
         cube = cube.with_statistics()
-    target = meaning.numbers(np.asarray(sample.target), sample.id, cube.shape[2:])
+    target = meaning.numbers(np.asarray(sample.target), sample.id, cube.shape)
     one = replace(sample, cubes={name: replace(cube, source=sample.id)}, target=target)
     return restrict(one, data.parts, part) if data.parts.by == "within" else one
 

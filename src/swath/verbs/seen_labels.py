@@ -7,7 +7,7 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from swath.cube import Sample
+from swath.cube import BoolArray, Sample
 from swath.errors import InputError
 from swath.feed.windows import known
 from swath.words import counted
@@ -15,17 +15,18 @@ from swath.words import counted
 log = logging.getLogger(__name__)
 
 
-def check_seen(part: str, records: Sequence[Sample]) -> None:
+def check_seen(part: str, records: Sequence[Sample], *, dated: bool = False) -> None:
     """Warns of records all of whose labels are unseen: no band of any date is valid there.
 
     Args:
         part: its name.
         records: of it, with targets in the task's numbers.
+        dated: whether those are of each date; then no band of that date is.
 
     Raises:
         InputError: no record has a label, or none has one that was seen.
     """
-    counts = [(int(known(np.asarray(r.target)).sum()), seen_labels(r)) for r in records]
+    counts = [(int(known(np.asarray(r.target)).sum()), seen_labels(r, dated=dated)) for r in records]
     labelled = [(there, seen) for there, seen in counts if there]
     if not labelled:
         raise InputError(
@@ -64,10 +65,18 @@ def check_classes(part: str, records: Sequence[Sample], names: Sequence[str]) ->
     )
 
 
-def seen_labels(record: Sample) -> int:
-    """How many labels of a record stand on a valid pixel; of a whole image, how many there are if any pixel is valid."""
+def seen_labels(record: Sample, *, dated: bool = False) -> int:
+    """How many labels of a record stand on a valid pixel (of their date, if they are `dated`); of a whole image, how
+    many there are if any pixel is valid.
+    """
     there = known(np.asarray(record.target))
-    visible = record.cube.valid.any((0, 1))
-    if there.ndim >= 2 and there.shape[-2:] == visible.shape:
+    visible = seen_where(record.cube.valid, there.ndim) if dated else record.cube.valid.any((0, 1))
+    if there.ndim >= 2 and there.shape[-2:] == visible.shape[-2:]:
         return int((there & visible).sum())
     return int(there.sum()) if visible.any() else 0
+
+
+def seen_where(valid: BoolArray, axes: int) -> BoolArray:
+    """Where labels of each date, [T,H,W] or [T,K,H,W] by their number of axes, stand on a valid pixel of it."""
+    seen: BoolArray = np.asarray(valid.any(1))
+    return seen if axes == 3 else seen[:, None]

@@ -40,13 +40,34 @@ class Meaning:
         """How many numbers a network gives for a pixel or record."""
         return len(self.classes) or len(self.quantities)
 
-    def numbers(self, target: Array, where: str, size: tuple[int, int]) -> Array:
+    @property
+    def several(self) -> bool:
+        """Whether maps are of several quantities, [K,H,W]."""
+        return self.task == "regression" and self.outputs > 1
+
+    def of_dates(self, target: Array) -> bool:
+        """Whether a record's target is maps of each date: classes or a quantity [T,H,W], or quantities [T,K,H,W]."""
+        return target.ndim == (4 if self.several else 3)
+
+    def numbers(self, target: Array, where: str, shape: tuple[int, int, int, int]) -> Array:
         """A record's target in the task's numbers: int64 classes or float32 values.
 
+        Args:
+            target: as the data set has it.
+            where: for messages.
+            shape: (T, C, H, W) of the record.
+
         Raises:
-            InputError: it is none for this task.
+            InputError: it is none for this task, or of other dates than the record.
         """
-        self._check(target, where, size)
+        self._check(target, where, shape[2:])
+        if self.of_dates(target) and (self.task == "change" or target.shape[0] != shape[0]):
+            change = "a change has one map of all dates"
+            raise InputError(
+                f"its target holds maps of {target.shape[0]} dates, the pixels {shape[0]}",
+                where=where,
+                mend=change if self.task == "change" else "give a map for each date, or one for all",
+            )
         if self.task == "regression":
             return target.astype(np.float32)
         whole = target.astype(np.int64)

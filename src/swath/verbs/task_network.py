@@ -67,9 +67,7 @@ def task_network(
     model = replace(model, system=system)
     kind = head_kind(system, head, contract, task, maps)
     if kind == "unet":
-        from swath.models.unet import UNet
-
-        return UNet(configure(model, bands=len(contract.bands), classes=outputs)), None
+        return _unet(model, head, contract, outputs), None
     asked = Asked(source, model, head, contract, task, outputs)
     if kind == "st_swin_unet":
         return st_swin_unet(asked)
@@ -96,7 +94,7 @@ def head_kind(system: str, head: HeadOptions, contract: InputContract, task: str
             raise ConfigError(
                 f"a {system} has its own head", where="head.kind", mend="leave it out, or name another system"
             )
-        if system == "unet" and (head.dates not in ("auto", "mean") or head.width or head.dropout):
+        if system == "unet" and (head.dates not in ("auto", "mean", "none") or head.width or head.dropout):
             raise ConfigError(
                 "a unet has options of its own", where="head", mend="set model.options, or leave head out"
             )
@@ -116,6 +114,19 @@ def head_kind(system: str, head: HeadOptions, contract: InputContract, task: str
             f"{kind} draws maps, and the answer is one per image", where="head.kind", mend="take linear"
         )
     return kind
+
+
+def _unet(model: ModelOptions, head: HeadOptions, contract: InputContract, outputs: int) -> nn.Module:
+    from swath.models.unet import UNet
+
+    said = model.options.get("dates")
+    if said is not None and head.dates not in ("auto", said):
+        raise ConfigError(
+            f"is {head.dates}, and model.options.dates {said}", where="head.dates", mend="say it once"
+        )
+    if head.dates == "none":
+        model = replace(model, options={**model.options, "dates": "none"})
+    return UNet(configure(model, bands=len(contract.bands), classes=outputs))
 
 
 def _one_grid(head: HeadOptions, contract: InputContract, task: str) -> bool:

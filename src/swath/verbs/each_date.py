@@ -1,0 +1,76 @@
+"""Which networks answer for each date, and whether labels and answers are of the same dates."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Sequence
+from dataclasses import replace
+
+from torch import nn
+
+from swath.errors import ConfigError
+from swath.verbs.head_options import HeadOptions
+from swath.verbs.labelled_records import Part
+from swath.verbs.options import ModelOptions
+
+log = logging.getLogger(__name__)
+
+
+def answers_each_date(network: nn.Module) -> bool:
+    """Whether a network draws a map for each date, [B,T,K,H,W]."""
+    return bool(getattr(network, "each_date", False))
+
+
+def settled_head(head: HeadOptions, model: ModelOptions, train: Part, per_pixel: bool) -> HeadOptions:
+    """The head, whose "auto" of dates is a map for each where the labels are of each date.
+
+    Raises:
+        ConfigError: the labels are of records, or of a change, which is one of all dates.
+    """
+    said = model.options.get("collapse") or model.options.get("dates")
+    if head.dates == "none" or said == "none":
+        if not per_pixel:
+            raise ConfigError(
+                "is for maps, and the labels are one for each record",
+                where="head.dates",
+                mend="take mean, last or concat",
+            )
+        if train.task == "change":
+            raise ConfigError(
+                "a change is one of all dates",
+                where="head.dates",
+                mend="leave it out, or take mean or concat",
+            )
+    if train.dated and head.dates == "auto" and said is None:
+        log.info("labels are of each date: the network answers for each (head.dates: none)")
+        return replace(head, dates="none")
+    return head
+
+
+def check_dated(parts: Sequence[Part], each: bool) -> None:
+    """Raises ConfigError if labels are of each date and answers are not; says what one map for all dates comes to."""
+    for part in parts:
+        if part.dated and not each:
+            raise ConfigError(
+                f"labels of part {part.name} are of each date, and the network draws one map for all of them",
+                where="head.dates",
+                mend="set it to none, or give one map of labels for all dates",
+            )
+    if each and not parts[0].dated:
+        log.info(
+            "one map of labels stands for all dates: each date's answer learns the same, where it was seen"
+        )
+
+
+def check_weights(part: Part, each: bool, where: object) -> None:
+    """As `check_dated`, for weights that are scored.
+
+    Raises:
+        ConfigError: labels are of each date, and the weights draw one map for all.
+    """
+    if part.dated and not each:
+        raise ConfigError(
+            f"labels of part {part.name} are of each date, and these weights draw one map for all of them",
+            where=where,
+            mend="use weights that were fine-tuned with head.dates none, or one map of labels for all dates",
+        )
