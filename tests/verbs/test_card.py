@@ -26,10 +26,12 @@ from swath.data.part_spec import PartsSpec
 from swath.data.split_parts import Box, Located
 from swath.errors import ConfigError, InputError, OutputError, SwathError
 from swath.report.panels import in_colours
+from swath.verbs import card_maps as card_maps_module
 from swath.verbs import card_page as card_page_module
 from swath.verbs import run_many
 from swath.verbs.card import CardConfig, run
-from swath.verbs.card_page import Maps, card_page, curve_points, draw_maps
+from swath.verbs.card_maps import Maps, draw_maps, drawn_rows
+from swath.verbs.card_page import card_page, curve_points
 from swath.verbs.card_plan import Cell, Look, cell_runs, plan
 from swath.verbs.card_scores import Scored, best_encoder, collect, said
 from swath.verbs.card_split import SHARES, best_block, settle
@@ -154,6 +156,8 @@ def test_the_page_shows_all_and_every_command() -> None:
         "mae: LoRA", "0.600 ± 0.010", "10 % of labels", "Where each fails", "water",
     ):  # fmt: skip
         assert text in words, text
+    even = card_page(replace(card, leak={"random forest": -0.001}), [], {}).html()
+    assert "+0.00" in even and "-0.00" not in even and "It flatters no method that learns" in even
     points = curve_points(card)["mae: LoRA"]
     assert points[0] == pytest.approx((0.1, 0.6, 0.55, 0.65)) and points[1][0] == 1.0
     table = card.to_dict()
@@ -343,7 +347,7 @@ def test_one_scene_is_divided_by_blocks_of_its_ground(
     scores = {(c["method"], c["fraction"], c["seed"]): c["score"] for c in table["cells"]}
     assert scores["index", 1.0, 0] > 0.9 > scores["majority", 1.0, 0] and len(scores) == 2 * 3
     page = (tmp_path / "card" / "card.html").read_text()
-    assert "swath baseline index" in page and "Probes are scored" not in page
+    assert "swath baseline index" in page
     # No network was trained: the index draws what its command scored.
     maps = draw_maps(config, *drawn[-1])
     assert [name for name, _ in maps[0].pictures] == ["seen", "truth", "spectral index"]
@@ -368,6 +372,52 @@ def test_one_scene_is_divided_by_blocks_of_its_ground(
         settle(replace(config.data, window=64), "auto")
     with pytest.raises(ConfigError, match=r"data\.east_start, data\.validation: divides a scene by columns"):
         replace(config, data=replace(config.data, east_start=40))
+
+
+def test_the_best_encoder_is_drawn_whatever_its_row() -> None:
+    assert drawn_rows(said(scored(), MAPS, "divided")) == [("forest", ""), ("scratch", ""), ("full", "mae")]
+    frozen = said(scored({**ROWS, ("probe", "mae"): (0.5, 0.9)}), MAPS, "divided")
+    assert drawn_rows(frozen)[-1] == ("probe", "mae")
+    # One that was never trained is drawn too where the validation part likes it as much.
+    low = {**ROWS, ("random", "mae"): (0.9, 0.7)}
+    assert drawn_rows(said(scored(low), MAPS, "divided"))[-1] == ("full", "mae")
+    high = said(scored({**ROWS, ("random", "mae"): (0.2, 0.85)}), MAPS, "divided")
+    assert drawn_rows(high)[-2:] == [("full", "mae"), ("random", "mae")]
+    alone = said(scored({("index", ""): (0.5, None), ("random", "mae"): (0.2, 0.85)}), MAPS, "divided")
+    assert drawn_rows(alone) == [("index", ""), ("random", "mae")]
+    assert drawn_rows(said(scored({("majority", ""): (0.5, None)}), MAPS, "divided")) == []
+
+
+def test_probes_draw_their_maps_and_name_what_they_answer_worst(
+    lakes: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(run_many, "_answer", inline)
+    drawn: list[Any] = []
+    monkeypatch.setattr(
+        card_page_module, "draw_maps", lambda config, data, card: drawn.append((data, card)) or []
+    )
+    data, weights = lakes
+    data = replace(data, window=16)  # several windows answer for a record
+    config = CardConfig(
+        str(tmp_path / "card"), data, (weights,), ("random", "probe"), fractions=(1.0,), seeds=1, precision="fp32"
+    )  # fmt: skip
+    found = run(config)
+    page = Path(found.page).read_text()
+    table = json.loads(Path(found.table).read_text())
+    worst = {c["method"]: c["worst"] for c in table["cells"]}
+    assert "Where each fails" in page and all(worst[name] for name in ("random", "probe"))
+    assert f"<code>{worst['probe'][0][0]}</code> {worst['probe'][0][1]:.2f}" in page
+    monkeypatch.setattr(card_maps_module, "_MOST_MAPS", 99)
+    settled, card = drawn[-1]
+    for method in ("probe", "random"):
+        alone = said([s for s in card.scored if s.cell.method == method], card.seen, card.split)
+        (row,) = drawn_rows(alone)
+        maps = draw_maps(config, settled, alone)
+        assert [name for name, _ in maps[0].pictures] == ["seen", "truth", card.title(row).partition(": ")[2]]
+        # Each map is as far off as its command said: it is the one that was scored.
+        told = dict(worst[method])
+        off = {m.id: dict(m.off)[card.title(row)] for m in maps if m.id in told}
+        assert off == pytest.approx(told) and maps[0].id == worst[method][0][0]
 
 
 @pytest.mark.slow

@@ -12,6 +12,7 @@ import planted_sets as sets
 import pytest
 
 import swath.verbs.probe as verb
+import swath.verbs.probe_work as work
 from swath.cli import main
 from swath.data.layouts.eurosat import EuroSAT
 from swath.data.layouts.hls_water import HLSWater
@@ -65,6 +66,9 @@ def test_records_are_told_apart_and_the_file_says_how(eurosat: Any, tmp_path: Pa
     assert result.records == {"train": 24, "validation": 15, "test": 15} and result.features == 24
     for probe in result.probes:
         assert probe.test["scores"]["overall_accuracy"] > 0.8
+        # How far off a record is: the probability that was left for other classes.
+        off = [value for _, value in probe.worst]
+        assert len(off) == 8 and off == sorted(off, reverse=True) and 0 <= off[-1] < off[0] <= 1
         low, high = probe.intervals["intervals"]["overall_accuracy"]
         assert low <= probe.test["scores"]["overall_accuracy"] <= high and probe.intervals["unit"] == "record"
         assert len(probe.tried) == 3 and probe.setting in [s for s, _ in probe.tried]
@@ -99,7 +103,7 @@ def test_the_test_part_is_opened_only_when_asked(eurosat: Any, monkeypatch: Any)
     monkeypatch.setattr(EuroSAT, "__init__", watched)
     result = verb.run(ProbeConfig(weights, data, ("knn",), QUICK, cache="none"))
     assert opened and set(made) == {"train", "val"} and "test" not in opened
-    assert result.probes[0].test == {} and "test" not in result.summary()
+    assert result.probes[0].test == {} and "test" not in result.summary() and result.probes[0].worst == ()
 
 
 def test_pixels_are_told_apart(water: Any, tmp_path: Path) -> None:
@@ -177,9 +181,9 @@ def test_options_are_checked() -> None:
 
 def test_features_lie_in_the_users_cache(monkeypatch: Any, tmp_path: Path) -> None:
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
-    assert verb.default_cache() == tmp_path / "swath" / "features"
+    assert work.default_cache() == tmp_path / "swath" / "features"
     monkeypatch.delenv("XDG_CACHE_HOME")
-    assert verb.default_cache() == Path.home() / ".cache" / "swath" / "features"
+    assert work.default_cache() == Path.home() / ".cache" / "swath" / "features"
 
 
 def test_an_untrained_encoder_is_another_and_its_features_are_its_own(eurosat: Any, tmp_path: Path) -> None:

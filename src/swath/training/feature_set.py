@@ -18,11 +18,12 @@ from swath.training.features_cache import FeatureCache, read
 
 @dataclass(frozen=True, eq=False)
 class FeatureBatch:
-    """Some records: their features, targets [B,…], and blocks."""
+    """Some records, or windows of them: their features, targets [B,…], blocks, and ids of the records."""
 
     features: FrozenFeatures
     target: Tensor
     blocks: tuple[str, ...]
+    ids: tuple[str, ...]
 
 
 class FeatureSet:
@@ -51,6 +52,7 @@ class FeatureSet:
         self._get: list[Callable[[], FrozenFeatures]] = []
         self._targets: list[Tensor] = []
         self._blocks: list[tuple[str, ...]] = []
+        self._ids: list[tuple[str, ...]] = []
         pooled = []
         for batch in batches:
             if batch.target is None:
@@ -67,6 +69,7 @@ class FeatureSet:
             if apart:
                 names = tuple(f"{name} #{len(pooled)}.{n}" for n, name in enumerate(names))
             self._blocks.append(names)
+            self._ids.append(tuple(batch.ids))
         if not pooled:
             raise InputError("no record is left", mend="check the part")
         self.pooled = torch.cat(pooled)
@@ -76,7 +79,7 @@ class FeatureSet:
         return len(self._get)
 
     def __getitem__(self, index: int) -> FeatureBatch:
-        return FeatureBatch(self._get[index](), self._targets[index], self._blocks[index])
+        return FeatureBatch(self._get[index](), self._targets[index], self._blocks[index], self._ids[index])
 
     def __iter__(self) -> Iterator[FeatureBatch]:
         return (self[i] for i in range(len(self)))

@@ -26,6 +26,8 @@ PLAIN = ("majority", "index", "forest")
 ENCODERS = ("probe", "lora", "full")
 # What the random-split runs begin with, and one record of train: enough to know what the data are.
 _LEAK = "leak-"
+FEATURES = "features"
+"""The folder in a card's own that keeps the features of frozen encoders."""
 _ONE = 1e-9
 
 
@@ -58,6 +60,7 @@ class Cell:
         runs: its commands, in order; the last one scores the test part.
         weights: the file that its training leaves; empty if nothing does.
         leak: whether it is of the random split.
+        source: the file of its encoder; empty without any.
     """
 
     method: str
@@ -67,6 +70,7 @@ class Cell:
     runs: tuple[Run, ...]
     weights: str = ""
     leak: bool = False
+    source: str = ""
 
 
 def first_of(data: LabelledData) -> Part:
@@ -186,7 +190,7 @@ class _Maker:
         named = [self.method, self.encoder, f"{self.fraction:g}", str(self.seed)]
         name = prefix + "-".join(_plain(n) for n in named if n)
         runs, weights = self._baseline(name) if self.method in PLAIN else self._network(name)
-        return Cell(self.method, self.encoder, self.fraction, self.seed, runs, weights)
+        return Cell(self.method, self.encoder, self.fraction, self.seed, runs, weights, source=self.file)
 
     def _labels(self) -> tuple[str, ...]:
         return ("--data.label_fraction", f"{self.fraction:g}", "--data.label_seed", str(self.seed))
@@ -249,7 +253,7 @@ class _Maker:
     def _probe(self, name: str) -> Run:
         words = [
             "probe", self.data, *self._labels(), "--weights", self.file, "--methods", json.dumps(["linear"]),
-            "--score_test", "true", "--probe.seed", str(self.seed), "--cache", str(self.folder / "features"),
+            "--score_test", "true", "--probe.seed", str(self.seed), "--cache", str(self.folder / FEATURES),
             *self._intervals(), *self._device(),
         ]  # fmt: skip
         if self.method == "random":

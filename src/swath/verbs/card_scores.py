@@ -158,8 +158,9 @@ def _scored(cell: Cell, found: Sequence[Answer], name: str) -> Scored:
     if cell.method in ("probe", "random"):
         probe = last["probes"][0]
         scores, intervals, validation = probe["test"]["scores"], probe["intervals"], probe["validation"][name]
+        worst = probe.get("worst", ())  # answers that an older version kept name none
     else:
-        scores, intervals = last["scores"], last["intervals"]
+        scores, intervals, worst = last["scores"], last["intervals"], last.get("worst", ())
         if len(found) > 1:
             validation = found[0].result["validation"][name]
     ends = intervals["intervals"].get(name)
@@ -173,7 +174,7 @@ def _scored(cell: Cell, found: Sequence[Answer], name: str) -> Scored:
         None if validation is None else float(validation),
         sum(a.seconds for a in found),
         max(a.peak_bytes for a in found),
-        tuple((str(record), float(off)) for record, off in last.get("worst", ())),
+        tuple((str(record), float(off)) for record, off in worst),
         f"{counted(intervals['units'], 'block')}, each a {intervals['unit']}",
     )
 

@@ -56,7 +56,7 @@ def _fits(loaded: Loaded, methods: Collection[str], data: LabelledData, train: P
     from swath.verbs.head_options import HeadOptions
     from swath.verbs.labelled_feeds import records_contract
     from swath.verbs.options import ModelOptions
-    from swath.verbs.probe import frozen_contract
+    from swath.verbs.probe_work import frozen_contract
     from swath.verbs.task_network import task_network
     from swath.weights.build import build_loaded
     from swath.weights.origins import encoder_in

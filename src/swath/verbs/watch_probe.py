@@ -109,7 +109,7 @@ class RecordProbe:
         from swath.verbs.answerer import per_pixel
         from swath.verbs.labelled_feeds import score_feed
         from swath.verbs.labelled_parts import SINGLE, open_labelled
-        from swath.verbs.probe import scorer_of
+        from swath.verbs.probe_work import scorer_of
         from swath.verbs.seen_labels import check_classes, check_seen
 
         train = open_labelled(data, "train", crop=True)
