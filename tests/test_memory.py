@@ -6,10 +6,12 @@ import platform
 import subprocess
 import sys
 from pathlib import Path
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
 
+from swath import memory
 from swath.memory import forget_peak, give_back, peak_resident, resident, status
 
 LINUX = Path("/proc/self/clear_refs").exists()
@@ -66,3 +68,20 @@ def test_freed_memory_goes_back_to_the_system() -> None:
     give_back()
     assert resident() < before - (100 << 20)
     assert kept.all()
+
+
+def test_a_gpu_is_asked_only_where_one_is_in_use(monkeypatch: pytest.MonkeyPatch) -> None:
+    held = {0: 5, 1: 7}
+
+    def fake(used: bool) -> SimpleNamespace:
+        cuda = SimpleNamespace(
+            is_initialized=lambda: used, device_count=lambda: len(held), max_memory_allocated=held.__getitem__
+        )
+        return SimpleNamespace(cuda=cuda)
+
+    monkeypatch.setitem(sys.modules, "torch", fake(True))
+    assert memory.peak_device() == 12
+    monkeypatch.setitem(sys.modules, "torch", fake(False))
+    assert memory.peak_device() == 0
+    monkeypatch.delitem(sys.modules, "torch")
+    assert memory.peak_device() == 0

@@ -30,6 +30,17 @@ def peak_resident() -> int:
     return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * unit
 
 
+def peak_device() -> int:
+    """The most memory that tensors of this process have held on its GPUs, bytes, of all together; 0 where none was used.
+
+    Torch is asked only if it is loaded, and only if it has begun to use a GPU: asking must not begin it.
+    """
+    torch = sys.modules.get("torch")
+    if torch is None or not torch.cuda.is_initialized():
+        return 0
+    return sum(int(torch.cuda.max_memory_allocated(i)) for i in range(torch.cuda.device_count()))
+
+
 def resident() -> int:
     """What this process has resident now, bytes; 0 where the system does not say."""
     return status("VmRSS")

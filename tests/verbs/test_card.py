@@ -167,6 +167,19 @@ def test_the_page_shows_all_and_every_command() -> None:
     assert table["cells"][0]["commands"] == [card.scored[0].cell.runs[0].command]
 
 
+def test_memory_on_a_gpu_stands_beside_that_of_the_process_where_one_was_used() -> None:
+    from swath.verbs.card_scores import cost_table
+
+    plain = cost_table(said(scored(), MAPS, "divided"))
+    assert "on the GPU" not in json.dumps(plain.to_dict())
+    held = [replace(s, device_bytes=3 * 10**9 if s.cell.method == "full" else 0) for s in scored()]
+    table = cost_table(said(held, MAPS, "divided"))
+    assert "on the GPU, MB" in [metric.title for metric in table.metrics]
+    shown = {row.name: row.values["device"] for row in table.rows}
+    assert shown["mae: fine-tuned"] == 3000 and shown["random forest"] == 0
+    assert {s.to_dict()["device_bytes"] for s in held} == {0, 3 * 10**9}
+
+
 def boxes(n: int, side: float = 100.0, step: float = 500.0) -> list[Located]:
     places = [(i % 6 * step, i // 6 * step) for i in range(n)]
     return [

@@ -23,7 +23,7 @@ def test_a_real_verb_answers_once_and_is_kept(tmp_path: Path) -> None:
     first = run_all(runs, tmp_path, progress=lambda n, of, run, _: seen.append(f"{n}/{of} {run.name}"))
     assert seen == ["1/1 presets"]
     answer = first["presets"]
-    assert answer.result and answer.seconds > 0 and answer.peak_bytes > 1 << 20
+    assert answer.result and answer.seconds > 0 and answer.peak_bytes > 1 << 20 and answer.device_bytes == 0
     assert run_all(runs, tmp_path) == first  # seconds are those of the first time: nothing was run
     assert json.loads((tmp_path / "presets.json").read_text())["command"] == "swath inspect --layouts true"
     assert not list(tmp_path.glob(".*"))
@@ -72,6 +72,22 @@ def test_an_impossible_order_is_a_mistake_of_the_caller(tmp_path: Path) -> None:
         run_all([Run("a", (), ("b",)), Run("b", ())], tmp_path)
     with pytest.raises(ValueError, match="twice"):
         run_all([Run("a", ()), Run("a", ())], tmp_path)
+
+
+def test_what_was_held_on_a_gpu_is_kept(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def verb(words: list[str], **_: object) -> CompletedProcess[str]:
+        Path(words[3]).write_text("7000000 9000000")
+        return CompletedProcess([], 0, stdout="{}", stderr="")
+
+    monkeypatch.setattr(subprocess, "run", verb)
+    runs = [Run("a", ("inspect",))]
+    answer = run_all(runs, tmp_path)["a"]
+    assert (answer.peak_bytes, answer.device_bytes) == (7_000_000, 9_000_000)
+    assert kept_answers(runs, tmp_path)["a"] == answer
+    old = json.loads((tmp_path / "a.json").read_text())
+    del old["device_bytes"]
+    (tmp_path / "a.json").write_text(json.dumps(old))
+    assert kept_answers(runs, tmp_path)["a"].device_bytes == 0
 
 
 def test_a_damaged_answer_is_named(tmp_path: Path) -> None:

@@ -46,6 +46,7 @@ class Scored:
         peak_bytes: the most memory that one of them held.
         worst: records that are answered worst, and how far off.
         blocks: how many the interval comes from, and what they are, in words.
+        device_bytes: the most memory that one of them held on GPUs; 0 without any.
     """
 
     cell: Cell
@@ -57,6 +58,7 @@ class Scored:
     peak_bytes: int
     worst: tuple[tuple[str, float], ...] = ()
     blocks: str = ""
+    device_bytes: int = 0
 
     @property
     def row(self) -> tuple[str, str]:
@@ -176,6 +178,7 @@ def _scored(cell: Cell, found: Sequence[Answer], name: str) -> Scored:
         max(a.peak_bytes for a in found),
         tuple((str(record), float(off)) for record, off in worst),
         f"{counted(intervals['units'], 'block')}, each a {intervals['unit']}",
+        max(a.device_bytes for a in found),
     )
 
 
@@ -306,12 +309,14 @@ def cost_table(card: Card) -> Table:
     from swath.report.table import Metric, Row, Value
     from swath.report.table import Table as Made
 
+    on_device = any(s.device_bytes for s in card.scored)
     metrics = (
         Metric("score", SCORE_WORDS[card.score_name]),
         Metric("low", "from", "neither"),
         Metric("high", "to", "neither"),
         Metric("seconds", "seconds", "neither", ".0f"),
         Metric("memory", "memory, MB", "neither", ".0f"),
+        *([Metric("device", "on the GPU, MB", "neither", ".0f")] if on_device else []),
     )
     rows = []
     for row in card.rows():
@@ -324,6 +329,8 @@ def cost_table(card: Card) -> Table:
             "seconds": mean(s.seconds for s in found) if found else None,
             "memory": max(s.peak_bytes for s in found) / 1e6 if found else None,
         }
+        if on_device:
+            values["device"] = max(s.device_bytes for s in found) / 1e6 if found else None
         rows.append(Row(card.title(row), values))
     blocks = next((s.blocks for s in card.scored), "")
     notes = (

@@ -36,10 +36,11 @@ _TOGETHER = (
     f"    os._exit({128 + signal.SIGTERM})\n"
     "threading.Thread(target=wait, daemon=True).start()\n"
 )
-# Runs the command line, and leaves what the process has held in a file.
+# Runs the command line, and leaves what the process has held in a file, in its own memory and on GPUs.
 _MEASURED = _TOGETHER + (
-    "import sys; from pathlib import Path; from swath.cli import main; from swath.memory import peak_resident\n"
-    "out = Path(sys.argv[1]); code = main(sys.argv[2:]); out.write_text(str(peak_resident())); sys.exit(code)"
+    "import sys; from pathlib import Path; from swath import memory; from swath.cli import main\n"
+    "out = Path(sys.argv[1]); code = main(sys.argv[2:])\n"
+    "out.write_text(f'{memory.peak_resident()} {memory.peak_device()}'); sys.exit(code)"
 )
 
 
@@ -76,11 +77,13 @@ class Answer:
         result: as `--json` prints it.
         seconds: of the whole process.
         peak_bytes: the most memory it had resident; 0 where the system does not say.
+        device_bytes: the most memory its tensors held on GPUs; 0 where it used none.
     """
 
     result: Mapping[str, Any]
     seconds: float
     peak_bytes: int
+    device_bytes: int = 0
 
 
 def run_all(
@@ -181,7 +184,9 @@ def _known(run: Run, folder: Path) -> Answer | None:
         return None
     known = _read(kept)
     same = known["key"] == run.key
-    return Answer(known["result"], known["seconds"], known["peak_bytes"]) if same else None
+    if not same:
+        return None
+    return Answer(known["result"], known["seconds"], known["peak_bytes"], known["device_bytes"])
 
 
 def _answer(run: Run, folder: Path, threads: int) -> Answer:
@@ -207,7 +212,7 @@ def _answer(run: Run, folder: Path, threads: int) -> Answer:
         os.close(ours)
         os.close(held)
     seconds = time.monotonic() - began
-    peak = int(measured.read_text()) if measured.exists() else 0
+    peak, on_device = map(int, measured.read_text().split()) if measured.exists() else (0, 0)
     measured.unlink(missing_ok=True)
     if done.returncode:
         said = [line for line in done.stderr.splitlines() if line.startswith("error: ")]
@@ -216,12 +221,13 @@ def _answer(run: Run, folder: Path, threads: int) -> Answer:
             where=run.name,
             mend=f"try the command alone: {run.command}",
         )
-    answer = Answer(json.loads(done.stdout), seconds, peak)
+    answer = Answer(json.loads(done.stdout), seconds, peak, on_device)
     content = {
         "key": run.key,
         "command": run.command,
         "seconds": seconds,
         "peak_bytes": peak,
+        "device_bytes": on_device,
         "result": answer.result,
     }
     with atomic(kept) as temporary:
@@ -240,7 +246,9 @@ def _end(code: int, said: str) -> str:
 def _read(path: Path) -> dict[str, Any]:
     try:
         known: dict[str, Any] = json.loads(path.read_text("utf-8"))
-        return {name: known[name] for name in ("key", "seconds", "peak_bytes", "result")}
+        # Answers that an older version kept say nothing of GPUs.
+        wanted = {name: known[name] for name in ("key", "seconds", "peak_bytes", "result")}
+        return {**wanted, "device_bytes": known.get("device_bytes", 0)}
     except (OSError, ValueError, KeyError, TypeError) as err:
         raise InputError(
             "is no kept answer of a comparison", where=path, mend="remove it; it is made again"
