@@ -161,3 +161,62 @@ def test_only_square_windows_are_resized(cube, contract):
         augment(batch, AugmentConfig(resize=8), seed=1, first=0)
     with pytest.raises(ConfigError, match="resize"):
         AugmentConfig(resize=-1)
+
+
+def test_a_chance_leaves_most_samples_and_never_those_that_it_takes(cube, contract):
+    batch = make(cube, contract, count=1)
+    many = 2000
+    batch = replace(
+        batch,
+        pixels=batch.pixels.expand(many, -1, -1, -1, -1),
+        valid=batch.valid.expand(many, -1, -1, -1, -1),
+        target=batch.target.expand(many, -1, -1),
+        ids=batch.ids * many,
+    )
+
+    def moved(**options) -> tuple[float, int]:
+        out = augment(batch, AugmentConfig(chance=0.2, **options), seed=0, first=0)
+        same = (out.target == batch.target).flatten(1).all(1)
+        return 1 - float(same.float().mean()), len(torch.unique(out.target[~same].flatten(1), dim=0))
+
+    share, kinds = moved(rotations=False)
+    assert 0.17 < share < 0.23 and kinds == 3
+    share, kinds = moved(rotations=False, flips="horizontal")
+    assert 0.17 < share < 0.23 and kinds == 1
+    share, kinds = moved(flips=False)
+    assert 0.17 < share < 0.23 and kinds == 3
+    # Drawn apart: 1 - 0.8 x 0.8, less where both undo each other.
+    share, kinds = moved()
+    assert 0.30 < share < 0.38 and kinds == 7
+    assert moved(flips=False, rotations=False) == (0.0, 0)
+
+
+def test_windows_that_are_not_square_are_turned_by_half(cube, contract):
+    batch = make(cube, contract, (6, 9))
+    out = augment(batch, AugmentConfig(flips=False, chance=0.999), seed=1, first=0)
+    assert torch.equal(out.target, batch.target.flip(-1, -2))
+
+
+def test_noise_is_as_wide_as_said_once_normalised(cube, contract):
+    batch = make(cube, contract, count=16)
+    gain = batch.gain.clone()
+    gain[:, 0] = 7.0
+    gain[:, 1] = 0.0
+    batch = replace(batch, gain=gain)
+    plain = AugmentConfig(flips=False, rotations=False)
+    out = augment(batch, replace(plain, noise=0.05), seed=3, first=0)
+    change = (out.pixels - batch.pixels) * gain[:, None, :, None, None]
+    assert torch.equal(out.valid, batch.valid) and torch.equal(out.target, batch.target)
+    assert float(change[:, :, 0].std()) == pytest.approx(0.05, rel=0.1) and abs(float(change.mean())) < 0.005
+    assert torch.equal(out.pixels[:, :, 1], batch.pixels[:, :, 1])  # a band that normalises to one value
+    seldom = augment(batch, replace(plain, noise=0.05, chance=0.3), seed=3, first=0)
+    same = (seldom.pixels == batch.pixels).flatten(1).all(1)
+    assert 0 < int(same.sum()) < 16
+    later = augment(batch, replace(plain, noise=0.05), seed=3, first=16)
+    assert not torch.equal(later.pixels, out.pixels)
+
+
+def test_chance_and_noise_outside_their_ranges_are_refused():
+    for options in ({"chance": 0.0}, {"chance": 1.5}, {"noise": -0.1}):
+        with pytest.raises(ConfigError, match=next(iter(options))):
+            AugmentConfig(**options)

@@ -62,7 +62,7 @@ def test_crops_equal_a_plain_loop_and_touch_nothing_invalid(cube, contract, mode
     h = w = 9
     reach = 2 if mode == "bicubic" else 1
     for b in range(12):
-        top, left, height, width = _draw(config, 2, 5 + b, 2, 3, True).crop
+        top, left, height, width = _draw(config, 2, 5 + b, (2, 3, 9, 9)).crop
         for row in range(h):
             for col in range(w):
                 y = (top + (row + 0.5) / h * height) * h - 0.5
@@ -85,7 +85,7 @@ def test_real_targets_follow_and_stay_unknown(cube, contract, dates):
     config = AugmentConfig(flips=False, rotations=False, resized_crop=0.3)
     out = augment(replace(batch, target=target), config, seed=2, first=0).target
     for b in range(12):
-        top, left, height, width = _draw(config, 2, b, 2, 3, True).crop
+        top, left, height, width = _draw(config, 2, b, (2, 3, 9, 9)).crop
         plane = target[b].reshape(-1, 9, 9)[0].numpy()
         for row in range(9):
             for col in range(9):
@@ -107,7 +107,7 @@ def test_turns_equal_numpy_for_pixels_validity_and_targets_of_each_date(cube, co
     config = AugmentConfig()
     out = augment(batch, config, seed=7, first=100)
     for b in range(12):
-        turn = _draw(config, 7, 100 + b, 2, 3, True).turn
+        turn = _draw(config, 7, 100 + b, (2, 3, 9, 9)).turn
 
         def plain(x, turn=turn):
             x = np.rot90(x, turn % 4, (-2, -1))

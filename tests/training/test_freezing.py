@@ -26,7 +26,7 @@ from swath.tasks.config import TaskConfig
 from swath.tasks.segmentation import SegmentationTask
 from swath.training.config import TrainConfig
 from swath.training.freezing import trainable_depth
-from swath.training.optim import adamw, parameter_groups
+from swath.training.optim import make_optimizer, parameter_groups
 from swath.training.run import fit
 
 NM = tuple(b.center_nm for b in sensor("landsat7").select(("B2", "B3", "B4")))
@@ -52,7 +52,7 @@ NAMES = tuple(tasks())
 def test_learning_rates_fall_from_the_head_to_the_pixels(name: str) -> None:
     task = tasks()[name]
     deep = depths(task)
-    groups = adamw(task, TrainConfig(layer_decay=0.5, decay_rule="finetune")).param_groups
+    groups = make_optimizer(task, TrainConfig(layer_decay=0.5, decay_rule="finetune")).param_groups
     scale = {id(p): g["lr_scale"] for g in groups for p in g["params"]}
     decay = {id(p): g["weight_decay"] for g in groups for p in g["params"]}
     plain = {
@@ -64,7 +64,7 @@ def test_learning_rates_fall_from_the_head_to_the_pixels(name: str) -> None:
     for n, p in task.named_parameters():
         assert scale[id(p)] == 0.5 ** (deep.top - deep.of[n])
     assert max(scale.values()) == 1.0 and min(scale.values()) == 0.5**deep.top
-    assert "lr_scale" not in adamw(task, TrainConfig()).param_groups[0]
+    assert "lr_scale" not in make_optimizer(task, TrainConfig()).param_groups[0]
 
 
 @given(st.integers(1, 30), st.integers(0, 50), st.integers(1, 20))

@@ -7,6 +7,7 @@ import logging
 import subprocess
 import sys
 from itertools import pairwise
+from typing import Literal
 
 import pytest
 import torch
@@ -14,11 +15,12 @@ import yaml
 from torch import nn
 
 from swath.errors import ConfigError, OutputError
+from swath.feed.config import AugmentConfig
 from swath.training.config import TrainConfig
 from swath.training.folder import open_run
 from swath.training.loader import StepLoader
 from swath.training.metrics_log import MetricsLog, read_metrics
-from swath.training.optim import adamw, decays, learning_rate
+from swath.training.optim import decays, learning_rate, make_optimizer
 from swath.training.precision import choose_device, choose_precision, cpu_has_amx
 from swath.training.progress import ProgressBar, duration
 from swath.training.throughput import Throughput
@@ -55,6 +57,12 @@ def test_the_config_is_plain_json_and_free_options_may_change_on_resume():
     TrainConfig(log_every=7, checkpoint_every=3, threads=2).check_continues(plain, "run")
     with pytest.raises(ConfigError, match="began with seed 0, not 1"):
         TrainConfig(seed=1).check_continues(plain, "run")
+    # A run of before an option was there goes on, if the others are its own.
+    older = {**plain, "augment": {k: v for k, v in plain["augment"].items() if k != "noise"}}
+    del older["optimizer"]
+    TrainConfig().check_continues(older, "run")
+    with pytest.raises(ConfigError, match="the run began with augment"):
+        TrainConfig(augment=AugmentConfig(rotations=False)).check_continues(older, "run")
 
 
 class Net(nn.Module):
@@ -75,10 +83,29 @@ def test_decay_groups_are_those_of_the_papers():
     assert pretrain == {"linear.weight", "pos_embed_spatial", "mask_token", "relative_position_bias_table"}
     assert finetune == {"linear.weight", "mask_token"}
     assert all(decays(n, p, "all") for n, p in names.items())
-    groups = adamw(Net(), TrainConfig(weight_decay=0.1)).param_groups
+    groups = make_optimizer(Net(), TrainConfig(weight_decay=0.1)).param_groups
     assert [(len(g["params"]), g["weight_decay"]) for g in groups] == [(4, 0.1), (3, 0.0)]
     with pytest.raises(ConfigError, match="no parameter trains"):
-        adamw(Net().requires_grad_(False), TrainConfig())
+        make_optimizer(Net().requires_grad_(False), TrainConfig())
+
+
+def test_adam_decays_through_the_gradient_and_adamw_beside_it() -> None:
+    def stepped(kind: Literal["adamw", "adam"], decay: float) -> torch.Tensor:
+        layer = nn.Linear(1, 1, bias=False)
+        with torch.no_grad():
+            layer.weight.fill_(2.0)
+        config = TrainConfig(optimizer=kind, weight_decay=decay, learning_rate=0.1, betas=(0.0, 0.0))
+        made = make_optimizer(layer, config)
+        layer.weight.grad = torch.full((1, 1), -0.5)
+        made.step()
+        return layer.weight.detach()[0, 0]
+
+    # Adam's step is the sign of the gradient, here -0.5 + decay x 2; AdamW shrinks the weight first.
+    assert stepped("adamw", 0.0) == stepped("adam", 0.0) == pytest.approx(2.1)
+    assert stepped("adam", 0.5) == pytest.approx(1.9)
+    assert stepped("adamw", 0.5) == pytest.approx(2.0 * (1 - 0.1 * 0.5) + 0.1)
+    with pytest.raises(ConfigError, match="unknown optimizer 'sgd'"):
+        TrainConfig(optimizer="sgd")  # type: ignore[arg-type]  # as from a program
 
 
 def test_the_rate_rises_linearly_from_zero_and_falls_as_half_a_cosine():

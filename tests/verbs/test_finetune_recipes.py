@@ -2,19 +2,24 @@
 
 from __future__ import annotations
 
+import math
 import re
 import runpy
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 
 from swath.data.part_spec import PARTS
+from swath.errors import ConfigError
 from swath.training.metrics_log import read_metrics
 from swath.verbs import evaluate, finetune, labelled_records, pack
 from swath.verbs.config import load_config
 from swath.verbs.labelled_options import OptionalData
+from swath.verbs.labelled_task import class_config
+from swath.verbs.task_options import LossOptions
 from swath.verbs.yaml_file import recipes
 from swath.weights.file import load
 
@@ -100,6 +105,112 @@ def test_what_is_unknown_is_marked(name: str) -> None:
     frozen = name.endswith("-frozen")
     assert (config.training.freeze == "encoder") == frozen
     assert all(len(set(getattr(config.data.parts, p))) == len(getattr(config.data.parts, p)) for p in PARTS)
+
+
+CROPS = (0.386375, 0.661126, 0.548184, 0.640482, 0.876862, 0.925186, 3.249462, 1.542289, 2.175141, 2.272419, 3.062762,
+         3.626097, 1.198702)  # fmt: skip
+PRITHVI = {
+    "data.window": 224, "training.warmup_steps": 1500, "training.schedule": "polynomial", "training.schedule_power": 1.0,
+    "training.min_learning_rate": 0.0, "training.betas": (0.9, 0.999), "training.augment.flips": "horizontal",
+    "training.augment.rotations": False, "training.monitor": "miou",
+}  # fmt: skip
+CLASSIFIED = {
+    "training.weight_decay": 0.05, "training.layer_decay": 0.75, "training.min_learning_rate": 1e-14,
+    "training.schedule": "cosine", "model.options.drop_path": 0.2, "training.augment.resized_crop": 0.2,
+    "training.augment.flips": "horizontal", "training.augment.rotations": False, "training.augment.resize": 128,
+    "training.optimizer": "adamw",
+}  # fmt: skip
+PUBLISHED: dict[str, dict[str, Any]] = {
+    "eurosat": CLASSIFIED | {
+        "loss.mixup": 0.8, "loss.cutmix": 1.0, "loss.label_smoothing": 0.1, "training.learning_rate": 4e-4,
+        "step": 512, "training.steps": 150 * 16_200 // 512, "training.warmup_steps": 20 * 16_200 / 512,
+    },
+    "bigearthnet": CLASSIFIED | {
+        "training.learning_rate": 2e-4, "step": 256, "data.label_fraction": 0.1, "loss.mixup": 0.0,
+        "training.steps": 150 * 105, "training.warmup_steps": 20 * 105,
+    },
+    "oscd": {
+        "training.learning_rate": 1e-4, "training.weight_decay": 1e-5, "training.decay_factor": 0.95, "step": 32,
+        "training.precision": "fp32", "model.options.drop_path": 0.5, "data.window": 128, "training.optimizer": "adamw",
+        "training.steps": 300 * 26, "training.decay_every": 26, "loss.class_factors": (10.0, 1.0),
+        "loss.class_weight_power": 1.0,
+    },
+    "segmunich": {
+        "training.learning_rate": 1e-4, "training.weight_decay": 1e-5, "training.schedule": "polynomial",
+        "training.schedule_power": 0.9, "step": 32, "model.options.drop_path": 0.5, "head.dropout": 0.5,
+        "training.steps": 250 * 94, "training.warmup_steps": 15 * 94, "training.optimizer": "adamw",
+    },
+    "sen1floods11": PRITHVI | {
+        "training.learning_rate": 1.5e-5, "training.weight_decay": 0.05, "training.optimizer": "adamw", "step": 4,
+        "training.steps": 100 * 252 // 4, "loss.class_weights": (0.3, 0.7), "loss.dice": 0.0,
+    },
+    "hls-burn-scars": PRITHVI | {
+        "training.learning_rate": 1.3e-5, "training.weight_decay": 0.0, "training.optimizer": "adam", "step": 4,
+        "training.steps": 10_000, "loss.dice": 1.0, "loss.cross_entropy": 0.0,
+    },
+    "multi-temporal-crops": PRITHVI | {
+        "training.learning_rate": 1.5e-5, "training.weight_decay": 0.05, "training.optimizer": "adam", "step": 8,
+        "training.steps": 80 * math.ceil(3083 / 8), "loss.class_weights": CROPS,
+    },
+}  # fmt: skip
+PUBLISHED |= {
+    f"phileo-{task}{kind}": {
+        "training.learning_rate": 1e-4, "training.min_learning_rate": 1e-6, "step": 64, "training.optimizer": "adamw",
+        "training.weight_decay": 0.01, "training.patience": 15, "training.augment.chance": 0.2, "data.window": 128,
+        "training.steps": 500 * 5, "training.warmup_steps": 5 * 5, "training.validate_every": 5,
+    }
+    for task in ("landcover", "building", "roads") for kind in ("", "-frozen")
+}  # fmt: skip
+"""What spec and benchmarks publish, by the key of the recipe that says it; "step" is samples per step."""
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_published_numbers_are_the_recipe_s(name: str) -> None:
+    config = load_config(finetune.FinetuneConfig, [name], verb="finetune")
+    for key, value in PUBLISHED[name.removeprefix("finetune-")].items():
+        found: Any = config.training.samples_per_step() if key == "step" else config
+        for part in () if key == "step" else key.split("."):
+            found = found[part] if isinstance(found, dict) else getattr(found, part)
+        assert found == (pytest.approx(value, abs=0.5) if key == "training.warmup_steps" else value), key
+
+
+@pytest.mark.parametrize("name", [n for n in NAMES if "phileo" in n])
+def test_the_steps_of_every_number_of_shots_are_those_of_its_epochs(name: str) -> None:
+    text = recipes()[name].read_text("utf-8")
+    rows = dict(re.findall(r"^#   (\w+) +([\d ]+)$", text, re.M))
+    table = {key: [int(v) for v in values.split()] for key, values in rows.items()}
+    # n patches of each of six buckets, 64 a step; 500 epochs, five of them to warm up.
+    epochs = [math.ceil(6 * n / 64) for n in table["shots"]]
+    assert table["shots"] == [50, 100, 500, 1000, 5000]
+    assert table["steps"] == [500 * e for e in epochs] and table["warmup_steps"] == [5 * e for e in epochs]
+    assert table["validate_every"] == epochs
+    training = load_config(finetune.FinetuneConfig, [name], verb="finetune").training
+    assert (training.steps, training.warmup_steps, training.validate_every) == tuple(
+        table[key][0] for key in ("steps", "warmup_steps", "validate_every")
+    )
+
+
+@pytest.mark.parametrize("share", [0.02, 0.3])
+def test_the_classes_of_oscd_weigh_as_published(share: float) -> None:
+    loss = load_config(finetune.FinetuneConfig, ["finetune-oscd"], verb="finetune").loss
+    counts = np.array([(1 - share) * 1e6, share * 1e6]).round().astype(np.int64)
+    weights = class_config(("unchanged", "changed"), loss, lambda: counts).class_weights
+    assert weights is not None
+    # Published: 10 x 2 p and 2 (1 - p); a mean over weighted pixels knows their ratio alone.
+    assert weights[1] / weights[0] == pytest.approx(2 * (1 - share) / (10 * 2 * share))
+
+
+def test_factors_of_classes_that_fit_nothing_are_refused() -> None:
+    with pytest.raises(ConfigError, match="are factors of class_weight_power, which is 0"):
+        LossOptions(class_factors=(1.0, 2.0))
+    with pytest.raises(ConfigError, match=r"loss\.class_factors: one is negative"):
+        LossOptions(class_weight_power=1.0, class_factors=(-1.0, 2.0))
+    with pytest.raises(ConfigError, match="3 factors for 2 classes"):
+        class_config(
+            ("a", "b"),
+            LossOptions(class_weight_power=1.0, class_factors=(1.0,) * 3),
+            lambda: np.array([1, 1]),
+        )
 
 
 @pytest.mark.slow  # packs a small copy and builds a network for each: two to four seconds

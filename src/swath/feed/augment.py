@@ -31,6 +31,7 @@ class _Draw:
     dates: tuple[bool, ...]
     radiometry: npt.NDArray[np.float64]  # [2,C]: factor and shift of each band, once normalised
     days: int  # added to every day of year
+    noise: npt.NDArray[np.float32] | None = None  # [T,C,H,W], added once normalised
 
 
 def augment(batch: CubeBatch, config: AugmentConfig, *, seed: int, first: int) -> CubeBatch:
@@ -44,7 +45,7 @@ def augment(batch: CubeBatch, config: AugmentConfig, *, seed: int, first: int) -
     """
     batch = resized(batch, config.resize)
     b, t, c, h, w = batch.pixels.shape
-    draws = [_draw(config, seed, first + i, t, c, h == w) for i in range(b)]
+    draws = [_draw(config, seed, first + i, (t, c, h, w)) for i in range(b)]
     pixels, valid, target = batch.pixels, batch.valid, batch.target
     spatial = target is not None and target.ndim >= 3 and target.shape[-2:] == (h, w)
 
@@ -65,6 +66,12 @@ def augment(batch: CubeBatch, config: AugmentConfig, *, seed: int, first: int) -
         pixels, valid = _by_turn(pixels, turns), _by_turn(valid, turns)
         if spatial and target is not None:
             target = _by_turn(target, turns)
+    if any(d.noise is not None for d in draws):
+        # Pixels are normalised later, by their gain: in their own units the noise is that much wider.
+        still = np.zeros((t, c, h, w), np.float32)
+        noise = torch.from_numpy(np.stack([still if d.noise is None else d.noise for d in draws])).to(pixels)
+        scale = batch.gain.to(pixels)[:, None, :, None, None]
+        pixels = pixels + torch.where(scale == 0, 0.0, noise / torch.where(scale == 0, 1.0, scale))
     gain, bias = batch.gain, batch.bias
     if config.radiometry > 0:
         # (x * gain + bias) * factor + shift: no pixel is touched, only what normalises it.
@@ -98,7 +105,9 @@ def resized(batch: CubeBatch, size: int) -> CubeBatch:
     return replace(batch, pixels=pixels, valid=valid, target=target)
 
 
-def _draw(config: AugmentConfig, seed: int, number: int, t: int, c: int, square: bool) -> _Draw:
+def _draw(config: AugmentConfig, seed: int, number: int, shape: tuple[int, int, int, int]) -> _Draw:
+    t, c, h, w = shape
+    square = h == w
     draw = numpy_generator(seed, "augment", number)
     # All numbers are drawn whether used or not: switching one option on leaves the others' draws alone.
     flip, quarter, mirror = int(draw.integers(2)), int(draw.integers(4)), int(draw.integers(2))
@@ -106,11 +115,14 @@ def _draw(config: AugmentConfig, seed: int, number: int, t: int, c: int, square:
     bands, dates = draw.random(c), draw.random(t)
     radiometry = np.array([[1.0], [0.0]]) + config.radiometry * draw.standard_normal((2, c))
     days = int(draw.integers(-config.day_jitter, config.day_jitter + 1))
+    gates, picked = draw.random(3) < config.chance, draw.integers(1, 4, 2)
     # A flip of columns and half a turn make both flips; with quarter turns, all eight symmetries.
     quarters = 2 * mirror if config.flips is True else 0
     if config.rotations:
         quarters += quarter if square else quarter // 2 * 2
     turn = quarters % 4 + (4 * flip if config.flips else 0)
+    if config.chance < 1:
+        turn = _seldom(config, gates, picked, square)
     crop = None
     if config.resized_crop > 0:
         share = config.resized_crop + (1 - config.resized_crop) * area
@@ -119,7 +131,24 @@ def _draw(config: AugmentConfig, seed: int, number: int, t: int, c: int, square:
         width = min(1.0, float(np.sqrt(share * stretch)))
         crop = (float(y) * (1 - height), float(x) * (1 - width), height, width)
     kept = _kept(bands, config.band_dropout), _kept(dates, config.date_dropout)
-    return _Draw(turn, crop, *kept, radiometry, days)
+    noise = None
+    if config.noise > 0 and gates[2]:
+        noise = (config.noise * draw.standard_normal(shape, dtype=np.float32)).astype(np.float32)
+    return _Draw(turn, crop, *kept, radiometry, days, noise)
+
+
+def _seldom(
+    config: AugmentConfig, gates: npt.NDArray[np.bool_], picked: npt.NDArray[np.int64], square: bool
+) -> int:
+    """A turn as in `_Draw`, of samples that are flipped or turned by chance alone, and never left as they were then."""
+    quarters, flip = 0, 0
+    if config.flips and gates[0]:
+        # Of columns, of rows, or both.
+        which = int(picked[0]) if config.flips is True else 1
+        quarters, flip = (0, 2, 2)[which - 1], which != 3
+    if config.rotations and gates[1]:
+        quarters += int(picked[1]) if square else 2
+    return quarters % 4 + 4 * flip
 
 
 def _kept(draws: npt.NDArray[np.float64], probability: float) -> tuple[bool, ...]:

@@ -20,6 +20,10 @@ class AugmentConfig:
     Attributes:
         flips: flip rows and columns, each with probability 1/2; "horizontal": columns only, as most publications do.
         rotations: turn by 0, 90, 180 or 270 degrees (windows that are not square: 0 or 180).
+        chance: below 1, the probability with which a sample is flipped, turned, and noised, each by its own draw, and
+            then never left as it was; 1: all that flips and turns can make of it are alike.
+        noise: to every value of a sample a normal draw of this standard deviation is added, in units of its normalised
+            range; 0: off.
         resized_crop: cut a part of this share of the area or more and resize it back; 0: off.
         interpolation: of pixels in a resized crop; class targets are always nearest, real ones bilinear.
         band_dropout: probability that a band is marked invalid in all dates; one band always stays.
@@ -36,6 +40,8 @@ class AugmentConfig:
 
     flips: bool | Literal["horizontal"] = True
     rotations: bool = True
+    chance: float = 1.0
+    noise: float = 0.0
     resized_crop: float = 0.0
     interpolation: Interpolation = "bicubic"
     band_dropout: float = 0.0
@@ -45,10 +51,14 @@ class AugmentConfig:
     resize: int = 0
 
     def __post_init__(self) -> None:
-        for name in ("resized_crop", "band_dropout", "date_dropout", "radiometry"):
+        for name in ("noise", "resized_crop", "band_dropout", "date_dropout", "radiometry"):
             value = getattr(self, name)
             if not 0.0 <= value < 1.0:
                 raise ConfigError(f"{value} is not in [0, 1)", where=name, mend="give a share such as 0.2")
+        if not 0.0 < self.chance <= 1.0:
+            raise ConfigError(
+                f"{self.chance} is not in (0, 1]", where="chance", mend="give a share such as 0.2"
+            )
         if self.flips not in (True, False, "horizontal"):
             raise ConfigError(f"is '{self.flips}'", where="flips", mend="use true, false or horizontal")
         if self.interpolation not in ("bicubic", "bilinear"):

@@ -16,7 +16,7 @@ from swath.ledger.subjects import Subject
 from swath.ledger.twins import PlainAdamW
 from swath.pretraining.objective import ObjectiveOutput
 from swath.training.config import TrainConfig
-from swath.training.optim import adamw
+from swath.training.optim import make_optimizer
 
 BATCH = 2
 _RATE = 1e-3
@@ -80,7 +80,7 @@ def measure_network(
     objective = (subject.objective() if objective is None else objective).to(dtype)
     call = prepare(objective)
     named = dict(objective.network.named_parameters())
-    optimizer = adamw(objective, train_config(steps))
+    optimizer = make_optimizer(objective, train_config(steps))
     losses: list[Tensor] = []
     forward = gradient = torch.empty(0)
     for step in range(steps + 1):

@@ -42,8 +42,9 @@ class TrainConfig:
         schedule_power: of "polynomial".
         decay_factor: of "step".
         decay_every: of "step", in steps.
-        weight_decay: of AdamW.
-        betas: of AdamW.
+        optimizer: "adamw", or "adam": weight decay is then a part of the gradient, as in publications that trained so.
+        weight_decay: of the optimiser.
+        betas: of the optimiser.
         decay_rule: "pretrain": all but biases and one-dimensional parameters decay, positions and mask tokens
             too (MAE, SpectralGPT); "finetune": positions do not; "all": biases and the rest as well (Swin-MAE).
         layer_decay: the learning rate falls by this factor from each layer to the one below it, counted from the head;
@@ -89,6 +90,7 @@ class TrainConfig:
     schedule_power: float = 1.0
     decay_factor: float = 0.1
     decay_every: int = 0
+    optimizer: Literal["adamw", "adam"] = "adamw"
     weight_decay: float = 0.05
     betas: tuple[float, float] = (0.9, 0.95)
     decay_rule: Literal["pretrain", "finetune", "all"] = "pretrain"
@@ -144,6 +146,8 @@ class TrainConfig:
             "give less",
         )
         self._check_schedule()
+        known = self.optimizer in ("adamw", "adam")
+        _require(known, "optimizer", f"unknown optimizer '{self.optimizer}'", "use adamw or adam")
         _require(
             self.patience == 0 or (self.monitor is not None and self.validate_every > 0),
             "patience",
@@ -236,12 +240,19 @@ class TrainConfig:
             )
         for key, value in now.items():
             free = key in FREE_ON_RESUME or key in SAMPLES_PER_STEP
-            if not free and key in earlier and earlier[key] != value:
+            if not free and key in earlier and _differs(earlier[key], value):
                 raise ConfigError(
                     f"the run began with {key} {earlier[key]}, not {value}",
                     where=where,
                     mend=f"resume with {key} {earlier[key]}, or start a new run",
                 )
+
+
+def _differs(earlier: Any, now: Any) -> bool:
+    """Whether a run began with something else; what it did not know yet, in a group, is no difference."""
+    if isinstance(earlier, dict) and isinstance(now, dict):
+        return any(earlier[key] != value for key, value in now.items() if key in earlier)
+    return bool(earlier != now)
 
 
 def _require(fits: bool, name: str, what: str, mend: str) -> None:

@@ -29,7 +29,7 @@ from swath.training.environment import StopRequest
 from swath.training.freezing import Freezing
 from swath.training.guard import Guard, keep_bad_step, too_many
 from swath.training.loader import Micro, Step
-from swath.training.optim import adamw, learning_rate
+from swath.training.optim import learning_rate, make_optimizer
 from swath.training.parallel import plain, shard
 from swath.training.precision import Precision
 from swath.training.ranks import World, any_of, several
@@ -174,7 +174,7 @@ class TrainingModule(pl.LightningModule):
             self._sharded = True
 
     def configure_optimizers(self) -> torch.optim.Optimizer:
-        return adamw(self.objective, self.config)
+        return make_optimizer(self.objective, self.config)
 
     def transfer_batch_to_device(self, batch: Step, device: torch.device, dataloader_idx: int) -> Step:
         micros = [Micro(m.first, m.batch.to(device, non_blocking=True), m.dated) for m in batch.micros]

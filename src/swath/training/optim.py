@@ -1,4 +1,4 @@
-"""AdamW with the decay groups of the papers, and the learning rate as a function of the step."""
+"""AdamW (or Adam) with the decay groups of the papers, and the learning rate as a function of the step."""
 
 from __future__ import annotations
 
@@ -53,11 +53,10 @@ def parameter_groups(module: nn.Module, config: TrainConfig) -> list[dict[str, A
     return groups
 
 
-def adamw(module: nn.Module, config: TrainConfig) -> torch.optim.AdamW:
+def make_optimizer(module: nn.Module, config: TrainConfig) -> torch.optim.Optimizer:
     """The optimiser of a run."""
-    return torch.optim.AdamW(
-        parameter_groups(module, config), lr=config.learning_rate, betas=config.betas, fused=True
-    )
+    kind = torch.optim.Adam if config.optimizer == "adam" else torch.optim.AdamW
+    return kind(parameter_groups(module, config), lr=config.learning_rate, betas=config.betas, fused=True)
 
 
 def learning_rate(step: int, config: TrainConfig) -> float:

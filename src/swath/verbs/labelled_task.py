@@ -57,14 +57,18 @@ def class_config(
         ConfigError: the weights are not one per class.
     """
     weights = loss.class_weights or None
-    if weights is not None and len(weights) != len(names):
-        raise ConfigError(
-            f"{len(weights)} weights for {len(names)} classes",
-            where="loss.class_weights",
-            mend="give one per class, in their order",
-        )
+    for name in ("class_weights", "class_factors"):
+        given = getattr(loss, name)
+        if given and len(given) != len(names):
+            raise ConfigError(
+                f"{len(given)} {name.removeprefix('class_')} for {len(names)} classes",
+                where=f"loss.{name}",
+                mend="give one per class, in their order",
+            )
     if loss.class_weight_power:
         weights = balanced_weights(tuple(int(n) for n in counts()), loss.class_weight_power)
+        if loss.class_factors:
+            weights = tuple(w * f for w, f in zip(weights, loss.class_factors, strict=True))
     return TaskConfig(
         names,
         weights,

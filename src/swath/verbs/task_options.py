@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from typing import Literal
@@ -37,6 +38,8 @@ class LossOptions:
     Attributes:
         class_weight_power: classes weigh in the cross-entropy by their count to minus this power; 0: alike.
         class_weights: one weight per class, in their order, in place of that.
+        class_factors: one factor per class, in their order, on top of `class_weight_power`: [10, 1] makes the first ten
+            times as heavy as its count alone does.
         label_smoothing: share of the target that is spread over all classes.
         dice: weight of a dice term beside the cross-entropy (maps of classes).
         cross_entropy: weight of the cross-entropy; 0 leaves the dice term alone.
@@ -49,6 +52,7 @@ class LossOptions:
 
     class_weight_power: float = 0.0
     class_weights: tuple[float, ...] = ()
+    class_factors: tuple[float, ...] = ()
     label_smoothing: float = 0.0
     dice: float = 0.0
     cross_entropy: float = 1.0
@@ -64,6 +68,16 @@ class LossOptions:
                 "class_weights are stated, and class_weight_power asks for others",
                 where="loss",
                 mend="choose one",
+            )
+        if self.class_factors and not self.class_weight_power:
+            raise ConfigError(
+                "are factors of class_weight_power, which is 0",
+                where="loss.class_factors",
+                mend="state class_weights instead",
+            )
+        if not all(math.isfinite(f) and f >= 0 for f in self.class_factors):
+            raise ConfigError(
+                "one is negative or not finite", where="loss.class_factors", mend="give 0 or more"
             )
 
     def check(self, task: str) -> None:
