@@ -242,7 +242,8 @@ class Sample:
         cubes: by name, each with its own dates and grid.
         id: unique within its data set.
         target: a class number (0-d), zeros and ones [K], classes [H,W] with -1 unlabelled, or real numbers
-            (0-d or [H,W]) with NaN where unknown; None without labels.
+            (0-d, [H,W], or [K,H,W] of several quantities) with NaN where unknown; maps of each date have T in front;
+            None without labels.
         group: records of one group are neighbours: no split may divide them.
         weight: 0 for a stand-in of a record that could not be read: its pixels are invalid and its target unknown,
             so it counts in no loss and no score, and only keeps order and ranks in step.

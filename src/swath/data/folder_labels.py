@@ -14,7 +14,7 @@ from swath.cube import Array, Grid
 from swath.data.folder_spec import LabelSpec
 from swath.data.gdal import grid_of, open_raster
 from swath.data.labels import IGNORE, check_grid, to_indices
-from swath.data.patterns import compile_pattern, match_files
+from swath.data.patterns import Pattern, match_files
 from swath.data.raster import read_valid
 from swath.data.vectors import Vectors, read_vectors
 from swath.errors import InputError
@@ -33,8 +33,9 @@ class Targets(Protocol):
 class RasterTargets:
     """One raster per place, on the grid of its images; beyond the edge there is no label."""
 
-    def __init__(self, spec: LabelSpec, root: Path, names: Sequence[str], places: Sequence[str]) -> None:
-        pattern = compile_pattern(spec.file, "labels.file")
+    def __init__(
+        self, spec: LabelSpec, pattern: Pattern, root: Path, names: Sequence[str], places: Sequence[str]
+    ) -> None:
         found = {f.place: f.path for f in match_files(pattern, names, root, "labels.file")}
         lacking = [place for place in places if place not in found]
         if lacking and set(found) != {""}:
@@ -53,29 +54,39 @@ class RasterTargets:
         self.files = {place: found.get(place, found.get("", "")) for place in places}
 
     def read(self, place: str, whole: Grid, window: Window, scene: str) -> Array:
-        path = self.files[place]
-        row, col, height, width = window
-        source = open_raster(path)
-        try:
-            check_grid(path, grid_of(source), whole, scene)
-            if source.count != 1:
-                raise InputError(
-                    f"holds {source.count} bands, labels have one", where=path, mend="name the label raster"
-                )
-            h, w = min(height, whole.height - row), min(width, whole.width - col)
-            pixels, valid = read_valid(source, [1], (row, col, h, w))
-        finally:
-            source.close()
-        if self.spec.kind == "numbers":
-            numbers = np.full((height, width), np.nan, np.float32)
-            numbers[:h, :w] = np.where(valid[0], pixels[0], np.nan)
-            return numbers
-        target = np.full((height, width), IGNORE, np.int64)
-        ignore = [int(v) for v in self.spec.ignore]
-        target[:h, :w] = to_indices(
-            pixels[0], valid[0], self.spec.classes, ignore=ignore, where=path, allow_empty=True
-        )
+        return read_window(self.spec, self.files[place], whole, window, scene)
+
+
+def read_window(spec: LabelSpec, path: str, whole: Grid, window: Window, scene: str) -> Array:
+    """[height,width] of a raster of classes or numbers on the grid `whole`; unknown beyond its edge."""
+    row, col, height, width = window
+    source = open_raster(path)
+    try:
+        check_grid(path, grid_of(source), whole, scene)
+        if source.count != 1:
+            raise InputError(
+                f"holds {source.count} bands, labels have one", where=path, mend="name the label raster"
+            )
+        h, w = min(height, whole.height - row), min(width, whole.width - col)
+        pixels, valid = read_valid(source, [1], (row, col, h, w))
+    finally:
+        source.close()
+    target = unlabelled(spec, window)
+    if spec.kind == "numbers":
+        target[:h, :w] = np.where(valid[0], pixels[0], np.nan)
         return target
+    ignore = [int(v) for v in spec.ignore]
+    target[:h, :w] = to_indices(
+        pixels[0], valid[0], spec.classes, ignore=ignore, where=path, allow_empty=True
+    )
+    return target
+
+
+def unlabelled(spec: LabelSpec, window: Window) -> Array:
+    """[height,width] of a window without a label."""
+    if spec.kind == "numbers":
+        return np.full(window[2:], np.nan, np.float32)
+    return np.full(window[2:], IGNORE, np.int64)
 
 
 class VectorTargets:

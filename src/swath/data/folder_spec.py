@@ -41,8 +41,8 @@ class LabelSpec:
 
     Attributes:
         kind: "raster" of class values, raster of "numbers" (real, NaN or no-data unknown), "vector", or "csv".
-        file: a pattern of rasters (with the fields of `images` but band and date), a vector file, or a table
-            with the columns file, class and, if parts are listed there, split.
+        file: a pattern of rasters (with the fields of `images` but band; with {date} labels are of each date), a vector
+            file, or a table with the columns file, class and, if parts are listed there, split.
         classes: value, name and colour of each; not for numbers.
         ignore: values that mean no label.
         attribute, layer, crs, touch, overlap: of vectors; see `swath.data.vectors`.

@@ -13,13 +13,14 @@ from typing import Any, ClassVar
 import numpy as np
 
 from swath.cube import BandStatistics, Grid, Sample
+from swath.data.folder_dated import DatedTargets
 from swath.data.folder_labels import RasterTargets, TableTargets, Targets, VectorTargets
 from swath.data.folder_places import ImagePlace, find_places
 from swath.data.folder_spec import FILE, FolderSpec, folder_spec, read_folder_spec
 from swath.data.folder_split import divide
 from swath.data.labels import IGNORE
 from swath.data.layouts.base import Item, LayoutInfo, Task
-from swath.data.patterns import list_files
+from swath.data.patterns import compile_pattern, list_files
 from swath.data.raster import open_scene
 from swath.data.split_parts import Box, Located
 from swath.data.vectors import bounds_of
@@ -155,7 +156,13 @@ class Folder:
             files = {file: p.name for p in self.places.values() for file in p.files}
             files |= {p.name: p.name for p in self.places.values() if p.name}
             return TableTargets(spec, self.root, files)
-        return RasterTargets(spec, self.root, names, list(self.places))
+        pattern = compile_pattern(spec.file, "labels.file")
+        if "band" in pattern.fields:
+            raise ConfigError("labels have a band", where="labels.file", mend="name it in plain text")
+        if "date" in pattern.fields:
+            dates = {place: days for place, (_, days) in self._frames.items()}
+            return DatedTargets(spec, pattern, self.root, names, dates, set(self._broken))
+        return RasterTargets(spec, pattern, self.root, names, list(self.places))
 
     def _list(self) -> list[tuple[str, tuple[int, int, int, int]]]:
         windows = []
