@@ -34,8 +34,8 @@ class WindowNetwork(Protocol):
     """Any callable that turns normalised windows into logits or values.
 
     pixels [B,T,C,H,W] float32 with 0 where invalid, valid [B,T,C,H,W] bool, days [B,T,2] (day of year, year;
-    NaN where unknown) or None, wavelengths in nm, one per band → [B,K,H,W], or [B,K] where a window gets one
-    answer, which then counts for each of its pixels.
+    NaN where unknown) or None, wavelengths in nm, one per band → [B,K,H,W], [B,T,K,H,W] with a map for each date, or
+    [B,K] where a window gets one answer, which then counts for each of its pixels.
     """
 
     def __call__(
@@ -64,6 +64,8 @@ class Engine:
         cell: pixels per cell of the output, for a network that returns [B,K,h/cell,w/cell]; the plan then counts in
             cells (`swath.scenes.cells`).
         temperature: what the network returns is divided by it before the activation.
+        each_date: whether the network draws a map for each date. Blocks then hold T times K values, date by date, and
+            the coverage of each date.
     """
 
     scene: SceneLike
@@ -80,6 +82,7 @@ class Engine:
     given_statistics: BandStatistics | None = None
     cell: int = 1
     temperature: float = 1.0
+    each_date: bool = False
 
     def __post_init__(self) -> None:
         height, width = (-(-n // self.cell) for n in (self.scene.height, self.scene.width))
@@ -98,6 +101,8 @@ class Engine:
             raise ConfigError(f"{self.batch_size} is less than 1", where="batch_size")
         if self.temperature <= 0 or (self.activation == "identity" and self.temperature != 1.0):
             raise ConfigError(f"{self.temperature} divides no logits", where="temperature")
+        if self.each_date and (self.spread or self.cell > 1):
+            raise ConfigError("is not for maps of each date", where="spread" if self.spread else "cell")
         choose_precision(self.precision, self._kind)
 
     @property
@@ -139,7 +144,9 @@ class Engine:
             ReadError: the scene cannot be read, and holes are not allowed.
         """
         pixels = block if self.cell == 1 else block_in_pixels(block, self.cell)
-        given = read_block(self.scene, self.contract, self.statistics, pixels, holes=self.holes)
+        given = read_block(
+            self.scene, self.contract, self.statistics, pixels, holes=self.holes, each_date=self.each_date
+        )
         if self.cell > 1:
             given = in_cells(given, self.cell)
         if self._kind == "cuda":  # copies to the device then need not wait
@@ -240,6 +247,9 @@ class Engine:
             with precision.autocast():
                 out = self.network(pixels=x, valid=v, days=given, wavelengths=wavelengths)
             size = (x.shape[0], x.shape[-2] // self.cell, x.shape[-1] // self.cell)
+            if self.each_date or out.ndim == 5:
+                self._check_dates(out, x)
+                return out
             maps = out.ndim == 4 and (out.shape[0], *out.shape[-2:]) == size
             if not maps and (self.cell > 1 or out.ndim != 2 or out.shape[0] != size[0]):
                 raise ContractError(
@@ -250,6 +260,18 @@ class Engine:
             return out
 
         return call
+
+    def _check_dates(self, out: Tensor, x: Tensor) -> None:
+        """Whether what the network returns is a map for each date, where that is wanted, and only there."""
+        b, t, _, h, w = x.shape
+        if not self.each_date or out.ndim != 5 or (*out.shape[:2], *out.shape[-2:]) != (b, t, h, w):
+            wanted = f"({b}, {t}, classes, {h}, {w})" if self.each_date else f"({b}, classes, {h}, {w})"
+            raise ContractError(
+                f"the network returns {tuple(out.shape)} for {b} windows of {t} dates and {h}x{w} pixels, not {wanted}",
+                mend="draw a map for each date"
+                if self.each_date
+                else "set each_date, or draw one map for all",
+            )
 
     @cached_property
     def _weights(self) -> dict[tuple[int, int], Tensor]:

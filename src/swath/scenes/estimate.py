@@ -13,7 +13,7 @@ from torch import nn
 from swath.data.gdal import cache_bytes
 from swath.memory import forget_peak, peak_resident
 from swath.scenes.engine import Engine
-from swath.scenes.layers import Layers
+from swath.scenes.layers import DatedLayers, Layers
 from swath.scenes.piece import tile_side
 from swath.scenes.pyramid import overview_count
 from swath.scenes.reading import BlockInput
@@ -134,9 +134,12 @@ def block_bytes(
     raw = dates * stored_bands * (stored + 1) + copies * stored_bands * (stored + 2)
     reading = raw + dates * bands * pair + 24
     block = min(plan.side, plan.height) * min(plan.side, plan.width)
+    # Coverage is kept date by date where maps are: of what is read, and of the blocks at work and being packed.
+    each = dates if isinstance(layers, DatedLayers) else 0
+    reading += each
     item = np.dtype(layers.dtype).itemsize
     # Sums of the block at work and of the one being packed; its bands, and a few shares on the way to them.
-    blended = 2 * values * 4 + len(layers.bands) * (2 * item + 4) + 32
+    blended = 2 * values * 4 + len(layers.bands) * (2 * item + 4) + 32 + 2 * each
     return read * (dates * bands * pair + reading) + block * blended
 
 

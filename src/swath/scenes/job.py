@@ -17,7 +17,7 @@ from swath.data.gdal import bounded_cache
 from swath.errors import WeightsError
 from swath.scenes.engine import Engine, WindowNetwork
 from swath.scenes.features import FeatureMap
-from swath.scenes.layers import FeatureLayers, Layers
+from swath.scenes.layers import DatedLayers, FeatureLayers, Layers
 from swath.scenes.reading import SceneLike
 from swath.scenes.sources.opening import Reopenable, open_source
 from swath.scenes.windows import Plan
@@ -137,6 +137,7 @@ class WeightsJob:
             self.layers.activation, self.turns, self.layers.spread, self.holes, self.statistics,
             temperature=self.layers.temperature or 1.0,
             cell=self.cell,
+            each_date=isinstance(self.layers, DatedLayers),
         )  # fmt: skip
 
 

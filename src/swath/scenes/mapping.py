@@ -14,6 +14,7 @@ from swath.errors import ConfigError, InputError
 from swath.scenes.area import pixel_km2
 from swath.scenes.box import Box
 from swath.scenes.engine import Engine, WindowNetwork
+from swath.scenes.layers import DatedLayers
 from swath.scenes.piece import Piece, Record
 from swath.scenes.reading import SceneLike
 from swath.scenes.runners.local import run_local
@@ -228,6 +229,7 @@ def predict_scene(
     engine = Engine(
         scene, network, contract, plan, batch_size, device, precision, sink.layers.activation, turns,
         sink.layers.spread, holes=max_holes > 0, temperature=sink.layers.temperature or 1.0,
+        each_date=isinstance(sink.layers, DatedLayers),
     )  # fmt: skip
     # Whether the scene fits the model shows at its first pixel, before anything is written.
     engine.check()

@@ -93,7 +93,9 @@ def pack(plan: Plan, index: int, result: BlockMap, layers: Layers, pool: Executo
     tiles = list((map if pool is None else pool.map)(tile, range(rows * cols)))
     data = b"".join(tiles)
     # Coverage is known everywhere; what lies below the threshold is no-data in all other bands.
-    nodata = int(np.count_nonzero(result.coverage < layers.min_coverage))
+    # Of maps of each date, a pixel that no date shows.
+    short = (result.coverage < layers.min_coverage).reshape(-1, *result.coverage.shape[-2:])
+    nodata = int(np.count_nonzero(short.all(0)))
     record = Record(
         index,
         hashlib.sha256(data).hexdigest(),

@@ -66,7 +66,7 @@ class BlockInput:
         pixels: [T,C,h,w] float32, normalised, 0 where invalid.
         valid: [T,C,h,w] bool.
         dates: T dates.
-        coverage: [h,w] of the block without its halo, percent.
+        coverage: [h,w] of the block without its halo, percent; or of each date, [T,h,w].
         seen: the windows that hold a valid pixel, in the plan's order.
         holes: what of the block (its halo left out) could not be read.
         source: in messages.
@@ -88,6 +88,7 @@ def read_block(
     block: Block,
     *,
     holes: bool = False,
+    each_date: bool = False,
 ) -> BlockInput:
     """Reads, converts and normalises a block.
 
@@ -97,6 +98,7 @@ def read_block(
         statistics: of the whole scene, in stored numbers, where the contract normalises by them.
         block: with its halo.
         holes: go on where something cannot be read: it counts as invalid and is listed.
+        each_date: whether coverage is wanted date by date.
 
     Raises:
         ContractError: the scene does not fit the model.
@@ -108,7 +110,7 @@ def read_block(
     t, _, height, width = raw.shape
     pixels = pages((t, len(contract.bands), height, width), np.float32, cleared=False)
     valid: BoolArray = pages(pixels.shape, np.bool_, cleared=False)
-    coverage: Bytes = np.empty((height, width), np.uint8)
+    coverage: Bytes = np.empty((*(t,) * each_date, height, width), np.uint8)
     for row in range(0, height, STRIP):
         # Strip by strip: what conversion makes on the way stays in the caches, and takes no memory of a block's size.
         rows = np.s_[..., row : row + STRIP, :]
@@ -120,7 +122,9 @@ def read_block(
         pixels[rows] += bias
         pixels[rows][~cube.valid] = 0.0
         valid[rows] = cube.valid
-        coverage[row : row + STRIP] = _coverage(cube.valid)
+        coverage[..., row : row + STRIP, :] = (
+            _coverage_of_dates(cube.valid) if each_date else _coverage(cube.valid)
+        )
     seen = tuple(w for w in block.windows if cut(coverage, block.read, w).any())
     return BlockInput(
         torch.from_numpy(pixels),
@@ -211,3 +215,8 @@ def _coverage(valid: npt.NDArray[np.bool_]) -> Bytes:
     count = valid.sum(axis=(0, 1), dtype=np.int32)
     percent: Bytes = np.maximum(count * 100 // pairs, count > 0).astype(np.uint8)
     return percent
+
+
+def _coverage_of_dates(valid: npt.NDArray[np.bool_]) -> Bytes:
+    """[T,h,w]: the same, date by date."""
+    return np.stack([_coverage(one[None]) for one in valid])

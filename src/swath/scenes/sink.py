@@ -140,7 +140,9 @@ class CogSink(Target):
         classes = self.layers.classes
         if not classes:
             return {}
-        return {self._names: style.category_names(classes), self._style: style.qgis(classes)}
+        # Of maps of each date, the class of each; QGIS shows the first, until another band is chosen.
+        bands = [i for i, band in enumerate(self.layers.bands, 1) if band.overview == "mode"]
+        return {self._names: style.category_names(classes, bands), self._style: style.qgis(classes)}
 
     @property
     def _holes(self) -> Path:

@@ -8,15 +8,16 @@ from xml.etree import ElementTree as Xml
 from swath.data.legend import LandClass
 
 
-def category_names(classes: Sequence[LandClass]) -> str:
-    """GDAL's side file (`map.tif.aux.xml`): the name of every value of band 1, empty where there is no
+def category_names(classes: Sequence[LandClass], bands: Sequence[int] = (1,)) -> str:
+    """GDAL's side file (`map.tif.aux.xml`): the name of every value of the bands of classes, empty where there is no
     class.
     """
     root = Xml.Element("PAMDataset")
-    names = Xml.SubElement(Xml.SubElement(root, "PAMRasterBand", band="1"), "CategoryNames")
     by_value = {c.value: c.name for c in classes}
-    for value in range(max(by_value) + 1):
-        Xml.SubElement(names, "Category").text = by_value.get(value, "")
+    for band in bands:
+        names = Xml.SubElement(Xml.SubElement(root, "PAMRasterBand", band=str(band)), "CategoryNames")
+        for value in range(max(by_value) + 1):
+            Xml.SubElement(names, "Category").text = by_value.get(value, "")
     return _text(root)
 
 

@@ -17,20 +17,23 @@ Call = Callable[[Tensor, Tensor], Tensor]
 def windows_of(
     out: Tensor, activation: Activation, size: tuple[int, int], temperature: float = 1.0
 ) -> Iterator[Tensor]:
-    """[V,h,w] float32 of each window of a batch, one after the other.
+    """[V,h,w] float32 of each window of a batch, one after the other; of maps of each date, the values of the first,
+    then of the second, ….
 
     On a CPU each is made when it is wanted: a window stays in the caches, where a batch goes through memory several
     times.
 
     Args:
-        out: what the network returned, [B,K,h,w] or [B,K].
+        out: what the network returned, [B,K,h,w], [B,K], or of each date [B,T,K,h,w].
         activation: turns logits into probabilities, or leaves values as they are.
         size: (h, w) of a window.
         temperature: logits are divided by it before the activation.
     """
     for part in torch.split(out, 1 if out.device.type == "cpu" else len(out)):
         values = _activated(_cooled(part.float(), temperature), activation)
-        yield from values if out.ndim == 4 else values[:, :, None, None].expand(-1, -1, *size)
+        if out.ndim == 5:
+            values = values.flatten(1, 2)
+        yield from values if out.ndim >= 4 else values[:, :, None, None].expand(-1, -1, *size)
 
 
 def blendable(
@@ -43,7 +46,7 @@ def blendable(
     spread: bool,
     temperature: float = 1.0,
 ) -> Tensor:
-    """[B,V,h,w] float32 of windows.
+    """[B,V,h,w] float32 of windows; V as of `windows_of`.
 
     Args:
         call: the network, given normalised pixels and their validity.
@@ -52,7 +55,8 @@ def blendable(
         activation: turns logits into probabilities, or leaves values as they are.
         turns: average over the ways to turn and flip a window: eight, or four where it is not square.
         spread: add what the views' disagreement is made of: for probabilities the mean of the views' entropies
-            (one value, as a share of the largest), for values their standard deviation (one each).
+            (one value, as a share of the largest), for values their standard deviation (one each). Not for
+            probabilities of each date.
         temperature: logits are divided by it before the activation.
     """
     total: Tensor | None = None
@@ -66,6 +70,8 @@ def blendable(
             out = out[:, :, None, None].expand(-1, -1, *pixels.shape[-2:])
         else:
             out = _turn_back(out, flip, quarter)
+        if out.ndim == 5:
+            out = out.flatten(1, 2)
         count += 1
         total = out if total is None else total + out
         if spread:
@@ -106,7 +112,7 @@ def _cooled(out: Tensor, temperature: float) -> Tensor:
 
 def _activated(out: Tensor, activation: Activation) -> Tensor:
     if activation == "softmax":
-        return out.softmax(dim=1)
+        return out.softmax(dim=1 if out.ndim == 2 else -3)
     return out.sigmoid() if activation == "sigmoid" else out
 
 

@@ -14,7 +14,8 @@ from torch import Tensor, nn
 from swath.contract import InputContract
 from swath.cube import Cube, Sample
 from swath.errors import ConfigError, WeightsError
-from swath.feed.dates import at_spread_dates
+from swath.feed.dates import looked_at
+from swath.feed.each_date import at_each_date
 from swath.feed.normalise import normalise
 from swath.feed.windows import known
 from swath.scenes.cube_scene import CubeScene
@@ -22,11 +23,13 @@ from swath.scenes.engine import Engine
 from swath.scenes.layers import Activation
 from swath.scenes.windows import make_plan
 from swath.training.precision import choose_device, choose_precision
+from swath.verbs.each_date import answers_each_date, check_weights
 from swath.verbs.labelled_feeds import score_feed
 from swath.verbs.labelled_options import RecordData
 from swath.verbs.labelled_records import Part
 from swath.verbs.map_layers import task_of
 from swath.verbs.score_units import Units, squares
+from swath.verbs.seen_labels import seen_where
 from swath.verbs.target_meaning import Meaning
 from swath.weights.build import build_loaded
 from swath.weights.file import Loaded
@@ -43,12 +46,14 @@ class Answer:
         block: what it counts as when blocks are drawn.
         values: [K,…]: probabilities (they sum to one over classes; labels each have their own), or quantities.
         target: class numbers […], zeros and ones [K], or quantities […] or [K,…].
+        dates: which of the record's are held, if its maps are of each date: one below the other, as rows [K,n*h,w].
     """
 
     record: str
     block: str
     values: Tensor
     target: Tensor
+    dates: int = 1
 
 
 class Answerer:
@@ -90,6 +95,7 @@ class Answerer:
         self.batch_size = batch_size
         self.unseen = 0  # labelled values of maps, so far, of which no band of any date was valid
         self.network: nn.Module = build_loaded(loaded).to(self.device).eval()
+        self.each_date = answers_each_date(self.network)
         given = meta.calibration
         self.temperature = 1.0 if given is None or given.temperature is None else given.temperature
 
@@ -132,13 +138,19 @@ class Answerer:
             temperature: in place of the weights' own.
         """
         temperature = self.temperature if temperature is None else temperature
+        check_weights(part, self.each_date, self.loaded.path)
         if per_pixel(part):
+            dated = part.dated
             for i in range(len(part)):
                 record = part.records[i]
-                cube = at_spread_dates(record.cube, data.dates, data.min_valid)
-                yield from self._mapped(
-                    replace(record, cubes={next(iter(record.cubes)): cube}), units, temperature
+                assert record.target is not None
+                cube, target = looked_at(
+                    record.cube, np.asarray(record.target), data.dates, data.min_valid, dated=dated
                 )
+                if self.each_date and not dated:
+                    target = at_each_date(target, cube.valid, several=part.meaning.several)
+                seen = replace(record, cubes={next(iter(record.cubes)): cube}, target=target)
+                yield from self._mapped(seen, units, temperature)
         else:
             yield from self._told(part, data, units, temperature)
 
@@ -147,22 +159,32 @@ class Answerer:
         target = np.asarray(record.target)
         if not known(target).any():
             return
-        self.unseen += int((known(target) & ~record.cube.valid.any((0, 1))).sum())
+        valid = record.cube.valid
+        seen = seen_where(valid, target.ndim) if self.each_date else valid.any((0, 1))
+        self.unseen += int((known(target) & ~seen).sum())
         values = torch.from_numpy(self.map(record.cube, temperature))
         truth = torch.from_numpy(np.ascontiguousarray(target))
+
+        def answer(block: str, box: tuple[slice, slice]) -> Answer:
+            v, t = values[(..., *box)], truth[(..., *box)]
+            if not self.each_date:
+                return Answer(record.id, block, v, t)
+            # A place is one unit, whatever dates it is seen on.
+            return Answer(record.id, block, _as_rows(v), _as_rows(t), len(v))
+
         if units.kind != "square":
-            yield Answer(record.id, units.name(record.id), values, truth)
+            yield answer(units.name(record.id), (slice(None), slice(None)))
             return
         for name, box in squares(target.shape[-2], target.shape[-1], units.square, record.id):
             if known(target[(..., *box)]).any():
-                yield Answer(record.id, name, values[(..., *box)], truth[(..., *box)])
+                yield answer(name, box)
 
     def map(self, cube: Cube, temperature: float) -> npt.NDArray[np.float32]:
-        """[K,H,W] of a cube, blended; a block without valid pixels is uniform (or zero)."""
+        """[K,H,W] of a cube, or [T,K,H,W] with a map of each date; where no pixel is valid uniform (or zero)."""
         scene = CubeScene(cube)
-        k = len(self.names)
+        k, dates = len(self.names), cube.shape[0] if self.each_date else 1
         out = np.full(
-            (k, scene.height, scene.width), 1 / k if self.activation == "softmax" else 0, np.float32
+            (dates * k, scene.height, scene.width), 1 / k if self.activation == "softmax" else 0, np.float32
         )
         engine = Engine(
             scene,
@@ -174,12 +196,15 @@ class Answerer:
             "bf16" if self.precision.name == "bf16" else "fp32",
             self.activation,
             temperature=temperature,
+            each_date=self.each_date,
         )
         for block in engine.blocks():
             if block.values is not None:
                 b = block.box
                 out[:, b.row : b.row + b.height, b.col : b.col + b.width] = block.values
-        return self._quantities(torch.from_numpy(out)).numpy()
+        each = torch.from_numpy(out.reshape(dates, k, *out.shape[1:]))
+        told = self._quantities(each.movedim(1, 0)).movedim(0, 1).numpy()
+        return told if self.each_date else told[0]
 
     def _told(self, part: Part, data: RecordData, units: Units, temperature: float) -> Iterator[Answer]:
         window = replace(data, window=min(self.size))
@@ -212,6 +237,11 @@ class Answerer:
         shape = (-1, *[1] * (values.ndim - 1))
         gain, bias = (torch.tensor([getattr(q, n) for q in said]).reshape(shape) for n in ("gain", "bias"))
         return values * gain + bias
+
+
+def _as_rows(maps: Tensor) -> Tensor:
+    """[T,h,w] or [T,K,h,w] with the dates one below the other: [T*h,w] or [K,T*h,w]."""
+    return maps.movedim(0, -3).flatten(-3, -2)
 
 
 def per_pixel(part: Part) -> bool:

@@ -153,7 +153,7 @@ def _weights(config: EvaluateConfig) -> WeightsScores:
     answerer = Answerer(
         loaded, precision=config.precision, device=config.device, batch_size=config.batch_size
     )
-    part = open_labelled(data, config.part)
+    part = open_labelled(data, config.part, dated=True)
     units = units_of(part, config.intervals, per_pixel(part))
     with torch_threads(config.threads or torch.get_num_threads()):
         found = score_weights(answerer, part, data, units, config.intervals)

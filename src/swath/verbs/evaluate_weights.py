@@ -50,6 +50,7 @@ class WeightsScores:
             intervals, if the weights hold any.
         notes: what must be said with them.
         worst: records that are answered worst, and how far off each is (see `Worst`).
+        dates: of maps of each date, the headline numbers of the records' first dates, of their second, ….
     """
 
     task: str
@@ -61,6 +62,7 @@ class WeightsScores:
     reliability: dict[str, Any]
     notes: tuple[str, ...] = ()
     worst: tuple[tuple[str, float], ...] = ()
+    dates: tuple[dict[str, float | None], ...] = ()
 
     def summary(self) -> str:
         """A table for a terminal."""
@@ -81,6 +83,9 @@ class WeightsScores:
             width = max(8, *(len(str(n)) + 2 for row in confusion for n in row))
             for row, counts in zip(rows, confusion, strict=True):
                 lines.append(f"{row['name'][:23]:24}" + "".join(f"{n:>{width}}" for n in counts))
+        for place, row in enumerate(self.dates, 1):
+            shown = ", ".join(f"{name.replace('_', ' ')} {_shown(value)}" for name, value in row.items())
+            lines.append(f"{f'date {place}':24}{shown}")
         for name, value in self.reliability.items():
             if isinstance(value, float):
                 lines.append(f"{name.replace('_', ' '):24}{value:>9.4f}")
@@ -110,11 +115,14 @@ def score_weights(
     answerer.check(part.meaning)
     reliability = Reliability() if answerer.activation == "softmax" else None
     conformal = _Conformal(answerer)
+    dates = ByDate(answerer.task, answerer.names)
 
     def look(answer: Answer) -> None:
         if reliability is not None:
             reliability.update(*labelled(answer))
         conformal.add(answer)
+        if answerer.each_date:
+            dates.add(answer)
 
     answers, before = answerer.answers(part, data, units), answerer.unseen
     found = score_answers(answerer.task, answerer.names, part, answers, units, options, look)
@@ -125,7 +133,8 @@ def score_weights(
         said["conformal"] = conformal.compute(options)
     unseen = answerer.unseen - before
     blind = f"{unseen} labelled values have no valid input; they are scored all the same, and the answers say nothing"
-    return replace(found, reliability=said, notes=(*found.notes, blind) if unseen else found.notes)
+    notes = (*found.notes, blind) if unseen else found.notes
+    return replace(found, reliability=said, notes=notes, dates=dates.compute())
 
 
 def score_answers(
@@ -197,6 +206,30 @@ def _collect(scored: BlockScores, answer: Answer) -> None:
         scored.update(values.double().clamp(1e-12, 1 - 1e-12).logit(), target, block)
     else:
         scored.update(values, target, block)
+
+
+class ByDate:
+    """Headline numbers of maps of each date, by the place of a date in its record."""
+
+    def __init__(self, task: str, names: Sequence[str]) -> None:
+        self.task, self.names = task, names
+        self._scored: list[BlockScores] = []
+
+    def add(self, answer: Answer) -> None:
+        """One answer, whose dates are one below the other."""
+        for place in range(answer.dates):
+            if place == len(self._scored):
+                self._scored.append(_collector(self.task, self.names))
+            values, target = (x.chunk(answer.dates, -2)[place] for x in (answer.values, answer.target))
+            _collect(self._scored[place], replace(answer, values=values, target=target, dates=1))
+
+    def compute(self) -> tuple[dict[str, float | None], ...]:
+        """A row for each place; null where nothing was labelled, or a number has no meaning."""
+        rows: list[dict[str, float | None]] = []
+        for scored in self._scored:
+            found = dict(scored.compute().summary()) if scored.blocks else {}
+            rows.append({name: None if math.isnan(v) else v for name, v in found.items()})
+        return tuple(rows)
 
 
 class _Conformal:

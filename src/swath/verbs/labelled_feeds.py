@@ -192,6 +192,7 @@ def score_feed(
     then counts once for each date.
     """
     kept: dict[int, tuple[Cube, Array]] = {}
+    dated = part.dated
 
     def read(i: int) -> tuple[Cube, Array]:
         if i in kept:
@@ -199,9 +200,9 @@ def score_feed(
         record = part.records[i]
         assert record.target is not None
         cube, target = looked_at(
-            brought(record.cube, gsd), record.target, data.dates, data.min_valid, dated=part.dated
+            brought(record.cube, gsd), record.target, data.dates, data.min_valid, dated=dated
         )
-        if each_date and not part.dated:
+        if each_date and not dated:
             target = at_each_date(target, cube.valid, several=part.meaning.several)
         found = contract.convert(cube), target
         if not part.packed:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import TYPE_CHECKING, Literal
 
 if TYPE_CHECKING:
@@ -19,16 +20,26 @@ def map_layers(
     entropy: bool = False,
     disagreement: bool = False,
     bits: Literal[8, 16] = 8,
+    dates: Sequence[str] = (),
 ) -> Layers:
-    """The bands of a map by these weights.
+    """The bands of a map by these weights; of one for each date where `dates` names them.
 
     Raises:
         WeightsError: they draw no map.
         ConfigError: a band is asked for that such weights cannot give.
     """
     from swath.errors import ConfigError, WeightsError
-    from swath.scenes.layers import ClassLayers, LabelLayers, ValueLayers
+    from swath.scenes.layers import ClassLayers, DatedLayers, LabelLayers, ValueLayers
 
+    if dates:
+        if disagreement:
+            raise ConfigError(
+                "is not for maps of each date", where="disagreement", mend="leave disagreement out"
+            )
+        one = map_layers(
+            loaded, min_coverage=min_coverage, probabilities=probabilities, entropy=entropy, bits=bits
+        )
+        return DatedLayers(one, tuple(dates))
     task = task_of(loaded)
     asked = {"probabilities": probabilities, "entropy": entropy, "bits": bits != 8}
     if task in ("regression", "multilabel"):

@@ -24,10 +24,17 @@ def read_map(
     from swath.data.gdal import grid_of, guard, open_raster
     from swath.data.raster import read_valid
     from swath.errors import InputError
+    from swath.scenes.layers import DATES
 
     source = open_raster(path)
     try:
         names = tuple(source.descriptions)[:3]
+        if source.tags().get(DATES) is not None:
+            raise InputError(
+                "holds a map for each of several dates",
+                where=path,
+                mend="score the weights (evaluate --weights), or one date's three bands cut out (gdal_translate -b)",
+            )
         if names != ("class", "confidence", "coverage"):
             raise InputError(
                 "is no map of swath (its bands are not class, confidence and coverage)",

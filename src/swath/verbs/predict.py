@@ -26,7 +26,8 @@ class PredictConfig(SceneOptions):
 
     Attributes:
         weights: of a network that draws maps, as `swath finetune` writes them.
-        output: the map, a Cloud-Optimized GeoTIFF with the bands class, confidence and coverage.
+        output: the map, a Cloud-Optimized GeoTIFF with the bands class, confidence and coverage; by weights that draw a
+            map for each date, with these for each.
         block: side of the blocks that are worked on as one, a multiple of 256; null: as small as costs 10 % at most.
         turns: average the map over the eight ways to turn and flip a window; takes eight times as long.
         probabilities: also write the probability of each class.
@@ -91,6 +92,7 @@ def run(config: PredictConfig) -> PredictResult | Estimate:
     from swath.scenes.sink import CogSink
     from swath.scenes.sources.opening import open_source
     from swath.scenes.work import begun_with, finished_blocks
+    from swath.verbs.each_date import answers_each_date
     from swath.verbs.scene_work import carry_out, estimated, given_by
     from swath.weights.build import build_loaded
 
@@ -99,7 +101,7 @@ def run(config: PredictConfig) -> PredictResult | Estimate:
     network = build_loaded(loaded).eval()
     # Bounded here too: the whole scene may be read for its statistics.
     with bounded_cache(), open_source(config.input) as scene:
-        job = _job(config, given, scene, begun_with(output) or {})
+        job = _job(config, given, scene, begun_with(output) or {}, answers_each_date(network))
         about = job.about(loaded.sha256, scene.identity())
         if config.plan:
             done = finished_blocks(output, about, overwrite=config.overwrite)
@@ -138,11 +140,12 @@ def run(config: PredictConfig) -> PredictResult | Estimate:
     )
 
 
-def _job(config: PredictConfig, given: Given, scene: Any, begun: Any) -> WeightsJob:
+def _job(config: PredictConfig, given: Given, scene: Any, begun: Any, each_date: bool = False) -> WeightsJob:
     """All choices made, the same for every worker."""
     import torch
 
     from swath.scenes.job import WeightsJob
+    from swath.scenes.layers import names_of_dates
     from swath.scenes.windows import make_plan
     from swath.verbs.map_layers import map_layers
     from swath.verbs.scene_work import shared
@@ -154,6 +157,7 @@ def _job(config: PredictConfig, given: Given, scene: Any, begun: Any) -> Weights
         entropy=config.entropy,
         disagreement=config.disagreement,
         bits=config.bits,
+        dates=names_of_dates(scene.dates) if each_date else (),
     )
     return WeightsJob(
         plan=make_plan(scene.height, scene.width, given.size, overlap=config.overlap, block=config.block),
@@ -165,11 +169,11 @@ def _job(config: PredictConfig, given: Given, scene: Any, begun: Any) -> Weights
 
 def _facts(job: WeightsJob, loaded: Loaded, scene: Any) -> MapFacts:
     """What the STAC item says of the input and the model."""
-    from swath.scenes.layers import LabelLayers, ValueLayers
+    from swath.scenes.layers import DatedLayers, LabelLayers, ValueLayers
     from swath.scenes.stac import MapFacts
     from swath.verbs.map_layers import task_of
 
-    layers = job.layers
+    layers = job.layers.inner if isinstance(job.layers, DatedLayers) else job.layers
     classes = layers.labels if isinstance(layers, LabelLayers) else layers.classes
     values = len(layers.names) if isinstance(layers, ValueLayers) else 0
     return MapFacts(scene.dates, getattr(scene, "items", ()), loaded, task_of(loaded), classes, values)

@@ -13,6 +13,9 @@ from swath.scenes.layers.classes import COVERAGE as COVERAGE
 from swath.scenes.layers.classes import ClassLayers as ClassLayers
 from swath.scenes.layers.classes import legend_of as legend_of
 from swath.scenes.layers.classes import palette as palette
+from swath.scenes.layers.dated import DATES as DATES
+from swath.scenes.layers.dated import DatedLayers as DatedLayers
+from swath.scenes.layers.dated import names_of_dates as names_of_dates
 from swath.scenes.layers.features import FeatureLayers as FeatureLayers
 from swath.scenes.layers.labels import LabelLayers as LabelLayers
 from swath.scenes.layers.values import ValueLayers as ValueLayers

@@ -32,9 +32,9 @@ class BlockMap:
     Attributes:
         box: where it lies in the scene.
         values: [V,h,w] float32, blended: for classes their probabilities, which sum to one wherever there is
-            valid input. None where the block has none at all.
+            valid input. None where the block has none at all. Of maps of each date [T*V,h,w], date by date.
         coverage: [h,w] uint8, percent of the (date, band) pairs the model eats that are valid, rounded down
-            but at least 1 where any is: 0 means none and 100 means all.
+            but at least 1 where any is: 0 means none and 100 means all. Of maps of each date [T,h,w].
         windows: that were run.
         empty_windows: windows without one valid pixel, which were not run.
         holes: what of the block could not be read.

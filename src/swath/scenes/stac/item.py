@@ -196,7 +196,7 @@ def _assets(kind: str, path: Path, media: str, layers: Layers, beside: Beside) -
 def _bands(layers: Layers) -> list[Mapping[str, Any]]:
     nodata = "nan" if math.isnan(layers.nodata) else int(layers.nodata)
     found: list[Mapping[str, Any]] = []
-    for i, layer in enumerate(layers.bands):
+    for layer in layers.bands:
         band: dict[str, Any] = {
             "name": layer.name,
             "description": layer.meaning,
@@ -209,7 +209,7 @@ def _bands(layers: Layers) -> list[Mapping[str, Any]]:
             band["raster:scale"] = layer.scale
         if layer.offset != 0.0:
             band["raster:offset"] = layer.offset
-        if i == 0 and layers.classes and layer.overview == "mode":
+        if layers.classes and layer.overview == "mode":
             band["classification:classes"] = class_objects(layers.classes)
         found.append(band)
     return found
