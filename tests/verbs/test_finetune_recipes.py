@@ -113,6 +113,7 @@ PRITHVI = {
     "data.window": 224, "training.warmup_steps": 1500, "training.schedule": "polynomial", "training.schedule_power": 1.0,
     "training.min_learning_rate": 0.0, "training.betas": (0.9, 0.999), "training.augment.flips": "horizontal",
     "training.augment.rotations": False, "training.monitor": "miou",
+    "loss.auxiliary": 1.0,
 }  # fmt: skip
 CLASSIFIED = {
     "training.weight_decay": 0.05, "training.layer_decay": 0.75, "training.min_learning_rate": 1e-14,

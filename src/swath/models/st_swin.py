@@ -21,7 +21,15 @@ from torch import Tensor, nn
 from swath.errors import WeightsError
 from swath.models.dates import DateGroup, group_by_dates
 from swath.models.map_parts import CollapseDates, DetailStem
-from swath.models.swin3d import Encoded, PatchExpanding, Stage, Swin3D, init_weights, join_patches
+from swath.models.swin3d import (
+    Encoded,
+    PatchExpanding,
+    Stage,
+    Swin3D,
+    init_weights,
+    join_patches,
+    zero_invalid,
+)
 from swath.models.swin_config import PRESETS, STSwinConfig, STSwinUNetConfig
 from swath.models.visible_swin import encode_visible, fill
 
@@ -175,6 +183,12 @@ class STSwinUNet(STSwinPyramid):
                     skip.weight.copy_(torch.eye(*skip.weight.shape))
 
     @property
+    def deepest(self) -> tuple[int, int]:
+        """Channels of the encoder's deepest map, and pixels per cell of it."""
+        last = self.config.stages - 1
+        return self.config.width(last), self.config.patch_size[1] * 2**last
+
+    @property
     def each_date(self) -> bool:
         """Whether it draws a map for each date."""
         return self.map_config.collapse == "none"
@@ -190,6 +204,7 @@ class STSwinUNet(STSwinPyramid):
         valid: Tensor | None = None,
         days: Tensor | None = None,
         wavelengths: tuple[float, ...] | None = None,
+        deepest: list[Tensor] | None = None,
     ) -> Tensor:
         """Logits [B,K,H,W]; with collapse "none" [B,T,K,H,W], which are 0 at dates without data.
 
@@ -198,28 +213,39 @@ class STSwinUNet(STSwinPyramid):
             valid: bool [B,T,C,H,W] or None.
             days: not used.
             wavelengths: not used.
+            deepest: given, it takes the encoder's deepest map [B,D,h,w], the mean over dates that hold data.
         """
         self.check_input(pixels)
         each = self.map_config.collapse == "none"
         groups = group_by_dates(valid)
         if valid is None or groups is None:
-            logits = self._draw(pixels, valid, None)
+            logits = self._draw(pixels, valid, None, deepest)
             return logits if each else logits[:, 0]
         whole: Tensor | None = None
+        deep: Tensor | None = None
         for group in groups:
-            part = self._draw(group.take(pixels), group.take(valid), group)
+            found: list[Tensor] | None = None if deepest is None else []
+            part = self._draw(group.take(pixels), group.take(valid), group, found)
+            for one in found or ():
+                deep = group.put(one.new_zeros(len(pixels), *one.shape[1:]) if deep is None else deep, one)
             if whole is None:
                 dates = pixels.shape[1] if each else 1
                 whole = part.new_zeros(len(pixels), dates, *part.shape[2:])
             whole = group.put(whole, part, group.dates if each else None)
         assert whole is not None
+        if deepest is not None and deep is not None:
+            deepest.append(deep)
         return whole if each else whole[:, 0]
 
-    def _draw(self, pixels: Tensor, valid: Tensor | None, group: DateGroup | None) -> Tensor:
-        """Logits [B, 1 or T, K, H, W] of an input whose dates all hold data."""
+    def _draw(
+        self, pixels: Tensor, valid: Tensor | None, group: DateGroup | None, deepest: list[Tensor] | None
+    ) -> Tensor:
+        """Logits [B, 1 or T, K, H, W] of an input whose dates all hold data; `deepest` as of `forward`."""
         t, _, rows, columns = pixels.shape[1:]
         pt = self.config.patch_size[0]
         encoded = self.encode(pixels, valid)
+        if deepest is not None:
+            deepest.append(_over_dates(encoded.outputs[-1], encoded.levels[-1].valid))
         at = None if group is None else group.tubes(pt)
         x = self.collapse(self.decode(encoded), encoded.levels[0].valid, at)
         if self.map_config.collapse == "none" and pt > 1:
@@ -230,6 +256,15 @@ class STSwinUNet(STSwinPyramid):
             x = self.stem(x, pixels, valid)
         out: Tensor = self.head(x)
         return out.permute(0, 1, 4, 2, 3)
+
+
+def _over_dates(x: Tensor, valid: Tensor | None) -> Tensor:
+    """Tokens [B,D,h,w,C], of which those in `valid` [B,D,h,w] hold data -> their mean over time, [B,C,h,w]; else 0."""
+    if valid is None:
+        mean = x.mean(dim=1)
+    else:
+        mean = zero_invalid(x, valid).sum(dim=1) / valid.sum(dim=1).clamp_min(1)[..., None]
+    return mean.movedim(-1, 1)
 
 
 # What passes from a pretrained ST-SwinMAE to an ST-SwinUNet, as patterns of parameter names.

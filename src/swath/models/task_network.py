@@ -146,6 +146,11 @@ class TaskNetwork(nn.Module):
             self.head = kind(dims, strides, outputs, config.head_width, config.dropout)
 
     @property
+    def deepest(self) -> tuple[int, int] | None:
+        """Channels of the encoder's deepest map, and pixels per cell of it; None: no map is drawn."""
+        return (self.shape.dims[-1], self.shape.strides[-1]) if self.config.per_pixel else None
+
+    @property
     def each_date(self) -> bool:
         """Whether it answers for each date."""
         return self.config.dates == "none"
@@ -215,8 +220,10 @@ class TaskNetwork(nn.Module):
         valid: Tensor | None = None,
         days: Tensor | None = None,
         wavelengths: Sequence[float] | None = None,
+        deepest: list[Tensor] | None = None,
     ) -> Tensor:
-        """The answer; arguments as of `features`.
+        """The answer; arguments as of `features`. `deepest`, given, takes the deepest map [B,D,h,w] of one that draws
+        a map for all dates.
 
         Returns:
             [B,K], or [B,K,H,W] per pixel; [B,T,K] and [B,T,K,H,W] with dates "none".
@@ -230,6 +237,8 @@ class TaskNetwork(nn.Module):
         if not self.config.per_pixel:
             return self._answer(given.pooled, valid)
         joined: list[Tensor] = self.neck(given.maps)
+        if deepest is not None:
+            deepest.append(joined[-1][:, 0])
         maps = [m.flatten(0, 1) for m in joined]
         size = (pixels.shape[-2], pixels.shape[-1])
         out: Tensor = self.head(maps, size).unflatten(0, joined[0].shape[:2])  # [B, 1 or T', K, H, W]

@@ -93,7 +93,9 @@ class ClassTask(Task):
         wavelengths: tuple[float, ...] | None = None,
     ) -> Tensor:
         """The network's logits, of K classes."""
-        out: Tensor = self.network(pixels, valid=valid, days=days, wavelengths=wavelengths)
+        return self._checked(self.network(pixels, valid=valid, days=days, wavelengths=wavelengths))
+
+    def _checked(self, out: Tensor) -> Tensor:
         axis = class_axis(out)
         if out.shape[axis] != len(self.config.classes):
             raise ConfigError(

@@ -21,6 +21,8 @@ class TaskConfig:
         dice: weight of the dice term (segmentation); 0 means off.
         cross_entropy: weight of the cross-entropy; 0 leaves the dice term alone.
         focal: power by which the cross-entropy of what is already sure is reduced; 0 means off.
+        auxiliary: weight of the same terms of a second head on the encoder's deepest map (segmentation), which learns
+            with the network and is no part of it; 0 means off.
         mixup, cutmix: parameters of the beta distributions that two records are mixed by (classification);
             0 means off. With both, one is drawn for each batch.
     """
@@ -33,6 +35,7 @@ class TaskConfig:
     focal: float = 0.0
     mixup: float = 0.0
     cutmix: float = 0.0
+    auxiliary: float = 0.0
 
     def __post_init__(self) -> None:
         if len(self.classes) < 2:
@@ -50,7 +53,7 @@ class TaskConfig:
                 raise ConfigError("a weight is negative or not finite", where="class_weights")
         if not 0.0 <= self.label_smoothing < 1.0:
             raise ConfigError(f"{self.label_smoothing} is not in [0, 1)", where="label_smoothing")
-        for name in ("dice", "cross_entropy", "focal", "mixup", "cutmix"):
+        for name in ("dice", "cross_entropy", "focal", "mixup", "cutmix", "auxiliary"):
             value = getattr(self, name)
             if not (value >= 0.0 and math.isfinite(value)):
                 raise ConfigError(f"{value} is negative or not finite", where=name, mend="give 0 or more")

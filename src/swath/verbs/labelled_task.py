@@ -78,6 +78,7 @@ def class_config(
         loss.focal,
         loss.mixup,
         loss.cutmix,
+        loss.auxiliary,
     )
 
 

@@ -44,6 +44,8 @@ class LossOptions:
         dice: weight of a dice term beside the cross-entropy (maps of classes).
         cross_entropy: weight of the cross-entropy; 0 leaves the dice term alone.
         focal: power by which what is already sure counts less; 0: off.
+        auxiliary: weight of the same loss of a second, small convolutional head on the encoder's deepest map, which is
+            gone when the network has learned (one map of all dates); 0: off.
         mixup: parameter of the beta distribution that two records are mixed by (one class per record); 0: off.
         cutmix: the same for patches of one record in another; with both, one is drawn for each batch.
         error: of real numbers: "mse", "mae", or "huber" (squared up to `delta`).
@@ -57,6 +59,7 @@ class LossOptions:
     dice: float = 0.0
     cross_entropy: float = 1.0
     focal: float = 0.0
+    auxiliary: float = 0.0
     mixup: float = 0.0
     cutmix: float = 0.0
     error: Literal["mse", "mae", "huber"] = "mse"
@@ -99,6 +102,7 @@ _FOR: Mapping[str, tuple[str, ...]] = {
     "focal": _SINGLE,
     "cross_entropy": _MAPS,
     "dice": _MAPS,
+    "auxiliary": _MAPS,
     "mixup": ("classification",),
     "cutmix": ("classification",),
     "error": ("regression",),
