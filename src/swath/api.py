@@ -84,7 +84,7 @@ def card(*sources: str | Path, **options: Any) -> CardResult:
     Args:
         sources: recipes by name, or paths of YAML files.
         options: of `swath.verbs.card.CardConfig`, such as `folder="cards/fields"`, `weights=["mae.safetensors"]` and
-            `data={"layout": {"name": "folder", "root": "fields"}}`.
+            `data="fields"`, a folder of one's own or shards.
 
     Returns:
         The answer in one line, and where the page and the numbers are.

@@ -22,17 +22,22 @@ WRITE = runpy.run_path(str(Path(__file__).parents[1] / "data/layouts/conftest.py
 BUILD: dict[str, Callable[[Path], dict[str, Any]]] = WRITE["BUILD"]
 
 
+@pytest.mark.parametrize(
+    ("task", "loss", "head"),
+    [("classification", {"mixup": 0.2}, {}), ("segmentation", {"auxiliary": 0.5}, {"kind": "linear"})],
+)
 def test_a_run_that_was_stopped_goes_on_to_the_same_bits(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    task: str, loss: dict[str, Any], head: dict[str, Any], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     class Stopped(BaseException):
         """As a kill would."""
 
     more = {
-        "loss": {"mixup": 0.2},
+        "loss": loss,
+        "head": head,
         "training": {"steps": 12, "validate_every": 3, "checkpoint_every": 4, "patience": 9},
     }
-    whole = tune(tmp_path / "whole", "classification", VIT, **more)
+    whole = tune(tmp_path / "whole", task, VIT, **more)
     save = training_run.Keeper._save
 
     def stop_after_eight(self: Any, trainer: Any, step: int) -> None:
@@ -43,10 +48,11 @@ def test_a_run_that_was_stopped_goes_on_to_the_same_bits(
     with monkeypatch.context() as patch:
         patch.setattr(training_run.Keeper, "_save", stop_after_eight)
         with pytest.raises(Stopped):
-            tune(tmp_path / "halves", "classification", VIT, **more)
+            tune(tmp_path / "halves", task, VIT, **more)
     options = {"run": {"folder": str(tmp_path / "halves"), "resume": True}}
     resumed = swath.finetune(str(tmp_path / "halves" / "config.yaml"), **options)
     assert same_state(load(resumed.weights).state, load(whole.weights).state)
+    assert not any(name.startswith("auxiliary") for name in load(whole.weights).state)
     assert resumed.validation == whole.validation
 
 

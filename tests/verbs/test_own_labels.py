@@ -121,8 +121,8 @@ def test_a_file_is_that_of_here_or_of_the_folder(
         ({"labels": "labels.tif", "attribute": "kind"}, r"^data\.attribute: names a column, and the labels are no"),
         ({"labels": "labels.geojson", "attribute": "crop"}, r"has no attribute 'crop' \(it has kind\)"),
         ({"labels": "gone.geojson", "attribute": "kind"}, r"gone\.geojson: there is no such file"),
-        ({"labels": "labels.tif"}, r"labels: no classes are named"),
-        ({"labels": "demo:landclass", "classes": CLASSES}, r"demo:landclass"),
+        ({"labels": "labels.tif"}, r"^data\.classes: no classes are named; give value, name and color"),
+        ({"labels": "demo:landclass", "classes": CLASSES}, r"no file matches the pattern 'demo:landclass'"),
     ],
 )  # fmt: skip
 def test_what_does_not_fit_is_one_line(lake: Path, options: dict[str, Any], words: str) -> None:

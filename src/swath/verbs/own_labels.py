@@ -58,6 +58,12 @@ def _labels(root: Path, data: LabelledData, said: Any) -> dict[str, Any]:
         found["classes"] = [{"value": c.value, "name": c.name, "color": c.hex} for c in data.classes]
     elif kind == "vector" and not found.get("classes"):
         found["classes"] = _column(root, found)
+    if kind != "numbers" and not found.get("classes"):
+        raise ConfigError(
+            "no classes are named",
+            where="data.classes",
+            mend="give value, name and color of each class of the labels, here or in dataset.yaml",
+        )
     return found
 
 
