@@ -98,6 +98,39 @@ def test_a_label_of_any_date_makes_a_window(cube: Make, contract: InputContract)
     assert ((batch.target != IGNORE).flatten(1).sum(1) == 1).all() and (batch.target[:, 0] == IGNORE).all()
 
 
+@QUICK
+@given(st.integers(2, 6), st.integers(1, 3), st.integers(0, 99), st.sampled_from([0.0, 0.6]))
+def test_a_label_is_on_a_date_that_is_taken(
+    cube: Make, contract: InputContract, dates: int, taken: int, seed: int, min_valid: float
+) -> None:
+    taken, draw = min(taken, dates), np.random.default_rng(seed)
+    scene = cube(dates, 12, 14)
+    valid = scene.valid & (np.arange(dates) % 2 == 0)[:, None, None, None]
+    labels = np.where(draw.random((dates, 12, 14)) < 0.05, told(scene), IGNORE)
+    labels[0, 5, 5] = told(scene)[0, 5, 5]
+    clear = (dates + 1) // 2 if min_valid else dates
+    if taken > clear:
+        return
+    feed = WindowFeed(
+        [replace(scene, valid=valid)], contract, 5, seed=seed, labels=[labels], dates=taken, need_label=True,
+        min_valid=min_valid,
+    )  # fmt: skip
+    batch = feed.take(0, 30)
+    assert batch.target is not None and ((batch.target != IGNORE).flatten(1).any(1)).all()
+    if min_valid:  # the labels of dates that are never taken open no window
+        even = labels[::2]
+        starts = [
+            (r, c) for r in range(8) for c in range(10) if (even[:, r : r + 5, c : c + 5] != IGNORE).any()
+        ]
+        assert len(feed) == len(starts)
+
+
+def test_a_rank_without_a_record_takes_part(cube: Make, contract: InputContract) -> None:
+    scene = cube(2)
+    batch = next(iter(ScoreFeed(1, lambda i: (scene, told(scene)), contract, 9, rank=1, world=2)))
+    assert batch.target is not None and batch.target.shape == (1, 2, 9, 9) and (batch.target == IGNORE).all()
+
+
 @pytest.mark.parametrize("stride", [None, 5])
 def test_every_labelled_pixel_of_every_date_is_scored_once(
     cube: Make, contract: InputContract, stride: int | None

@@ -63,6 +63,13 @@ def test_dates_are_drawn_and_one_map_may_stand_for_all(
     assert ("the network answers for each" in caplog.text) != bool(more)
 
 
+@pytest.mark.slow  # a Swin
+def test_dates_that_share_a_token_are_told(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    options = {**SWIN["options"], "patch_size": [2, 2, 2], "stem_skip": False}
+    tune(tmp_path / "run", "dated", {**SWIN, "options": options}, dates=3, training=SHORT)
+    assert "a token spans 2 dates, whose answers are alike: see model.options.patch_size" in caplog.text
+
+
 @pytest.mark.parametrize(
     ("target", "model", "more", "words"),
     [

@@ -207,11 +207,24 @@ def test_from_a_folder_to_a_map_of_each_date(fields: Path, weights: str, tmp_pat
     names_file = (tmp_path / "map.tif.aux.xml").read_text()
     assert [f'band="{i}"' in names_file for i in range(1, 10)] == [True, False, False] * 3
     item = json.loads((tmp_path / "map.stac.json").read_text())
+    result = item["properties"]["mlm:output"][0]["result"]
+    assert result["shape"] == [-1, -1, 3, -1, -1] and result["dim_order"][:3] == ["batch", "time", "class"]
     described = item["assets"]["map"]["bands"]
     assert [b["name"] for b in described] == list(names)
     assert [i for i, b in enumerate(described) if "classification:classes" in b] == [0, 3, 6]
-    with pytest.raises(InputError, match="holds a map for each of several dates"):
-        swath.evaluate(map=str(output), labels=str(fields / "site7/labels_2023-05-12.tif"))
+    asked = {"map": str(output), "labels": str(fields / "site7/labels_2023-07-01.tif")}
+    with pytest.raises(
+        InputError, match="holds a map for each of several dates; name one by date: 2023-05-12, 2023-07"
+    ):
+        swath.evaluate(**asked)
+    with pytest.raises(InputError, match="and none is of 2022-01-01"):
+        swath.evaluate(**asked, date="2022-01-01")
+    scores = swath.evaluate(**asked, date="2023-07-01", intervals={"square": 16})
+    assert scores.pixels == (SIDE - 8) * (SIDE - 2) and scores.overall_accuracy > 0.9
+    other = swath.evaluate(
+        map=str(output), labels=str(fields / "site7/labels_2023-05-12.tif"), date="2023-07-01"
+    )
+    assert other.overall_accuracy < 0.6
 
 
 def test_an_interrupted_map_of_each_date_goes_on(

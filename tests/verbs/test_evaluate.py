@@ -77,6 +77,7 @@ def test_a_pixel_that_was_not_mapped_is_no_pixel_to_leave_out(chain: Any) -> Non
         ({"columns": [112, 200]}, "no labelled pixel is left to score"),
         ({"columns": [5, 5]}, "is no range of columns"),
         ({"min_coverage": 0}, "min_coverage: is 0"),
+        ({"date": "2020-06-01"}, "date: .* is one map for all dates; leave it out"),
         ({"ignore": [3, 5, 9]}, "holds no labelled pixel"),
         (
             {"classes": [{"value": 3, "name": "forest", "color": [0, 0, 0]}]},

@@ -30,10 +30,18 @@ def good_dates(
     return good
 
 
-def draw_dates(generator: np.random.Generator, good: BoolArray, count: int) -> list[int]:
-    """`count` of the good dates [T], each set of them as likely as any other, in time order."""
-    chosen = generator.choice(np.flatnonzero(good), count, replace=False)
-    return sorted(int(t) for t in chosen)
+def draw_dates(
+    generator: np.random.Generator, good: BoolArray, count: int, wanted: BoolArray | None = None
+) -> list[int]:
+    """`count` of the good dates [T], each set of them as likely as any other, in time order.
+
+    Of `wanted` dates, which are good, one is drawn first, and the others of what is left.
+    """
+    first = [] if wanted is None else [int(generator.choice(np.flatnonzero(wanted)))]
+    left = good.copy()
+    left[first] = False
+    chosen = generator.choice(np.flatnonzero(left), count - len(first), replace=False)
+    return sorted([*first, *(int(t) for t in chosen)])
 
 
 def spread_dates(valid: BoolArray, count: int, min_valid: float) -> list[int]:

@@ -87,7 +87,7 @@ class ScoreFeed:
                 yield window
         if not some:
             cube, target = self.read(0)
-            shape = self.size if _per_pixel(target, cube) else target.shape
+            shape = (*target.shape[:-2], *self.size) if _per_pixel(target, cube) else target.shape
             yield _Window(cube, 0, 0, unknown_target(target, shape))
 
     def _of(self, cube: Cube, target: Array) -> Iterator[_Window]:

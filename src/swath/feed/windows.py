@@ -62,7 +62,8 @@ class WindowFeed:
         allowed: per cube, bool [H,W] or None; a window lies wholly inside.
         min_valid: least share of valid pixels in a window, over its dates and bands; with `dates`, in each
             date that is taken.
-        need_label: draw only windows with at least one labelled pixel.
+        need_label: draw only windows with at least one labelled pixel; of labels of each date, on one of the dates that
+            are taken.
         dates: how many dates a sample takes of its series; None: all.
 
     Attributes:
@@ -162,7 +163,12 @@ class WindowFeed:
     def _draw_dates(self, n: int, i: int, row: int, col: int, count: int) -> list[int]:
         valid = self.records.valid(i)[:, :, row : row + self.size[0], col : col + self.size[1]]
         good = good_dates(valid_counts(valid), valid[0].size, self.min_valid)
-        return draw_dates(numpy_generator(self.seed, "dates", n), good, count)
+        label = self.labels[i]
+        wanted = None
+        if self._need_label and label is not None and label.ndim == 3:
+            window = label[:, row : row + self.size[0], col : col + self.size[1]]
+            wanted = good & np.any(known(window), axis=(1, 2))
+        return draw_dates(numpy_generator(self.seed, "dates", n), good, count, wanted)
 
     def _starts(self, i: int) -> _Starts:
         kept = self._kept[i]
@@ -184,19 +190,24 @@ class WindowFeed:
         if area is not None:
             # Sums of booleans are exact in float64.
             legal &= window_sums(area, self.size) == h * w
-        if min_valid > 0 and self.dates is not None:
+        dated = label is not None and label.ndim == 3 and self.dates is not None
+        if self.dates is not None and (min_valid > 0 or (dated and self._need_label)):
             # Date by date: the sums of a long series at once would not fit memory where the series does.
-            enough = np.zeros((rows, cols), np.int32)
-            for valid in self.records.valid(i):
+            enough, labelled = np.zeros((rows, cols), np.int32), np.zeros((rows, cols), np.bool_)
+            for t, valid in enumerate(self.records.valid(i)):
                 counts = window_sums(valid.sum(0), self.size)
-                enough += good_dates(counts, valid.shape[0] * h * w, min_valid)
+                good = good_dates(counts, valid.shape[0] * h * w, min_valid)
+                enough += good
+                if dated and label is not None and self._need_label:
+                    labelled |= good & (window_sums(known(label[t]), self.size) > 0)
             legal &= enough >= self.dates
+            if dated and self._need_label:
+                legal &= labelled
         elif min_valid > 0:
             share = self.records.valid(i).mean((0, 1), dtype=np.float64)
             # A rounding error of the sums must not refuse windows that are valid throughout.
             legal &= window_sums(share, self.size) >= min_valid * h * w - 1e-6
-        if self._need_label:
-            # Of labels of each date, one of any date will do: which are taken is drawn later.
+        if self._need_label and not dated:
             there = None if label is None else np.any(known(label).reshape(-1, height, width), axis=0)
             legal &= np.zeros_like(legal) if there is None else window_sums(np.asarray(there), self.size) > 0
         if legal.all():

@@ -193,6 +193,11 @@ class STSwinUNet(STSwinPyramid):
         """Whether it draws a map for each date."""
         return self.map_config.collapse == "none"
 
+    @property
+    def dates_alike(self) -> int:
+        """How many dates that follow one another share a token, and so all of their answer but the stem's part."""
+        return self.config.patch_size[0]
+
     def join(self, stage: int, x: Tensor, skip: Tensor) -> Tensor:
         """The decoder's map and the encoder's, by a linear layer: [..., d] twice -> [..., d]."""
         out: Tensor = self.skip_connection_layers[stage](torch.cat([x, skip], dim=-1))

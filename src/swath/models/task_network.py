@@ -155,6 +155,11 @@ class TaskNetwork(nn.Module):
         """Whether it answers for each date."""
         return self.config.dates == "none"
 
+    @property
+    def dates_alike(self) -> int:
+        """How many dates that follow one another share a cell, and so their answer."""
+        return 1 if self.apart else self.shape.tube
+
     def features(
         self,
         pixels: Tensor,

@@ -47,8 +47,13 @@ def settled_head(head: HeadOptions, model: ModelOptions, train: Part, per_pixel:
     return head
 
 
-def check_dated(parts: Sequence[Part], each: bool) -> None:
-    """Raises ConfigError if labels are of each date and answers are not; says what one map for all dates comes to."""
+def check_dated(parts: Sequence[Part], network: nn.Module) -> bool:
+    """Whether the network answers for each date; says what one map of labels for all dates comes to.
+
+    Raises:
+        ConfigError: labels are of each date, and answers are not.
+    """
+    each = answers_each_date(network)
     for part in parts:
         if part.dated and not each:
             raise ConfigError(
@@ -60,6 +65,10 @@ def check_dated(parts: Sequence[Part], each: bool) -> None:
         log.info(
             "one map of labels stands for all dates: each date's answer learns the same, where it was seen"
         )
+    alike = getattr(network, "dates_alike", 1)
+    if each and alike > 1:
+        log.warning("a token spans %d dates, whose answers are alike: see model.options.patch_size", alike)
+    return each
 
 
 def check_weights(part: Part, each: bool, where: object) -> None:

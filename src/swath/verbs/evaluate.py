@@ -36,6 +36,7 @@ class EvaluateConfig(AskOptions):
         ignore: of a map: values of the label raster that mean "no label".
         columns: of a map: score these columns (start, stop) only; empty: all.
         min_coverage: of a map: percent of valid input that a scored pixel must have had; 100: all dates and bands.
+        date: of a map for each of several dates: which, such as 2023-05-12.
         intervals: how confidence intervals are made; those of a map by squares.
         output: write the scores as JSON here; empty: do not.
         overwrite: replace an earlier file.
@@ -50,6 +51,7 @@ class EvaluateConfig(AskOptions):
     ignore: tuple[int, ...] = ()
     columns: tuple[int, ...] = ()
     min_coverage: int = 100
+    date: str = ""
     intervals: IntervalOptions = field(default_factory=IntervalOptions)
     output: str = ""
     overwrite: bool = False
@@ -79,7 +81,7 @@ class EvaluateConfig(AskOptions):
             )
         if self.map and self.intervals.unit not in ("auto", "square"):
             raise ConfigError("a map has squares alone", where="intervals.unit", mend="leave it out")
-        for name in ("labels", "classes", "ignore", "columns"):
+        for name in ("labels", "classes", "ignore", "columns", "date"):
             if self.weights and getattr(self, name):
                 raise ConfigError("is for maps", where=name, mend=f"use data.{name}, if it is there")
 
@@ -172,7 +174,7 @@ def _map(config: EvaluateConfig) -> EvaluateResult:
     from swath.verbs.map_scores import read_map, read_tags, score, score_intervals, scored_pixels
     from swath.verbs.scene_labels import legend
 
-    values, known, coverage, grid = read_map(config.map)
+    values, known, coverage, grid = read_map(config.map, config.date)
     own, never_seen = read_tags(config.map)
     classes = legend(config.labels, config.classes or own, "classes")
     labels = read_labels(config.labels, grid, classes, ignore=config.ignore, scene=config.map)

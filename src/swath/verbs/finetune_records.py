@@ -17,7 +17,7 @@ from swath.training.ranks import decided, world
 from swath.training.run import FitResult, fit
 from swath.verbs.adapters import adapt, plain_again
 from swath.verbs.answers import answers
-from swath.verbs.each_date import answers_each_date, check_dated, settled_head
+from swath.verbs.each_date import check_dated, settled_head
 from swath.verbs.finetune import FinetuneConfig, FinetuneResult
 from swath.verbs.labelled_feeds import records_contract, score_feed, train_feed
 from swath.verbs.labelled_page import records_page
@@ -59,8 +59,7 @@ def run_records(config: FinetuneConfig) -> FinetuneResult | None:
     )
     adapt(network, config, transferred)
     task = make_task(network, train, config.loss)
-    each = answers_each_date(network)
-    check_dated((train, validation), each)
+    each = check_dated((train, validation), network)
     feed = train_feed(config.data, train, contract, training.seed, each_date=each)
     place = world()
     scored = score_feed(

@@ -18,9 +18,11 @@ if TYPE_CHECKING:
 
 
 def read_map(
-    path: str,
+    path: str, date: str = ""
 ) -> tuple[npt.NDArray[np.uint8], npt.NDArray[np.bool_], npt.NDArray[np.uint8], Grid]:
-    """Class values [H,W], where there is one, coverage in percent, and the grid of a map."""
+    """Class values [H,W], where there is one, coverage in percent, and the grid of a map; of one for each of several
+    dates those of `date`.
+    """
     from swath.data.gdal import grid_of, guard, open_raster
     from swath.data.raster import read_valid
     from swath.errors import InputError
@@ -28,25 +30,39 @@ def read_map(
 
     source = open_raster(path)
     try:
-        names = tuple(source.descriptions)[:3]
-        if source.tags().get(DATES) is not None:
-            raise InputError(
-                "holds a map for each of several dates",
-                where=path,
-                mend="score the weights (evaluate --weights), or one date's three bands cut out (gdal_translate -b)",
-            )
-        if names != ("class", "confidence", "coverage"):
+        first, day = _bands_of(source.tags().get(DATES), source.count, date, path)
+        names = tuple(source.descriptions)[first : first + 3]
+        if names != tuple(f"{what}{day}" for what in ("class", "confidence", "coverage")):
             raise InputError(
                 "is no map of swath (its bands are not class, confidence and coverage)",
                 where=path,
                 mend="give a file that `swath predict` wrote",
             )
         with guard(path, "read"):
-            values, known = read_valid(source, [1], (0, 0, source.height, source.width))
-            coverage = source.read(3)
+            values, known = read_valid(source, [first + 1], (0, 0, source.height, source.width))
+            coverage = source.read(first + 3)
         return values[0], known[0], coverage, grid_of(source)
     finally:
         source.close()
+
+
+def _bands_of(tag: str | None, count: int, date: str, path: str) -> tuple[int, str]:
+    """How many bands of a map stand before those of a date, and what is behind the names of these."""
+    from swath.errors import ConfigError, InputError
+
+    if tag is None:
+        if date:
+            raise ConfigError(f"{path} is one map for all dates", where="date", mend="leave it out")
+        return 0, ""
+    dates = tag.split(",")
+    if date not in dates:
+        raise InputError(
+            f"holds a map for each of several dates, and none is of {date}" if date else
+            "holds a map for each of several dates",
+            where=path,
+            mend=f"name one by date: {', '.join(dates)}",
+        )  # fmt: skip
+    return dates.index(date) * (count // len(dates)), f" {date}"
 
 
 def read_tags(path: str) -> tuple[tuple[LandClass, ...], int | None]:

@@ -173,10 +173,11 @@ def _facts(job: WeightsJob, loaded: Loaded, scene: Any) -> MapFacts:
     from swath.scenes.stac import MapFacts
     from swath.verbs.map_layers import task_of
 
+    each = isinstance(job.layers, DatedLayers)
     layers = job.layers.inner if isinstance(job.layers, DatedLayers) else job.layers
     classes = layers.labels if isinstance(layers, LabelLayers) else layers.classes
     values = len(layers.names) if isinstance(layers, ValueLayers) else 0
-    return MapFacts(scene.dates, getattr(scene, "items", ()), loaded, task_of(loaded), classes, values)
+    return MapFacts(scene.dates, getattr(scene, "items", ()), loaded, task_of(loaded), classes, values, each)
 
 
 def _tags(loaded: Loaded, source: str) -> dict[str, str]:

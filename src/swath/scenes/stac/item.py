@@ -46,6 +46,7 @@ class MapFacts:
         task: they were trained for; "features" for none.
         classes: of the network's answers, in their order; empty: it gives values.
         outputs: how many values it gives then, for each pixel or cell.
+        each_date: whether it does so for each date.
     """
 
     dates: Sequence[dt.date | None] = ()
@@ -54,6 +55,7 @@ class MapFacts:
     task: str = "segmentation"
     classes: Sequence[LandClass] = ()
     outputs: int = 0
+    each_date: bool = False
 
 
 @dataclass(frozen=True)
@@ -101,7 +103,9 @@ def item_text(
     if facts.weights is not None:
         extensions += [OPTICAL, MLM]
         outputs = len(facts.classes) or facts.outputs
-        properties |= model_properties(facts.weights, facts.task, facts.classes, outputs)
+        properties |= model_properties(
+            facts.weights, facts.task, facts.classes, outputs, each_date=facts.each_date
+        )
         assets["model"] = model_asset(facts.weights, path.parent)
         if layers.temperature is not None:
             properties["swath:calibration"] = _calibration(facts.weights, layers.temperature)

@@ -26,7 +26,9 @@ _TASKS = {
 _OUTPUTS = {"class": ("batch", "class", "height", "width"), "value": ("batch", "channel", "height", "width")}
 
 
-def model_properties(loaded: Loaded, task: str, classes: Sequence[LandClass], outputs: int) -> dict[str, Any]:
+def model_properties(
+    loaded: Loaded, task: str, classes: Sequence[LandClass], outputs: int, *, each_date: bool = False
+) -> dict[str, Any]:
     """Fields `mlm:*` of an item.
 
     Args:
@@ -34,15 +36,17 @@ def model_properties(loaded: Loaded, task: str, classes: Sequence[LandClass], ou
         task: they were trained for, as `swath finetune` names it; "features" for none.
         classes: of what they draw; empty: values.
         outputs: how many numbers they give for each pixel or cell.
+        each_date: whether they do for each date.
     """
     meta = loaded.meta
     tasks = [_TASKS[task]] if task in _TASKS else []
+    batch, *rest = _OUTPUTS["class" if classes else "value"]
     result: dict[str, Any] = {
         "name": task,
         "tasks": tasks,
         "result": {
-            "shape": [-1, outputs, -1, -1],
-            "dim_order": list(_OUTPUTS["class" if classes else "value"]),
+            "shape": [-1, *[-1] * each_date, outputs, -1, -1],
+            "dim_order": [batch, *["time"] * each_date, *rest],
             "data_type": "float32",
         },
     }
