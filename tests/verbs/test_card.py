@@ -30,13 +30,14 @@ from swath.verbs import card_maps as card_maps_module
 from swath.verbs import card_page as card_page_module
 from swath.verbs import run_many
 from swath.verbs.card import CardConfig, run
-from swath.verbs.card_maps import Maps, draw_maps, drawn_rows
+from swath.verbs.card_maps import Maps, draw_maps, draw_worst, drawn_rows
 from swath.verbs.card_page import card_page, curve_points
 from swath.verbs.card_plan import Cell, Look, cell_runs, plan
 from swath.verbs.card_scores import Scored, best_encoder, collect, said
 from swath.verbs.card_split import SHARES, best_block, settle
 from swath.verbs.config import load_config
 from swath.verbs.labelled_options import LabelledData
+from swath.verbs.labelled_records import open_part
 from swath.verbs.options import LayoutOptions
 from swath.verbs.run_many import Answer, Run
 
@@ -306,6 +307,10 @@ def test_a_planted_leak_is_found_and_said(tmp_path: Path, monkeypatch: pytest.Mo
     assert "a random split flatters the random forest by +0." in found.summary()
     assert "flatters the majority" not in found.summary()
     page = (tmp_path / "card" / "card.html").read_text()
+    # Its worst records are shown, all with one answer each.
+    assert (
+        "random forest: the worst in their order, with their truth." in page and page.count("<figure>") == 2
+    )
     assert "What a random split would have said" in page and f"{found.leak['random forest']:+.2f}" in page
 
 
@@ -401,6 +406,26 @@ def test_the_best_encoder_is_drawn_whatever_its_row() -> None:
     assert drawn_rows(said(scored({("majority", ""): (0.5, None)}), MAPS, "divided")) == []
 
 
+def test_the_worst_records_are_shown_with_their_truth(lakes: Any, tmp_path: Path) -> None:
+    data = LabelledData(layout=LayoutOptions("folder", own_folder.planted_leak(tmp_path, places=30, each=1)))
+    settled, _ = settle(data, "auto")
+    seen = Look("classification", False, (CLASSES[0], CLASSES[1]))
+    ids = open_part(settled, "test").ids
+    rows = scored({("forest", ""): (0.5, None), ("probe", "mae"): (0.5, 0.7), ("random", "mae"): (0.5, 0.9)})
+    worst = tuple((name, 1 - 0.01 * i) for i, name in enumerate(ids))
+    found = draw_worst(settled, said([replace(s, worst=worst) for s in rows], seen, "divided"))
+    assert found is not None and found.id == "mae: frozen, linear"
+    truths = {r.id: int(np.asarray(r.target)) for r in open_part(settled, "test").records}
+    words = [f"{n}. {CLASSES[truths[name]].name}" for n, name in enumerate(ids[:6], 1)]
+    assert [word for word, _ in found.pictures] == words
+    long = replace(seen, classes=tuple(replace(c, name=f"{c.name} " * 9) for c in CLASSES))
+    cut = draw_worst(settled, said([replace(s, worst=worst) for s in rows], long, "divided"))
+    assert cut is not None and {len(word) for word, _ in cut.pictures} == {24}
+    assert draw_worst(settled, said(scored({("majority", ""): (0.3, None)}), seen, "divided")) is None
+    page = card_page(said(rows, seen, "divided"), [], {}, "No pictures: gone").html()
+    assert "No pictures: gone" in page and "Maps side by side" not in page
+
+
 def test_probes_draw_their_maps_and_name_what_they_answer_worst(
     lakes: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -441,7 +466,9 @@ def test_a_whole_card_in_its_own_processes_and_again(lakes: Any, tmp_path: Path)
         steps=4, batch_size=4, threads=1,
     )  # fmt: skip
     found = run(config)
-    assert not found.failed and found.cells == 4 and found.better is None
+    assert (
+        not found.failed and found.cells == 4 + 1 and found.better is None
+    )  # the index under a random split too
     table = json.loads(Path(found.table).read_text())
     scores = {c["method"]: c for c in table["cells"]}
     assert scores["index"]["score"] > 0.95 and all(c["peak_bytes"] > 1 << 20 for c in table["cells"])

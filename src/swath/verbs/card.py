@@ -136,7 +136,8 @@ class CardResult:
         for name, flattered in (self.leak or {}).items():
             # The majority knows no neighbours: what it gains is how the classes fell.
             if name != "majority":
-                lines.append(f"a random split flatters the {name} by {flattered:+.3f}")
+                by = round(flattered, 3) + 0.0  # no minus before a zero
+                lines.append(f"a random split flatters the {name} by {by:+.3f}")
         if self.failed:
             lines.append(f"{counted(len(self.failed), 'command')} failed; the page says why")
         return "\n".join([*lines, f"page  {self.page}", f"table {self.table}"])

@@ -26,6 +26,8 @@ Values = npt.NDArray[np.float32]
 Draw = Callable[["Cube"], Values]
 """From a record's cube, as read, to [K,H,W]."""
 _MOST_MAPS = 4
+_MOST_RECORDS = 6
+_ROOM = 24  # letters above one of three pictures in a row
 _PROBES = ("probe", "random")
 
 
@@ -64,6 +66,50 @@ def draw_maps(config: CardConfig, data: LabelledData, card: Card) -> list[Maps]:
         off = tuple((title, off_by(values, record, card.seen)) for title, values in said.items())
         found.append(Maps(record.id, tuple(_pictures(record, said, card.seen)), off))
     return found
+
+
+def draw_worst(data: LabelledData, card: Card) -> Maps | None:
+    """Records that the best encoder answers worst, or else the last method: of data with one answer a record.
+
+    The pictures are of one size, that of the worst; records of another are left to the list. None: nothing is worst.
+
+    Raises:
+        SwathError: the data are not there any more.
+    """
+    from swath.verbs.labelled_records import open_part
+
+    rows = drawn_rows(card)
+    row = card.best if card.best in rows else next(iter(rows[::-1]), None)
+    if row is None:
+        return None
+    part = open_part(data, "test")
+    at = {name: i for i, name in enumerate(part.ids)}
+    names = [name for name, _ in card.of(row, card.most)[0].worst if name in at]
+    records = [part.records[at[name]] for name in names[:_MOST_RECORDS]]
+    pictures = tuple(
+        (_cut(f"{i}. {_known_as(record, card.seen)}"), _view(record.cube))
+        for i, record in enumerate(records, 1)
+        if record.cube.shape[2:] == records[0].cube.shape[2:]
+    )
+    return Maps(card.title(row), pictures) if pictures else None
+
+
+def _cut(word: str) -> str:
+    """As much of it as has room above a picture."""
+    return word if len(word) <= _ROOM else f"{word[: _ROOM - 1]}…"
+
+
+def _known_as(record: Sample, seen: Look) -> str:
+    """The truth of a record that has one answer, in words."""
+    truth = np.asarray(record.target)
+    if not seen.classes:
+        return ", ".join(f"{value:.3g}" for value in truth.reshape(-1).tolist())
+    if truth.ndim == 0:
+        return seen.classes[int(truth)].name
+    return (
+        ", ".join(c.name for c, there in zip(seen.classes, truth.tolist(), strict=True) if there > 0)
+        or "none"
+    )
 
 
 def drawn_rows(card: Card) -> list[tuple[str, str]]:

@@ -12,7 +12,7 @@ from swath.report.fractions import Point, over_labels
 from swath.report.html import Page
 from swath.report.panels import panels
 from swath.verbs.card import METHODS, CardConfig
-from swath.verbs.card_maps import Maps, draw_maps
+from swath.verbs.card_maps import Maps, draw_maps, draw_worst
 from swath.verbs.card_plan import Look
 from swath.verbs.card_scores import SCORE_WORDS, Card, cost_table, finite, score_table
 from swath.verbs.labelled_options import LabelledData
@@ -31,20 +31,37 @@ def write_page(
 ) -> Path:
     """Writes card.html; maps are drawn with what the cells left, weights and features."""
     maps: Sequence[Maps] = ()
+    worst: Maps | None = None
     note = ""
-    if seen.per_pixel:
-        try:
+    try:
+        if seen.per_pixel:
             maps = draw_maps(config, data, card)
-        except SwathError as error:
-            # Scores are worth their page even where the files of weights are gone.
-            note = f"No maps: {error}"
-    return card_page(card, maps, failed, note, str(Path.cwd())).write(path)
+        else:
+            worst = draw_worst(data, card)
+    except SwathError as error:
+        # Scores are worth their page even where the files of weights are gone.
+        note = f"No pictures: {error}"
+    return card_page(card, maps, failed, note, str(Path.cwd()), worst).write(path)
 
 
 def card_page(
-    card: Card, maps: Sequence[Maps], failed: Mapping[str, str], note: str = "", folder: str = ""
+    card: Card,
+    maps: Sequence[Maps],
+    failed: Mapping[str, str],
+    note: str = "",
+    folder: str = "",
+    worst: Maps | None = None,
 ) -> Page:
-    """The page, from numbers and pictures alone; `note` stands with the maps, `folder` is where commands were typed."""
+    """The page, from numbers and pictures alone.
+
+    Args:
+        card: the numbers.
+        maps: of data with answers per pixel.
+        failed: what commands that failed said.
+        note: why there are no pictures.
+        folder: where commands were typed.
+        worst: of data with one answer a record: what one method answers worst.
+    """
     head, _, rest = card.answer.partition(": ")
     rival = "a plain U-Net" if card.seen.per_pixel else "a network from scratch"
     page = Page(f"Does it beat {rival} on these data?", f"**{head.capitalize()}**: {rest}.")
@@ -61,7 +78,7 @@ def card_page(
     )
     if card.leak is not None:
         _leak(page, card.leak)
-    if maps or note:
+    if maps or (note and card.seen.per_pixel):
         page.section(
             "Maps side by side",
             "Records of the test part, with the most labels and the first seed: those that each method answers worst, "
@@ -73,7 +90,7 @@ def card_page(
             page.legend(card.seen.classes)
         if note:
             page.notes(note)
-    _fails(page, card)
+    _fails(page, card, worst, "" if card.seen.per_pixel else note)
     if failed:
         page.section("What failed", "These commands gave no answer; their cells are empty.")
         page.notes(*failed.values())
@@ -136,7 +153,7 @@ def _leak(page: Page, leak: Mapping[str, float]) -> None:
         page.notes("What the majority gains knows no neighbours: the parts hold other shares of the classes.")
 
 
-def _fails(page: Page, card: Card) -> None:
+def _fails(page: Page, card: Card, worst: Maps | None, note: str) -> None:
     rows = [(row, found[0]) for row in card.rows() if (found := card.of(row, card.most)) and found[0].worst]
     if not rows:
         return
@@ -146,6 +163,10 @@ def _fails(page: Page, card: Card) -> None:
     for row, one in rows:
         listed = ", ".join(f"`{record}` {off:.2f}" for record, off in one.worst[:5])
         page.text(f"**{card.title(row)}**: {listed}")
+    if worst is not None:
+        page.figure(panels(worst.pictures), f"{worst.id}: the worst in their order, with their truth.")
+    if note:
+        page.notes(note)
 
 
 def _caption(one: Maps, seen: Look) -> str:

@@ -73,7 +73,7 @@ class EvaluateConfig(AskOptions):
             raise ConfigError(
                 "are to be scored on nothing",
                 where="weights",
-                mend="give data.layout, data.shards, or data.scene with data.labels, as in training",
+                mend="name a folder, or give data.layout, data.shards, or data.scene with data.labels, as in training",
             )
         if self.map and (not self.labels or self.data.given):
             raise ConfigError(
