@@ -55,6 +55,15 @@ def test_every_verb_that_reads_data_takes_a_folder(own: str, packed: str) -> Non
         assert (data.layout.root, data.window) == (own, 32)
 
 
+def test_a_probe_that_watches_takes_a_folder(own: str) -> None:
+    from swath.verbs.pretrain import PretrainConfig
+
+    given = {"model.system": "mae", "run.folder": "r", "data.patches": "demo:bigearthnet"}
+    watched = load_config(PretrainConfig, [], {**given, "watch.probe": own, "watch.probe.window": 16}).watch
+    assert watched.probe is not None and watched.probe.layout == LayoutOptions("folder", own)
+    assert watched.probe.window == 16
+
+
 def _data(verb: str) -> Any:
     from swath.verbs.schema import keys
 
