@@ -54,7 +54,7 @@ def test_a_choice_of_dates_takes_the_same_of_the_labels(
     cube: Make, contract: InputContract, dates: int, taken: int, size: int | tuple[int, int], seed: int, real: bool
 ) -> None:  # fmt: skip
     taken = min(taken, dates)
-    scenes = [cube(dates=dates, height=12, width=14, name=name) for name in ("a", "b")]
+    scenes = [cube(dates + more, 12, 14, name) for more, name in enumerate(("a", "b"))]
     labels = [told(scene) + 5 for scene in scenes]
     given_labels = [x.astype(np.float32) for x in labels] if real else labels
     feed = WindowFeed(scenes, contract, size, seed=seed, labels=given_labels, dates=taken, need_label=True)
