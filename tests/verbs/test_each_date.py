@@ -11,6 +11,7 @@ from planted_layout import UNET, VIT, Planted, tune
 from swath.errors import ConfigError, SwathError
 from swath.weights.build import build_loaded
 from swath.weights.file import load
+from swath.weights.meta import describe
 
 pytestmark = pytest.mark.usefixtures("planted")
 SWIN: dict[str, Any] = {"system": "st_swin_unet", "preset": "tiny", "options": {
@@ -35,7 +36,9 @@ def test_each_network_learns_a_map_for_each_date(
 ) -> None:
     result = tune(tmp_path / "run", target, model, dates=3, training={"steps": 60}, **more)
     assert result.validation[score] is not None and result.validation[score] > least
-    assert build_loaded(load(result.weights)).each_date
+    loaded = load(result.weights)
+    assert build_loaded(loaded).each_date
+    assert dict(describe(loaded.meta, 1, ""))["task"] == f"{loaded.meta.task}, a map for each date"
     page = Path(result.report).read_text("utf-8")
     assert "Hatched is unknown or unseen" in page and page.count("data:image/png") >= 4
     tests = {f"chip-{i:02}" for i in range(40) if i % 4 == 3}

@@ -218,7 +218,9 @@ def describe(meta: WeightsMeta, parameters: int, sha256: str) -> list[tuple[str,
         most = "any number" if contract.max_dates is None else str(contract.max_dates)
         rows.append(("dates", f"{contract.min_dates} to {most}"))
     if meta.task is not None:
-        rows.append(("task", meta.task))
+        # By "collapse" in an ST-SwinUNet, where "dates" is their fixed number.
+        each = "none" in (meta.config.get("collapse"), meta.config.get("dates"))
+        rows.append(("task", f"{meta.task}, a map for each date" if each else meta.task))
     if meta.classes:
         rows.append(("classes", ", ".join(c.name for c in meta.classes)))
     if meta.quantities:
