@@ -33,8 +33,10 @@ from swath.weights.meta import Calibration
 WATER = ("B02", "B03", "B04", "B05", "B06", "B07")
 
 
-def plain(network: Any, eats: Any, part: Part) -> tuple[list[np.ndarray], list[np.ndarray]]:
-    """The network's output of whole records, one by one, and their targets."""
+def plain(
+    network: Any, eats: Any, part: Part, flip: bool = False, quarter: int = 0
+) -> tuple[list[np.ndarray], list[np.ndarray]]:
+    """The network's output of whole records, one by one, flipped and turned, and their targets."""
     outputs, targets = [], []
     for record in part.records:
         cube = eats.convert(record.cube)
@@ -43,8 +45,11 @@ def plain(network: Any, eats: Any, part: Part) -> tuple[list[np.ndarray], list[n
             torch.from_numpy(np.array(cube.pixels, np.float32))[None], torch.from_numpy(np.array(cube.valid))[None],
             cube.bands, torch.from_numpy(date_features(cube.dates))[None], gain, bias, (record.id,),
         )  # fmt: skip
+        x, valid = (
+            torch.rot90(t.flip(-1) if flip else t, quarter, (-2, -1)) for t in (normalise(batch), batch.valid)
+        )
         with torch.no_grad():
-            out = network(normalise(batch), valid=batch.valid, days=None, wavelengths=batch.wavelengths)
+            out = network(x, valid=valid, days=None, wavelengths=batch.wavelengths)
         outputs.append(out[0].numpy())
         assert record.target is not None
         targets.append(np.asarray(record.target))
@@ -98,6 +103,35 @@ def test_classes_of_records_are_scored_as_by_a_loop(eurosat: Any, tmp_path: Path
     assert said["weights"] == load(weights).sha256 and said["scores"] == found.scores
     text = found.summary()
     assert "reference down" in text and "95%" in text and "Forest" in text
+
+
+@pytest.mark.parametrize("name", ["eurosat", "water"])
+def test_answers_are_means_over_turned_and_flipped_views(
+    name: str, request: pytest.FixtureRequest, tmp_path: Path
+) -> None:
+    weights, network, eats, data = request.getfixturevalue(name)
+    out = tmp_path / "s.json"
+    found = run(EvaluateConfig(weights, data, turns=True, precision="fp32", output=str(out)))
+    assert isinstance(found, WeightsScores)
+    part, total = open_part(data, "test"), 0.0
+    for flip in (False, True):
+        for quarter in range(4):
+            logits = np.stack(plain(network, eats, part, flip, quarter)[0])
+            views = torch.from_numpy(logits).softmax(1)
+            if views.ndim == 4:
+                views = torch.rot90(views, -quarter, (-2, -1))
+                views = views.flip(-1) if flip else views
+            total = total + views.numpy() / 8
+    truth = np.stack(plain(network, eats, part)[1])
+    loss = metrics.log_loss(truth.ravel(), np.moveaxis(total, 1, -1).reshape(truth.size, -1))
+    assert found.reliability["surprise"] == pytest.approx(loss, rel=1e-4)
+    once = run(EvaluateConfig(weights, data, precision="fp32"))
+    assert isinstance(once, WeightsScores)
+    assert abs(once.reliability["surprise"] - loss) > 1e-4 * loss, "the network must not be the same turned"
+    assert (
+        "means over turned and flipped views" in found.summary()
+        and found.notes == once.notes + found.notes[-1:]
+    )
 
 
 def test_maps_of_records_are_scored_as_by_a_loop(water: Any) -> None:

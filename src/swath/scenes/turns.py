@@ -46,7 +46,29 @@ def blendable(
     spread: bool,
     temperature: float = 1.0,
 ) -> Tensor:
-    """[B,V,h,w] float32 of windows; V as of `windows_of`.
+    """[B,V,h,w] float32 of windows; V as of `windows_of`. One answer for a window counts for each of its pixels.
+
+    Args:
+        call, pixels, valid, activation, turns, temperature: as of `averaged`.
+        spread: add what the views' disagreement is made of: for probabilities the mean of the views' entropies
+            (one value, as a share of the largest), for values their standard deviation (one each). Not for
+            probabilities of each date.
+    """
+    found = averaged(call, pixels, valid, activation, turns=turns, spread=spread, temperature=temperature)
+    return found if found.ndim == 4 else found[:, :, None, None].expand(-1, -1, *pixels.shape[-2:])
+
+
+def averaged(
+    call: Call,
+    pixels: Tensor,
+    valid: Tensor,
+    activation: Activation,
+    *,
+    turns: bool,
+    spread: bool = False,
+    temperature: float = 1.0,
+) -> Tensor:
+    """The mean answer to the views of windows, [B,V,h,w] of maps, which are turned back before, or [B,V].
 
     Args:
         call: the network, given normalised pixels and their validity.
@@ -54,9 +76,7 @@ def blendable(
         valid: of the same shape.
         activation: turns logits into probabilities, or leaves values as they are.
         turns: average over the ways to turn and flip a window: eight, or four where it is not square.
-        spread: add what the views' disagreement is made of: for probabilities the mean of the views' entropies
-            (one value, as a share of the largest), for values their standard deviation (one each). Not for
-            probabilities of each date.
+        spread: as of `blendable`.
         temperature: logits are divided by it before the activation.
     """
     total: Tensor | None = None
@@ -65,10 +85,7 @@ def blendable(
     for flip, quarter in _turns(pixels.shape[-2:] if turns else None):
         x, v = (_turn(t, flip, quarter) for t in (pixels, valid))
         out = _activated(_cooled(call(x, v).float(), temperature), activation)
-        if out.ndim == 2:
-            # One answer for the whole window: it counts for each of its pixels.
-            out = out[:, :, None, None].expand(-1, -1, *pixels.shape[-2:])
-        else:
+        if out.ndim > 2:
             out = _turn_back(out, flip, quarter)
         if out.ndim == 5:
             out = out.flatten(1, 2)
@@ -117,6 +134,6 @@ def _activated(out: Tensor, activation: Activation) -> Tensor:
 
 
 def _entropy(p: Tensor) -> Tensor:
-    """[B,1,h,w] of probabilities, as a share of the largest."""
+    """[B,1,…] of probabilities, as a share of the largest."""
     largest = math.log(max(p.shape[1], 2))
     return -(p * p.clamp_min(1e-30).log()).sum(dim=1, keepdim=True) / largest

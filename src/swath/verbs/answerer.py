@@ -12,7 +12,7 @@ import torch
 from torch import Tensor, nn
 
 from swath.contract import InputContract
-from swath.cube import Cube, Sample
+from swath.cube import Cube, CubeBatch, Sample
 from swath.errors import ConfigError, WeightsError
 from swath.feed.dates import looked_at
 from swath.feed.each_date import at_each_date
@@ -21,6 +21,7 @@ from swath.feed.windows import known
 from swath.scenes.cube_scene import CubeScene
 from swath.scenes.engine import Engine
 from swath.scenes.layers import Activation
+from swath.scenes.turns import averaged
 from swath.scenes.windows import make_plan
 from swath.training.precision import choose_device, choose_precision
 from swath.verbs.each_date import answers_each_date, check_weights
@@ -61,7 +62,7 @@ class Answerer:
 
     Args:
         loaded: with a task.
-        precision, device, batch_size: as for `swath predict`.
+        precision, device, batch_size, turns: as for `swath predict`.
 
     Raises:
         WeightsError: the weights do not say what they eat, or have no task.
@@ -74,6 +75,7 @@ class Answerer:
         precision: Literal["auto", "bf16", "fp32"] = "auto",
         device: Literal["auto", "cpu", "cuda"] = "auto",
         batch_size: int = 16,
+        turns: bool = False,
     ) -> None:
         meta = loaded.meta
         if meta.contract is None or meta.contract.size is None:
@@ -92,7 +94,7 @@ class Answerer:
         self.size: tuple[int, int] = meta.contract.size
         self.device = choose_device(device)
         self.precision = choose_precision(precision, self.device)
-        self.batch_size = batch_size
+        self.batch_size, self.turns = batch_size, turns
         self.unseen = 0  # labelled values of maps, so far, of which no band of any date was valid
         self.network: nn.Module = build_loaded(loaded).to(self.device).eval()
         self.each_date = answers_each_date(self.network)
@@ -195,6 +197,7 @@ class Answerer:
             self.device,
             "bf16" if self.precision.name == "bf16" else "fp32",
             self.activation,
+            self.turns,
             temperature=temperature,
             each_date=self.each_date,
         )
@@ -213,17 +216,20 @@ class Answerer:
         for batch in score_feed(window, part, self.contract, batch_size=self.batch_size):
             on = batch.to(self.device)
             days = on.days if bool(torch.isfinite(batch.days).all()) else None
-            with torch.no_grad(), self.precision.autocast():
-                out: Tensor = self.network(
-                    normalise(on), valid=on.valid, days=days, wavelengths=on.wavelengths
-                )
-            logits = out.float().cpu()
-            if self.activation == "softmax":
-                values = (logits / temperature).softmax(1)
-            elif self.activation == "sigmoid":
-                values = (logits / temperature).sigmoid()
-            else:
-                values = self._quantities(logits.movedim(1, 0)).movedim(0, 1)
+
+            def call(
+                pixels: Tensor, valid: Tensor, given: Tensor | None = days, on: CubeBatch = on
+            ) -> Tensor:
+                with self.precision.autocast():
+                    out: Tensor = self.network(pixels, valid=valid, days=given, wavelengths=on.wavelengths)
+                return out
+
+            with torch.no_grad():
+                values = averaged(
+                    call, normalise(on), on.valid, self.activation, turns=self.turns, temperature=temperature
+                ).cpu()
+            if self.activation == "identity":
+                values = self._quantities(values.movedim(1, 0)).movedim(0, 1)
             assert batch.target is not None
             for i, v, t in zip(batch.ids, values, batch.target, strict=True):
                 if known(t.numpy()).any():

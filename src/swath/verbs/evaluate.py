@@ -37,6 +37,8 @@ class EvaluateConfig(AskOptions):
         columns: of a map: score these columns (start, stop) only; empty: all.
         min_coverage: of a map: percent of valid input that a scored pixel must have had; 100: all dates and bands.
         date: of a map for each of several dates: which, such as 2023-05-12.
+        turns: of weights: average their answers over the eight ways to turn and flip a window, four where it is not
+            square, as `swath predict` does with it; takes eight times as long.
         intervals: how confidence intervals are made; those of a map by squares.
         output: write the scores as JSON here; empty: do not.
         overwrite: replace an earlier file.
@@ -52,6 +54,7 @@ class EvaluateConfig(AskOptions):
     columns: tuple[int, ...] = ()
     min_coverage: int = 100
     date: str = ""
+    turns: bool = False
     intervals: IntervalOptions = field(default_factory=IntervalOptions)
     output: str = ""
     overwrite: bool = False
@@ -81,6 +84,8 @@ class EvaluateConfig(AskOptions):
             )
         if self.map and self.intervals.unit not in ("auto", "square"):
             raise ConfigError("a map has squares alone", where="intervals.unit", mend="leave it out")
+        if self.map and self.turns:
+            raise ConfigError("is for weights", where="turns", mend="give it to `swath predict`")
         for name in ("labels", "classes", "ignore", "columns", "date"):
             if self.weights and getattr(self, name):
                 raise ConfigError("is for maps", where=name, mend=f"use data.{name}, if it is there")
@@ -153,7 +158,11 @@ def _weights(config: EvaluateConfig) -> WeightsScores:
     data = config.data
     loaded = load(config.weights)
     answerer = Answerer(
-        loaded, precision=config.precision, device=config.device, batch_size=config.batch_size
+        loaded,
+        precision=config.precision,
+        device=config.device,
+        batch_size=config.batch_size,
+        turns=config.turns,
     )
     part = open_labelled(data, config.part, dated=True)
     units = units_of(part, config.intervals, per_pixel(part))
@@ -165,6 +174,8 @@ def _weights(config: EvaluateConfig) -> WeightsScores:
         if first < seen:
             note = f"includes pixels that training saw: it never saw columns from {seen} on"
             found = replace(found, notes=(*found.notes, note))
+    if config.turns:
+        found = replace(found, notes=(*found.notes, "answers are means over turned and flipped views"))
     _write(config.output, {"weights": loaded.sha256, **asdict(found)})
     return found
 
