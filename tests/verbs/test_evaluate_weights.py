@@ -128,10 +128,7 @@ def test_answers_are_means_over_turned_and_flipped_views(
     once = run(EvaluateConfig(weights, data, precision="fp32"))
     assert isinstance(once, WeightsScores)
     assert abs(once.reliability["surprise"] - loss) > 1e-4 * loss, "the network must not be the same turned"
-    assert (
-        "means over turned and flipped views" in found.summary()
-        and found.notes == once.notes + found.notes[-1:]
-    )
+    assert "answers are means over turned and flipped views" in found.notes
 
 
 def test_maps_of_records_are_scored_as_by_a_loop(water: Any) -> None:

@@ -49,7 +49,12 @@ def blendable(
     """[B,V,h,w] float32 of windows; V as of `windows_of`. One answer for a window counts for each of its pixels.
 
     Args:
-        call, pixels, valid, activation, turns, temperature: as of `averaged`.
+        call: as of `averaged`.
+        pixels: as there.
+        valid: as there.
+        activation: as there.
+        turns: as there.
+        temperature: as there.
         spread: add what the views' disagreement is made of: for probabilities the mean of the views' entropies
             (one value, as a share of the largest), for values their standard deviation (one each). Not for
             probabilities of each date.
