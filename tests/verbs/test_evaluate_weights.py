@@ -123,7 +123,8 @@ def test_answers_are_means_over_turned_and_flipped_views(
                 views = views.flip(-1) if flip else views
             total = total + views.numpy() / 8
     truth = np.stack(plain(network, eats, part)[1])
-    loss = metrics.log_loss(truth.ravel(), np.moveaxis(total, 1, -1).reshape(truth.size, -1))
+    rows = np.moveaxis(total, 1, -1).reshape(truth.size, -1)
+    loss = metrics.log_loss(truth.ravel(), rows, labels=range(rows.shape[1]))
     assert found.reliability["surprise"] == pytest.approx(loss, rel=1e-4)
     once = run(EvaluateConfig(weights, data, precision="fp32"))
     assert isinstance(once, WeightsScores)
