@@ -104,7 +104,10 @@ def otbtf(data: Path, work: Path, seeds: int) -> Experiment:
             "mixed.pretrained",
             *_trained("mixed-pretrained", weights, (start.name,), seed, work, labelled, *longer),
         )
-        add("mixed.scratch", *_trained("mixed-scratch", (), (), seed, work, labelled, *longer))
+        mixed = _trained("mixed-scratch", (), (), seed, work, labelled, *longer)
+        add("mixed.scratch", *mixed)
+        turned = (*mixed[1].words, "--turns", "true")
+        add("mixed.scratch.turned", Run(f"score-mixed-scratch-turned-{seed}", turned, mixed[1].after))
         grow: Words = ("baseline", "forest", *labelled, "--seed", str(seed))
         add("forest", Run(f"forest-{seed}", grow))
     cells = [
@@ -139,6 +142,10 @@ _ROWS: dict[str, tuple[str, str]] = {
     "mixed.scratch": (
         "the same ViT from scratch, 1,200 steps of 64 patches mixed by twos (mixup 0.4), a tenth of the layers dropped",
         "finetuned.scratch",
+    ),
+    "mixed.scratch.turned": (
+        "the networks of mixed.scratch, their answers averaged over the eight ways to turn and flip a patch",
+        "mixed.scratch",
     ),
     "mixed.pretrained": (
         "the same 1,200 steps of 64 patches mixed by twos, from 400 steps of MAE on the patches that teach",
