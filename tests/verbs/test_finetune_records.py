@@ -22,6 +22,7 @@ from swath.weights.file import load
 
 pytestmark = pytest.mark.usefixtures("planted")
 WRITE = runpy.run_path(str(Path(__file__).parents[1] / "data/layouts/conftest.py"))
+RESNET: dict[str, Any] = {"system": "resnet", "options": {"width": 8}}
 BUILD: dict[str, Callable[[Path], dict[str, Any]]] = WRITE["BUILD"]
 
 
@@ -37,6 +38,9 @@ BUILD: dict[str, Callable[[Path], dict[str, Any]]] = WRITE["BUILD"]
         ("change", UNET, {"dates": 2}, "miou", 0.8),
         ("density", UNET, {}, "r2", 0.8),
         ("amount", VIT, {"loss": {"error": "huber", "delta": 0.5}}, "r2", 0.8),
+        ("classification", RESNET, {}, "overall_accuracy", 0.9),
+        ("multilabel", RESNET, {}, "map_macro", 0.95),
+        ("amount", RESNET, {}, "r2", 0.8),
     ],
 )  # fmt: skip
 def test_each_task_learns_a_planted_signal(

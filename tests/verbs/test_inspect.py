@@ -50,7 +50,7 @@ def test_why_weights_do_not_fit(chain: Any, tmp_path: Path, raster: Callable[...
 def test_embedded_scenes_and_presets() -> None:
     assert dict(swath.inspect("demo:landsat").rows)["coordinates"] == "EPSG:32119"
     rows = dict(swath.inspect(presets=True).rows)
-    systems = ("spectralgpt", "st_swin_mae", "unet")
+    systems = ("spectralgpt", "st_swin_mae", "unet", "resnet")
     assert set(rows) == {f"{system} {name}" for system in systems for name in presets(system)}
     assert all(value.endswith(" parameters") for value in rows.values())
 

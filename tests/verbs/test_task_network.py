@@ -162,6 +162,24 @@ def test_a_unet_stands_beside_them() -> None:
     assert report is None and answer(network, contract(), 1).shape == (2, 4, 32, 32)
 
 
+def test_a_resnet_answers_for_whole_images() -> None:
+    model, head = ModelOptions("resnet", "", {"width": 4}), HeadOptions(dropout=0.5)
+    for task in ("classification", "multilabel", "regression"):
+        network, report = task_network(None, model, head, contract(dates=2), task, 4, per_pixel=False)
+        assert report is None and answer(network, contract(), 2).shape == (2, 4)
+        assert network.config.dropout == 0.5
+    for wrong, given, message in (
+        (replace(model, options={"dropout": 0.1}), head, "say it once"),
+        (model, HeadOptions("conv"), "linear head on the mean"),
+        (model, HeadOptions(dates="last"), "linear head on the mean"),
+        (model, HeadOptions(width=8), "linear head on the mean"),
+    ):
+        with pytest.raises(ConfigError, match=message):
+            task_network(None, wrong, given, contract(), "classification", 4)
+    with pytest.raises(ConfigError, match="sees windows as they are"):
+        task_network(None, model, HeadOptions(), contract(), "classification", 4, resize=64)
+
+
 def test_what_was_fine_tuned_goes_on_but_for_its_last_layer(tmp_path: Path) -> None:
     data = contract()
     cases = [
@@ -193,6 +211,7 @@ def test_what_was_fine_tuned_goes_on_but_for_its_last_layer(tmp_path: Path) -> N
         (ModelOptions("unet"), HeadOptions(), "classification", "draws maps"),
         (ModelOptions("st_swin_unet"), HeadOptions(), "classification", "draws maps"),
         (ModelOptions("unet"), HeadOptions("conv"), "segmentation", "has its own head"),
+        (ModelOptions("resnet"), HeadOptions(), "segmentation", "one answer per image"),
         (ModelOptions("unet"), HeadOptions(width=3), "segmentation", "options of its own"),
         (SYSTEMS["mae"], HeadOptions("spectralgpt"), "segmentation", "no head of mae"),
         (SYSTEMS["mae"], HeadOptions("conv"), "classification", "one per image"),
@@ -231,6 +250,7 @@ def test_weights_of_another_family_or_shape_are_refused(tmp_path: Path) -> None:
     for model, error, message in (
         (ModelOptions("spectralgpt"), WeightsError, "hold a mae; a spectralgpt cannot continue it"),
         (ModelOptions("unet"), WeightsError, "a unet cannot continue it"),
+        (ModelOptions("resnet"), WeightsError, "a resnet cannot continue it"),
         (
             ModelOptions("mae", "", {"depth": 3}),
             ConfigError,

@@ -54,6 +54,7 @@ SMALL: dict[str, dict[str, object]] = {
         "group_dim": 4,
     },
     "unet": {},
+    "resnet": {"width": 4},
     "task_network": {
         "kind": "vit",
         "encoder": {

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 from swath.contract import InputContract
 from swath.errors import ConfigError, WeightsError
-from swath.verbs.networks import backbone_config, configure, token_config, with_groups
+from swath.verbs.networks import WHOLE, backbone_config, configure, token_config, with_groups
 from swath.verbs.options import ModelOptions
 
 if TYPE_CHECKING:
@@ -73,16 +73,16 @@ def family(source: Loaded | None, model: ModelOptions) -> str:
                 mend="name a family or give weights",
             )
         return _family_of(source)
-    if system == "unet":
+    if system in WHOLE:
         if source is not None:
             raise WeightsError(
-                f"hold a {source.meta.architecture}; a unet cannot continue it",
+                f"hold a {source.meta.architecture}; a {system} cannot continue it",
                 where=source.path,
-                mend="train the unet without weights, or set model.system to auto",
+                mend="train the {system} without weights, or set model.system to auto",
             )
         return system
     if system not in FITS:
-        known = ", ".join(("auto", "unet", *FITS))
+        known = ", ".join(("auto", *WHOLE, *FITS))
         raise ConfigError(f"unknown system '{system}'", where="model.system", mend=f"use one of {known}")
     if source is not None and not _continues(source, system):
         raise WeightsError(

@@ -108,7 +108,7 @@ def _presets() -> list[tuple[str, str]]:
     from swath.weights.build import REGISTRY
 
     rows = []
-    for system in ("spectralgpt", "st_swin_mae", "unet"):
+    for system in ("spectralgpt", "st_swin_mae", "unet", "resnet"):
         network, _ = REGISTRY[system].load()
         for name, config in presets(system).items():
             with torch.device("meta"):

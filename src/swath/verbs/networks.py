@@ -20,6 +20,8 @@ PRETRAINABLE = ("st_swin_mae", "spectralgpt", "swin_mae", "mae", "satmae", "beit
 # SatMAE's groups of Sentinel-2 bands: those of 10 m and near infrared, red edges, and the short-wave infrared.
 SATMAE_GROUPS = (("B02", "B03", "B04", "B08"), ("B05", "B06", "B07", "B8A"), ("B11", "B12"))
 MAPPABLE = ("st_swin_unet", "unet")
+WHOLE = ("unet", "resnet")
+"""Networks that are all head: they learn from labels alone, and continue no weights."""
 
 
 def presets(system: str) -> Mapping[str, ModelConfig]:
@@ -40,6 +42,10 @@ def presets(system: str) -> Mapping[str, ModelConfig]:
         from swath.models import unet
 
         return unet.PRESETS
+    if system == "resnet":
+        from swath.models import resnet
+
+        return resnet.PRESETS
     if system in ("mae", "satmae"):
         from swath.models import mae
 
@@ -52,7 +58,7 @@ def presets(system: str) -> Mapping[str, ModelConfig]:
         from swath.models import swin_config, vit_encoder
 
         return {**vit_encoder.PRESETS, **swin_config.BACKBONES}
-    raise _unknown("system", system, (*PRETRAINABLE, *MAPPABLE), "model.system")
+    raise _unknown("system", system, (*PRETRAINABLE, *MAPPABLE, "resnet"), "model.system")
 
 
 def pretraining_network(model: ModelOptions, contract: InputContract, window: int) -> nn.Module:

@@ -17,7 +17,7 @@ class ModelOptions:
 
     Attributes:
         system: its family: "spectralgpt", "st_swin_mae", "swin_mae", "mae", "satmae", "beit", "simclr" or "moco" to
-            pretrain; "st_swin_unet" or "unet" to draw maps.
+            pretrain; "st_swin_unet" or "unet" to draw maps; "resnet" for one answer per image from scratch.
         preset: a named size of that family; `swath inspect --presets true` lists them.
         options: single options over the preset, such as {"embed_dim": 64}.
     """

@@ -68,6 +68,8 @@ def task_network(
     kind = head_kind(system, head, contract, task, maps)
     if kind == "unet":
         return _unet(model, head, contract, outputs), None
+    if kind == "resnet":
+        return _resnet(model, head, contract, outputs, resize), None
     asked = Asked(source, model, head, contract, task, outputs)
     if kind == "st_swin_unet":
         return st_swin_unet(asked)
@@ -77,7 +79,7 @@ def task_network(
 
 
 def head_kind(system: str, head: HeadOptions, contract: InputContract, task: str, maps: bool) -> str:
-    """The kind of head; "unet" for a network that is all head.
+    """The kind of head; "unet" and "resnet" for networks that are all head.
 
     Raises:
         ConfigError: the head does not go with the family or the answer.
@@ -97,6 +99,20 @@ def head_kind(system: str, head: HeadOptions, contract: InputContract, task: str
         if system == "unet" and (head.dates not in ("auto", "mean", "none") or head.width or head.dropout):
             raise ConfigError(
                 "a unet has options of its own", where="head", mend="set model.options, or leave head out"
+            )
+        return system
+    if system == "resnet":
+        if maps:
+            raise ConfigError(
+                "a resnet gives one answer per image, and a map is to be drawn",
+                where="model.system",
+                mend="take unet",
+            )
+        if head.kind not in ("auto", "linear") or head.dates not in ("auto", "mean") or head.width:
+            raise ConfigError(
+                "a resnet has a linear head on the mean of its dates",
+                where="head",
+                mend="leave all but dropout out",
             )
         return system
     kind = head.kind
@@ -127,6 +143,26 @@ def _unet(model: ModelOptions, head: HeadOptions, contract: InputContract, outpu
     if head.dates == "none":
         model = replace(model, options={**model.options, "dates": "none"})
     return UNet(configure(model, bands=len(contract.bands), classes=outputs))
+
+
+def _resnet(
+    model: ModelOptions, head: HeadOptions, contract: InputContract, outputs: int, resize: int
+) -> nn.Module:
+    from swath.models.resnet import ResNet
+
+    if resize:
+        raise ConfigError(
+            "a resnet sees windows as they are",
+            where="training.augment.resize",
+            mend="leave it 0, or name the family of an encoder",
+        )
+    if head.dropout and "dropout" in model.options:
+        raise ConfigError(
+            "is said here and in model.options.dropout", where="head.dropout", mend="say it once"
+        )
+    if head.dropout:
+        model = replace(model, options={**model.options, "dropout": head.dropout})
+    return ResNet(configure(model, bands=len(contract.bands), outputs=outputs))
 
 
 def _one_grid(head: HeadOptions, contract: InputContract, task: str) -> bool:

@@ -56,6 +56,7 @@ REGISTRY: dict[str, Architecture] = {
     "beit": Architecture("swath.models.beit", "BEiT", "BEiTConfig"),
     "vit": Architecture("swath.models.vit_encoder", "ViT", "ViTConfig"),
     "unet": Architecture("swath.models.unet", "UNet", "UNetConfig"),
+    "resnet": Architecture("swath.models.resnet", "ResNet", "ResNetConfig"),
 }
 
 
