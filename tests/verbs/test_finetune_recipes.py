@@ -206,6 +206,10 @@ def test_factors_of_classes_that_fit_nothing_are_refused() -> None:
         LossOptions(class_factors=(1.0, 2.0))
     with pytest.raises(ConfigError, match=r"loss\.class_factors: one is negative"):
         LossOptions(class_weight_power=1.0, class_factors=(-1.0, 2.0))
+    with pytest.raises(ConfigError, match=r"loss\.class_factors: .* or all are 0"):
+        LossOptions(class_weight_power=1.0, class_factors=(0.0, 0.0))
+    with pytest.raises(ConfigError, match=r"loss\.class_weights: .* or all are 0"):
+        LossOptions(class_weights=(0.0, 0.0))
     with pytest.raises(ConfigError, match="3 factors for 2 classes"):
         class_config(
             ("a", "b"),

@@ -61,6 +61,31 @@ def test_a_column_of_numbers_keeps_them(lake: Path) -> None:
     assert {int(v) for t in kept.targets for v in np.unique(t)} == {-1, 0}
 
 
+@pytest.mark.parametrize("values", [(1.0, 2.0), (1.0, None)])
+def test_whole_numbers_stored_as_real_ones_are_whole(lake: Path, values: tuple[float, ...]) -> None:
+    # A column with a gap is real, and its 1 is 1.0.
+    path = _codes(lake, {"land": values[0], "water": values[1] or 0.0})
+    part = opened(lake, labels=path, attribute="code", ignore=() if values[1] else (0,))
+    assert [(c.value, c.name) for c in part.classes] == [(1, "1"), (2, "2")][: 1 + bool(values[1])]
+
+
+@pytest.mark.parametrize("values", [(-1, 2), (1.5, 2.0), ("wheat", "7")])
+def test_other_numbers_are_not_numbered_anew(lake: Path, values: tuple[Any, ...]) -> None:
+    path = _codes(lake, dict(zip(("land", "water"), values, strict=True)))
+    with pytest.raises(
+        InputError, match=r"'code' holds .*, and not whole numbers of 0 or more alone; name data"
+    ):
+        opened(lake, labels=path, attribute="code")
+
+
+def _codes(lake: Path, codes: Mapping[str, Any]) -> str:
+    collection = json.loads((lake / "labels.geojson").read_text())
+    for feature in collection["features"]:
+        feature["properties"]["code"] = codes[feature["properties"]["kind"]]
+    (lake / "real.geojson").write_text(json.dumps(collection))
+    return "real.geojson"
+
+
 def test_options_win_over_the_yaml_key_by_key(lake: Path) -> None:
     kept = {"kind": "vector", "file": "old.geojson", "attribute": "kind", "overlap": "last",
             "classes": [{"value": 7, "name": "water"}, {"value": 8, "name": "land"}]}  # fmt: skip
@@ -69,8 +94,11 @@ def test_options_win_over_the_yaml_key_by_key(lake: Path) -> None:
     made = _labels(data)
     assert made == {**kept, "file": "labels.geojson"}
     assert [c.name for c in opened(lake, labels="labels.geojson").classes] == ["water", "land"]
-    first = _labels(replace(data, overlap="first"))
-    assert first["overlap"] == "first"
+    first = _labels(replace(data, overlap="first", touch="centre"))
+    assert (first["overlap"], first["touch"]) == ("first", "centre")
+    assert _labels(replace(data, overlap="error"))["overlap"] == "error", (
+        "what is usual may be asked for, too"
+    )
     # Of another kind, what the classes are called stays; columns and overlaps are not those of rasters.
     other = _labels(replace(data, labels="labels.tif"))
     assert other == {"kind": "raster", "file": "labels.tif", "classes": kept["classes"]}

@@ -146,11 +146,11 @@ def read_vectors(
     if not system:
         raise InputError("has no reference system", where=path, mend="state it (crs: EPSG:…)")
     shapely = shapely_module()
-    skipped = {str(v) for v in ignore}
+    skipped = {word_of(v) for v in ignore}
     shapes, index, strange = [], [], []
     for blob, value in zip(wkb, column, strict=True):
         shape = None if blob is None else shapely.from_wkb(blob)
-        if shape is None or shape.is_empty or str(value) in skipped:
+        if shape is None or shape.is_empty or word_of(value) in skipped:
             continue
         place = _class(value, classes)
         if place is None:
@@ -178,8 +178,15 @@ def values_of(path: str, attribute: str, layer: str | None = None) -> tuple[str,
         ConfigError: the extra is not installed.
     """
     _, wkb, column = _classed(_module("pyogrio"), path, attribute, layer)
-    found = {str(value).strip() for blob, value in zip(wkb, column, strict=True) if blob is not None}
+    found = {word_of(value) for blob, value in zip(wkb, column, strict=True) if blob is not None}
     return tuple(sorted(found, key=lambda text: (0, int(text), "") if text.isdecimal() else (1, 0, text)))
+
+
+def word_of(value: Any) -> str:
+    """A cell as text: 3 and 3.0 are one value, as columns with a gap hold whole numbers as real ones."""
+    text = str(value).strip()
+    whole = isinstance(value, float | np.floating) and float(value).is_integer()
+    return str(int(value)) if whole else text
 
 
 def _classed(pyogrio: Any, path: str, attribute: str, layer: str | None) -> tuple[Any, Any, Any]:

@@ -127,8 +127,10 @@ class LabelledData(RecordData):
             it lie a buffer as wide as the window, the validation block, and the columns to learn from.
         attribute: of labels in a file of vectors: the column that says the class, by value or name.
         layer: of such a file, if it holds several.
-        touch: pixels that a polygon labels: those whose "centre" it holds, or "all" that it touches.
-        overlap: where polygons of two classes claim a pixel: "error", the "first" or "last" of the file, or "ignore".
+        touch: pixels that a polygon labels: those whose "centre" it holds, or "all" that it touches; null: as
+            dataset.yaml says, else "centre".
+        overlap: where polygons of two classes claim a pixel: "error", the "first" or "last" of the file, or
+            "ignore"; null: as dataset.yaml says, else "error".
     """
 
     scene: SceneSpec | None = None
@@ -137,8 +139,8 @@ class LabelledData(RecordData):
     east_start: int = 0
     attribute: str = ""
     layer: str = ""
-    touch: Literal["centre", "all"] = "centre"
-    overlap: Literal["error", "first", "last", "ignore"] = "error"
+    touch: Literal["centre", "all"] | None = None
+    overlap: Literal["error", "first", "last", "ignore"] | None = None
 
     @classmethod
     def of_text(cls, text: str) -> dict[str, Any]:

@@ -47,9 +47,10 @@ def _labels(root: Path, data: LabelledData, said: Any) -> dict[str, Any]:
     # Columns and rules for overlaps are those of vectors; what the classes are called holds for other files too.
     found = dict(said) if same else {k: said[k] for k in ("classes", "ignore", "labelled_only") if k in said}
     found |= {"kind": kind, "file": _inside(root, data.labels)}
-    usual = LabelledData.__dataclass_fields__
+    if found["file"] != said.get("file"):
+        found.pop("layer", None)  # of the other file
     given = {n: getattr(data, n) for n in ("attribute", "layer", "touch", "overlap", "ignore")}
-    found |= {name: value for name, value in given.items() if value != usual[name].default}
+    found |= {name: value for name, value in given.items() if value}
     if kind == "vector" and not found.get("attribute"):
         raise ConfigError(
             "is missing", where="data.attribute", mend="say which column names the class of labels"
@@ -108,10 +109,10 @@ def _inside(root: Path, labels: str) -> str:
 
 def _column(root: Path, labels: Mapping[str, Any]) -> list[dict[str, Any]]:
     """Classes by what the column holds: whole numbers are values, words are numbered by the alphabet."""
-    from swath.data.vectors import values_of
+    from swath.data.vectors import values_of, word_of
 
     file = str(root / labels["file"])
-    skipped = {str(v) for v in labels.get("ignore") or ()}
+    skipped = {word_of(v) for v in labels.get("ignore") or ()}
     names = [v for v in values_of(file, labels["attribute"], labels.get("layer")) if v not in skipped]
     if not names or any(name in ("", "None", "nan") for name in names):
         what = "holds no class" if not names else "has features without a class"
@@ -119,7 +120,23 @@ def _column(root: Path, labels: Mapping[str, Any]) -> list[dict[str, Any]]:
             f"'{labels['attribute']}' {what}", where=file, mend="fill the column, or name data.classes"
         )
     whole = all(name.isdecimal() for name in names)
+    numbers = [name for name in names if _is_number(name)]
+    if numbers and not whole:
+        # Numbered anew, they would be called by a number that is not theirs.
+        raise InputError(
+            f"'{labels['attribute']}' holds {', '.join(numbers[:5])}, and not whole numbers of 0 or more alone",
+            where=file,
+            mend="name data.classes",
+        )
     colours = spread(len(names))
     classes = [LandClass(int(name) if whole else i, name, colours[i]) for i, name in enumerate(names)]
     log.info("classes by %s of %s: %s", labels["attribute"], file, ", ".join(names))
     return [{"value": c.value, "name": c.name, "color": c.hex} for c in classes]
+
+
+def _is_number(text: str) -> bool:
+    try:
+        float(text)
+    except ValueError:
+        return False
+    return True

@@ -73,7 +73,7 @@ def scene_labels(data: LabelledData, grid: Grid, scene: str) -> tuple[IntArray, 
         layer=data.layer or None,
         ignore=data.ignore,
     )
-    labels = vectors.rasterise(grid, touch=data.touch, overlap=data.overlap)
+    labels = vectors.rasterise(grid, touch=data.touch or "centre", overlap=data.overlap or "error")
     if (labels == IGNORE).all():
         raise InputError(
             f"labels no pixel of {scene}",

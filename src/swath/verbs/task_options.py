@@ -78,10 +78,14 @@ class LossOptions:
                 where="loss.class_factors",
                 mend="state class_weights instead",
             )
-        if not all(math.isfinite(f) and f >= 0 for f in self.class_factors):
-            raise ConfigError(
-                "one is negative or not finite", where="loss.class_factors", mend="give 0 or more"
-            )
+        for name in ("class_weights", "class_factors"):
+            given = getattr(self, name)
+            if not all(math.isfinite(f) and f >= 0 for f in given) or (given and not any(given)):
+                raise ConfigError(
+                    "one is negative or not finite, or all are 0",
+                    where=f"loss.{name}",
+                    mend="give 0 or more, and one of them more",
+                )
 
     def check(self, task: str) -> None:
         """Raises ConfigError for an option that this task cannot follow: it would change nothing in silence."""
