@@ -1,5 +1,7 @@
 from __future__ import annotations
 
+import errno
+import io
 import logging
 import os
 import pickle
@@ -103,3 +105,28 @@ def test_a_failed_write_leaves_nothing_under_the_name(tmp_path):
     with atomic(tmp_path / "new" / "c.txt") as temporary:
         temporary.write_text("whole")
     assert (tmp_path / "new" / "c.txt").read_text() == "whole"
+
+
+@pytest.mark.parametrize("room", [0, 300, 5000, 100_000])
+def test_a_full_disk_is_one_line(tmp_path, monkeypatch, room):
+    class Full(io.FileIO):
+        left = room
+
+        def write(self, data):
+            Full.left -= len(data)
+            if Full.left < 0:
+                raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+            return super().write(data)
+
+    opened = Path.open
+    monkeypatch.setattr(
+        Path,
+        "open",
+        lambda self, mode="r", *a, **k: Full(self, "w") if mode == "wb" else opened(self, mode, *a, **k),
+    )
+    state = {"state_dict": {str(i): torch.zeros(1000) for i in range(50)}}
+    with pytest.raises(
+        OutputError, match=r"step-00000001\.ckpt: cannot be written \(No space left on device\)"
+    ):
+        save_checkpoint(state, tmp_path / "step-00000001.ckpt")
+    assert not list(tmp_path.iterdir())

@@ -61,8 +61,14 @@ def test_the_config_is_plain_json_and_free_options_may_change_on_resume():
     older = {**plain, "augment": {k: v for k, v in plain["augment"].items() if k != "noise"}}
     del older["optimizer"]
     TrainConfig().check_continues(older, "run")
-    with pytest.raises(ConfigError, match="the run began with augment"):
-        TrainConfig(augment=AugmentConfig(rotations=False)).check_continues(older, "run")
+    for other in (
+        TrainConfig(augment=AugmentConfig(rotations=False)),
+        TrainConfig(augment=AugmentConfig(noise=0.5)),
+    ):
+        with pytest.raises(ConfigError, match="the run began with augment"):
+            other.check_continues(older, "run")
+    with pytest.raises(ConfigError, match="the run began with optimizer adamw, not adam"):
+        TrainConfig(optimizer="adam").check_continues(older, "run")
 
 
 class Net(nn.Module):

@@ -5,6 +5,7 @@ from __future__ import annotations
 import datetime as dt
 from collections.abc import Iterator
 from dataclasses import replace
+from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
@@ -135,7 +136,8 @@ def test_scores_are_of_as_many_dates_as_were_learned_from(monkeypatch: pytest.Mo
 
     monkeypatch.setattr(Answerer, "map", mapped)
     answerer = Answerer.__new__(Answerer)
-    answerer.unseen = 0
+    answerer.unseen, answerer.each_date = 0, False
+    answerer.loaded = SimpleNamespace(path="w")  # type: ignore[assignment]  # its path alone is asked for
 
     def ask(chosen: RecordData) -> Iterator[Any]:
         return answerer.answers(part_of(given), chosen, Units("record", {}), 1.0)

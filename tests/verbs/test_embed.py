@@ -166,12 +166,21 @@ def test_every_encoder_that_is_saved(
 def test_no_architecture_is_forgotten() -> None:
     """What can be saved is among those above, or is known to have no encoder, or is tested with its heads."""
     tested = {architecture for architecture, _, _ in ENCODERS.values()}
-    assert tested | {"unet", "task_network"} == set(REGISTRY)
+    assert tested | {"unet", "resnet", "task_network"} == set(REGISTRY)
 
 
-def test_a_network_without_an_encoder_is_refused(chain: Any, tmp_path: Path) -> None:
-    weights = weights_of(tmp_path, "unet", {"bands": 3, "classes": 2, "width": 4, "levels": 2})
-    with pytest.raises(WeightsError, match="UNet has no encoder whose features could be taken"):
+@pytest.mark.parametrize(
+    ("architecture", "options", "name"),
+    [
+        ("unet", {"bands": 3, "classes": 2, "width": 4, "levels": 2}, "UNet"),
+        ("resnet", {"bands": 3, "outputs": 2, "width": 4}, "ResNet"),
+    ],
+)
+def test_a_network_without_an_encoder_is_refused(
+    chain: Any, tmp_path: Path, architecture: str, options: dict[str, Any], name: str
+) -> None:
+    weights = weights_of(tmp_path, architecture, options)
+    with pytest.raises(WeightsError, match=f"{name} has no encoder whose features could be taken"):
         swath.embed(weights=weights, input=chain.land.spec, output=str(tmp_path / "f.tif"))
 
 

@@ -210,6 +210,14 @@ def test_factors_of_classes_that_fit_nothing_are_refused() -> None:
         LossOptions(class_weight_power=1.0, class_factors=(0.0, 0.0))
     with pytest.raises(ConfigError, match=r"loss\.class_weights: .* or all are 0"):
         LossOptions(class_weights=(0.0, 0.0))
+    for one in (
+        {"class_weight_power": 0.5},
+        {"class_weights": (1.0, 2.0)},
+        {"focal": 2.0},
+        {"label_smoothing": 0.1},
+    ):
+        with pytest.raises(ConfigError, match="is of the cross-entropy, which is 0"):
+            LossOptions(cross_entropy=0.0, dice=1.0, **one)  # type: ignore[arg-type]  # one option each
     with pytest.raises(ConfigError, match="3 factors for 2 classes"):
         class_config(
             ("a", "b"),

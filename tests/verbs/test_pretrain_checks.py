@@ -39,6 +39,10 @@ def test_every_system_is_known_and_every_recipe_says_only_what_is_looked_at() ->
         ({"views.band_dropout": 0.4}, "views.band_dropout: st_swin_mae does not look at it"),
         ({"contrast.queue": 8}, "contrast.queue: st_swin_mae"),
         ({"tokenizer.tokens": 8}, "tokenizer.tokens: st_swin_mae"),
+        ({"contrast.hidden": -3}, "contrast.hidden: -3 is below 1"),
+        ({"contrast.embedding": 0}, "contrast.embedding: 0 is below 1"),
+        ({"contrast.queue": 0}, "contrast.queue: 0 is below 1"),
+        ({"contrast.momentum": 1.5}, "contrast.momentum: 1.5 is not within 0 and 1"),
         ({"model.system": "simclr"}, "mask.ratio: simclr does not look at it; leave it out$"),
         (
             {"data.hold_out": [], "watch.pictures_every": 5},
@@ -62,4 +66,14 @@ def test_systems_that_reconstruct_nothing_draw_nothing(land: Any, tmp_path: Path
     options = land.pretraining(tmp_path / "run")
     options |= {"model": {"system": "simclr"}, "mask": {}, "watch": {"pictures_every": 5}}
     with pytest.raises(ConfigError, match="simclr reconstructs nothing"):
+        swath.pretrain(**options)
+
+
+def test_one_image_a_batch_has_nothing_to_be_compared_with(land: Any, tmp_path: Path) -> None:
+    options = land.pretraining(tmp_path / "run")
+    options |= {"model": {"system": "simclr"}, "mask": {}}
+    options["training"]["batch_size"] = 1
+    with pytest.raises(
+        ConfigError, match=r"training\.batch_size: simclr compares the images of a batch, and there is"
+    ):
         swath.pretrain(**options)

@@ -164,7 +164,7 @@ def test_regions_choose_places_and_may_cross_the_date_line(land: Any, tmp_path: 
     [
         ({"data": {"windo": 8}}, "did you mean"),
         ({"steps": 2, "epochs": 1.0}, "give one of them"),
-        ({"mix": [{"weight": 0.0}]}, "not all above 0"),
+        ({"mix": [{"weight": 0.0}]}, "mix.weight: 0.0 is not above 0"),
     ],
 )
 def test_a_stage_that_cannot_be_is_told(
@@ -242,3 +242,21 @@ def test_packed_records_are_chosen_by_region_without_reading_pixels() -> None:
         chosen(Places(20))
     with pytest.raises(InputError, match="record 1: has no place"):
         chosen(Places(5, None))
+
+
+@pytest.mark.parametrize(
+    ("second", "words"),
+    [
+        ({"name": "../../outside"}, "stages.name: '../../outside' is no name of a folder"),
+        ({"name": ".."}, "stages.name: '..' is no name"),
+        ({"weight": 0.0}, "stages.weight: 0.0 is not above 0"),
+        ({"mix": [{"data": {"patches": "x"}, "weight": float("nan")}]}, "mix.weight: nan is not above 0"),
+        ({"mix": [{"data": {"patchez": "x"}}]}, r"stages\[2\]\.mix\[1\]\.data\.patchez"),
+    ],
+)
+def test_what_is_wrong_in_a_later_stage_is_said_before_the_first(
+    land: Any, tmp_path: Path, second: dict[str, Any], words: str
+) -> None:
+    with pytest.raises(ConfigError, match=words):
+        swath.pretrain(**staged(land, tmp_path / "run", **second))
+    assert not (tmp_path / "run").exists()

@@ -59,6 +59,12 @@ class AugmentConfig:
             raise ConfigError(
                 f"{self.chance} is not in (0, 1]", where="chance", mend="give a share such as 0.2"
             )
+        if self.chance < 1.0 and not (self.flips or self.rotations or self.noise):
+            raise ConfigError(
+                "flips, turns and noise are off, so that nothing is left to it",
+                where="chance",
+                mend="leave it out",
+            )
         if self.flips not in (True, False, "horizontal"):
             raise ConfigError(f"is '{self.flips}'", where="flips", mend="use true, false or horizontal")
         if self.interpolation not in ("bicubic", "bilinear"):

@@ -32,13 +32,18 @@ class _HashingWriter(io.RawIOBase):  # torch.save only calls write
     def __init__(self, file: IO[bytes]) -> None:
         self.file = file
         self.digest = hashlib.sha256()
+        self.failed: OSError | None = None
 
     def writable(self) -> bool:
         return True
 
     def write(self, data: Any) -> int:
         self.digest.update(data)
-        return self.file.write(data)
+        try:
+            return self.file.write(data)
+        except OSError as error:
+            self.failed = error
+            raise
 
 
 def _hash_path(path: Path) -> Path:
@@ -51,7 +56,12 @@ def save_checkpoint(state: Mapping[str, Any], path: Path | str) -> None:
     with atomic(final) as temporary:
         with temporary.open("wb") as file:
             writer = _HashingWriter(file)
-            torch.save(dict(state), cast(IO[bytes], writer))
+            try:
+                torch.save(dict(state), cast(IO[bytes], writer))
+            except RuntimeError:
+                if writer.failed is None:
+                    raise
+                raise writer.failed from None  # torch's own words do not say that the disk is full
         # The hash takes its place first: a checkpoint under its name always has one.
         with atomic(_hash_path(final)) as hash_file:
             hash_file.write_text(f"{writer.digest.hexdigest()}  {final.name}\n", "ascii")

@@ -230,7 +230,7 @@ class TrainConfig:
             samples: per step of the run so far; None: one process of `earlier`.
             world: processes now. Fewer or more of them may go on if a step still sees as many samples.
         """
-        now = self.to_dict()
+        now, usual = self.to_dict(), TrainConfig().to_dict()
         began = samples if samples is not None else earlier["batch_size"] * earlier["accumulate"]
         if began != self.samples_per_step(world):
             raise ConfigError(
@@ -239,20 +239,17 @@ class TrainConfig:
                 mend=f"choose batch_size x accumulate x processes = {began}, or start a new run",
             )
         for key, value in now.items():
+            # What the run did not know yet was what is usual.
+            then = earlier.get(key, usual[key])
+            if isinstance(then, dict) and isinstance(usual[key], dict):
+                then = {**usual[key], **then}
             free = key in FREE_ON_RESUME or key in SAMPLES_PER_STEP
-            if not free and key in earlier and _differs(earlier[key], value):
+            if not free and then != value:
                 raise ConfigError(
-                    f"the run began with {key} {earlier[key]}, not {value}",
+                    f"the run began with {key} {then}, not {value}",
                     where=where,
-                    mend=f"resume with {key} {earlier[key]}, or start a new run",
+                    mend=f"resume with {key} {then}, or start a new run",
                 )
-
-
-def _differs(earlier: Any, now: Any) -> bool:
-    """Whether a run began with something else; what it did not know yet, in a group, is no difference."""
-    if isinstance(earlier, dict) and isinstance(now, dict):
-        return any(earlier[key] != value for key, value in now.items() if key in earlier)
-    return bool(earlier != now)
 
 
 def _require(fits: bool, name: str, what: str, mend: str) -> None:

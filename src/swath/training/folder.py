@@ -22,6 +22,8 @@ OWNED = (
     "reconstructions.npz",
     "bad_steps",
     "pictures",
+    "loggers.json",
+    "stages",
     "tensorboard",
 )
 

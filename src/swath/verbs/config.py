@@ -89,8 +89,8 @@ def load_config(
 
 def to_plain(config: Any) -> dict[str, Any]:
     """A config as plain dicts, lists, numbers and text, fit for YAML and JSON."""
-    plain: dict[str, Any] = _plain(config)
-    return plain
+    found: dict[str, Any] = plain(config)
+    return found
 
 
 def dump_config(config: Any, *, verb: str | None = None) -> str:
@@ -172,7 +172,7 @@ def _place_option(
         value = [value]
     if isinstance(value, str) and key.nested is not None and key.optional and value in ("null", "None"):
         value = None
-    value = _plain(value)
+    value = plain(value)
     if isinstance(value, dict) and key.group is not None and not left:
         for below, single in value.items():
             for dotted, leaf in _place_option(key.group, below, single, flag, f"{top}{name}."):
@@ -282,7 +282,7 @@ def _instantiate(config: type[T], values: dict[str, Any], origins: Mapping[str, 
     _check_groups(config, values, origins, prefix)
     try:
         parser = _parser(config)
-        typed = parser.parse_object(_typed_part(config, _plain(values)), defaults=False)
+        typed = parser.parse_object(_typed_part(config, plain(values)), defaults=False)
         return _build(config, values, parser.instantiate(typed), None, origins, prefix)
     except SwathError:
         raise
@@ -462,14 +462,15 @@ def _shorter(config: type[Any], spelled: str) -> str:
     return "; ".join(said)
 
 
-def _plain(value: Any) -> Any:
+def plain(value: Any) -> Any:
+    """The same of any value in a config."""
     if dataclasses.is_dataclass(value) and not isinstance(value, type):
         fields = [f for f in dataclasses.fields(value) if f.init]
-        return {schema.option_name(f): _plain(getattr(value, f.name)) for f in fields}
+        return {schema.option_name(f): plain(getattr(value, f.name)) for f in fields}
     if isinstance(value, Mapping):
-        return {str(k): _plain(v) for k, v in value.items()}
+        return {str(k): plain(v) for k, v in value.items()}
     if isinstance(value, (list, tuple, set, frozenset)):
-        return [_plain(v) for v in value]
+        return [plain(v) for v in value]
     if isinstance(value, Path):
         return str(value)
     return value

@@ -37,6 +37,16 @@ def check_options(config: PretrainConfig) -> None:
     for name in ("views", "contrast"):
         group = getattr(config, name)
         _only(group, _names(group) if agrees else (), name, system)
+    if (
+        agrees
+        and not (system == "moco" and config.contrast.version == "v2")
+        and config.training.batch_size < 2
+    ):
+        raise ConfigError(
+            f"{system} compares the images of a batch, and there is one",
+            where="training.batch_size",
+            mend="give 2 or more",
+        )
     _only(config.tokenizer, _names(config.tokenizer) if system == "beit" else (), "tokenizer", system)
     if config.watch.pictures_every and agrees:
         raise ConfigError(f"{system} reconstructs nothing", where="watch.pictures_every", mend="set it to 0")

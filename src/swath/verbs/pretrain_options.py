@@ -70,6 +70,16 @@ class ContrastOptions:
     queue: int | None = None
     freeze_patch_embed: bool | None = None
 
+    def __post_init__(self) -> None:
+        for name in ("hidden", "embedding", "queue"):
+            value = getattr(self, name)
+            if value is not None and value < 1:
+                raise ConfigError(f"{value} is below 1", where=f"contrast.{name}")
+        if self.temperature is not None and not self.temperature > 0:
+            raise ConfigError(f"{self.temperature} is not above 0", where="contrast.temperature")
+        if self.momentum is not None and not 0 <= self.momentum <= 1:
+            raise ConfigError(f"{self.momentum} is not within 0 and 1", where="contrast.momentum")
+
 
 @dataclass(frozen=True)
 class TokenizerOptions:

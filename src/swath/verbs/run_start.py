@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import dataclasses
 import logging
 from collections.abc import Collection, Iterator, Mapping
 from pathlib import Path
@@ -10,8 +11,9 @@ from typing import TYPE_CHECKING, Any
 
 from swath.errors import ConfigError
 from swath.training.config import FREE_ON_RESUME, SAMPLES_PER_STEP, TrainConfig
-from swath.verbs.config import dump_config, to_plain
+from swath.verbs.config import dump_config, plain, to_plain
 from swath.verbs.options import RunOptions
+from swath.verbs.schema import option_name
 from swath.verbs.yaml_file import read_yaml
 
 if TYPE_CHECKING:
@@ -87,8 +89,7 @@ def started(config: Any, verb: str) -> Iterator[RunFolder]:
 
 def check_same(config: Any, written: Path, free: Collection[str] = ()) -> None:
     """A resumed run is the same run: whatever changes its steps must be as it began, but for the groups in `free`."""
-    earlier, now = read_yaml(written).values, to_plain(config)
-    for name, began, given in _differences(earlier, now):
+    for name, began, given in _differences(read_yaml(written).values, config, usual(config)):
         group, _, leaf = name.partition(".")
         # How many samples a step sees, the checkpoint knows: see TrainConfig.check_continues.
         if group in ("run", "watch", *free) or (
@@ -102,16 +103,40 @@ def check_same(config: Any, written: Path, free: Collection[str] = ()) -> None:
         )
 
 
+def usual(config: Any) -> dict[str, Any]:
+    """What each option of a config is where nobody says it, as plain values; of groups, too."""
+    found: dict[str, Any] = {}
+    for f in dataclasses.fields(config):
+        default = f.default if f.default_factory is dataclasses.MISSING else f.default_factory()
+        now = getattr(config, f.name)
+        if default is not dataclasses.MISSING:
+            found[option_name(f)] = plain(default)
+        # A group that may be null, and is none by default, has the defaults of its own class.
+        if dataclasses.is_dataclass(now) and not isinstance(found.get(option_name(f)), dict):
+            found[option_name(f)] = usual(now)
+    return found
+
+
 def _differences(
-    earlier: Mapping[str, Any], now: Mapping[str, Any], prefix: str = ""
+    earlier: Mapping[str, Any], config: Any, without: Mapping[str, Any], prefix: str = ""
 ) -> Iterator[tuple[str, object, object]]:
-    """(key, then, now) where two configs differ; a key that only one of them has is of another version."""
-    for name in earlier.keys() & now.keys():
-        a, b = earlier[name], now[name]
-        if isinstance(a, Mapping) and isinstance(b, Mapping) and name != "options":
-            yield from _differences(a, b, f"{prefix}{name}.")
-        elif a != b:
-            yield prefix + name, a, b
+    """(key, then, now) where a run is another one.
+
+    A key that the earlier run did not know was what is usual, `without` anybody saying it; one that is known no more is
+    left out.
+    """
+    now = to_plain(config)
+    for f in dataclasses.fields(config):
+        name, group = option_name(f), getattr(config, f.name)
+        if name not in earlier and name not in without:
+            continue
+        then = earlier[name] if name in earlier else without[name]
+        if dataclasses.is_dataclass(group) and isinstance(then, Mapping):
+            usually = without.get(name)
+            below = usually if isinstance(usually, Mapping) else usual(group)
+            yield from _differences(then, group, below, f"{prefix}{name}.")
+        elif then != now[name]:
+            yield prefix + name, then, now[name]
 
 
 def _got_anywhere(folder: RunFolder) -> bool:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import math
+import re
 from dataclasses import dataclass, field
 from typing import Any, Literal
 
@@ -19,6 +21,9 @@ class MixOptions:
 
     data: dict[str, Any] = field(default_factory=dict)
     weight: float = 1.0
+
+    def __post_init__(self) -> None:
+        _check_weight(self.weight, "mix.weight")
 
 
 @dataclass(frozen=True)
@@ -42,6 +47,7 @@ class StartOptions:
 
     def __post_init__(self) -> None:
         check_region(self.region, "start.region")
+        _check_weight(self.weight, "start.weight")
 
 
 @dataclass(frozen=True)
@@ -71,12 +77,24 @@ class StageOptions:
 
     def __post_init__(self) -> None:
         check_region(self.region, "stages.region")
+        _check_weight(self.weight, "stages.weight")
+        if not re.fullmatch(r"[\w][\w.-]*|", self.name):
+            raise ConfigError(
+                f"'{self.name}' is no name of a folder",
+                where="stages.name",
+                mend="take letters, digits, dots, dashes and underscores",
+            )
         if self.steps < 0 or self.epochs < 0 or (self.steps and self.epochs):
             raise ConfigError(
                 f"{self.steps} steps and {self.epochs:g} epochs",
                 where="stages",
                 mend="give one of them, above 0",
             )
+
+
+def _check_weight(weight: float, where: str) -> None:
+    if not (math.isfinite(weight) and weight > 0):
+        raise ConfigError(f"{weight} is not above 0", where=where, mend="leave out what weighs nothing")
 
 
 def check_region(region: tuple[float, ...], where: str) -> None:

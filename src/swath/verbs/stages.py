@@ -60,6 +60,8 @@ def stage_configs(config: PretrainConfig) -> list[PretrainConfig]:
         own["start"] = to_plain(StartOptions("", stage.positions, stage.region, stage.weight, stage.mix))
         made = load_config(PretrainConfig, [], own, flag=f"stages[{number}].")
         check_options(made)  # of all of them before the first begins
+        for i, other in enumerate(stage.mix, 1):
+            mix_config(made, other, i, f"stages[{number}].")
         if stage.epochs:
             made = replace(made, training=replace(made.training, steps=_steps(made, stage)))
         found.append(made)
@@ -259,9 +261,11 @@ def mixed_feed(config: PretrainConfig, first: Feed, contract: Any) -> Feed:
     return MixFeed(feeds, weights, seed=config.training.seed)
 
 
-def mix_config(config: PretrainConfig, other: MixOptions, number: int) -> PretrainConfig:
+def mix_config(
+    config: PretrainConfig, other: MixOptions, number: int, under: str = "start."
+) -> PretrainConfig:
     """The run with the other data set in the place of its own, and draws of its own."""
     values = {**to_plain(config)["data"], **other.data}
-    data = load_config(PixelData, [], values, flag=f"start.mix[{number}].data.")
+    data = load_config(PixelData, [], values, flag=f"{under}mix[{number}].data.")
     training = replace(config.training, seed=config.training.seed + 7919 * number)
     return replace(config, data=data, training=training, start=replace(config.start, mix=()))

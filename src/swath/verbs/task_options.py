@@ -78,6 +78,11 @@ class LossOptions:
                 where="loss.class_factors",
                 mend="state class_weights instead",
             )
+        for name in ("class_weight_power", "class_weights", "label_smoothing", "focal"):
+            if getattr(self, name) and not self.cross_entropy:
+                raise ConfigError(
+                    "is of the cross-entropy, which is 0", where=f"loss.{name}", mend="leave it out"
+                )
         for name in ("class_weights", "class_factors"):
             given = getattr(self, name)
             if not all(math.isfinite(f) and f >= 0 for f in given) or (given and not any(given)):
