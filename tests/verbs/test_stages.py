@@ -260,3 +260,21 @@ def test_what_is_wrong_in_a_later_stage_is_said_before_the_first(
     with pytest.raises(ConfigError, match=words):
         swath.pretrain(**staged(land, tmp_path / "run", **second))
     assert not (tmp_path / "run").exists()
+
+
+@pytest.mark.parametrize(
+    ("start", "name"),
+    [
+        ({"region": [0.0, 0.0, 1.0, 1.0]}, "region"),
+        ({"mix": [{"data": {"columns": [24, 48]}}]}, "mix"),
+        ({"weight": 2.0}, "weight"),
+        ({"positions": "reinit"}, "positions"),
+    ],
+)
+def test_what_each_stage_says_is_not_said_beside_them(
+    land: Any, tmp_path: Path, start: dict[str, Any], name: str
+) -> None:
+    options = staged(land, tmp_path / "run") | {"start": start}
+    with pytest.raises(ConfigError, match=rf"start\.{name}: is said by each stage of several"):
+        swath.pretrain(**options)
+    assert not (tmp_path / "run").exists()

@@ -61,7 +61,7 @@ class StageOptions:
         training: options over the run's `training`.
         steps: optimiser steps; 0: those of `training`, or of `epochs`.
         epochs: passes over the data in place of steps; for scenes a pass is as many windows as fit side by side.
-        region, positions, weight, mix: as in `start`.
+        region, positions, weight, mix: as in `start`, where they are left out then.
     """
 
     name: str = ""

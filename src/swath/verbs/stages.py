@@ -45,6 +45,12 @@ def stage_configs(config: PretrainConfig) -> list[PretrainConfig]:
 
     found = []
     plain = to_plain(config)
+    usual = StartOptions()
+    for name in ("positions", "region", "weight", "mix"):
+        if config.stages and getattr(config.start, name) != getattr(usual, name):
+            raise ConfigError(
+                "is said by each stage of several", where=f"start.{name}", mend=f"give it as stages[].{name}"
+            )
     for number, stage in enumerate(config.stages, 1):
         own = {key: plain[key] for key in plain if key not in ("stages", "replay")}
         own["data"] = {**plain["data"], **stage.data}
