@@ -188,7 +188,9 @@ def test_a_chance_leaves_most_samples_and_never_those_that_it_takes(cube, contra
     # Drawn apart: 1 - 0.8 x 0.8, less where both undo each other.
     share, kinds = moved()
     assert 0.30 < share < 0.38 and kinds == 7
-    assert moved(flips=False, rotations=False) == (0.0, 0)
+    assert moved(flips=False, rotations=False, noise=0.1) == (0.0, 0)
+    with pytest.raises(ConfigError, match="flips, turns and noise are off, so that nothing is left to it"):
+        AugmentConfig(chance=0.2, flips=False, rotations=False)
 
 
 def test_windows_that_are_not_square_are_turned_by_half(cube, contract):
