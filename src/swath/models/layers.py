@@ -1,10 +1,11 @@
-"""Small layers that every transformer here shares."""
+"""Small layers that the networks here share, and the check of what they are given."""
 
 from __future__ import annotations
 
 import torch
 from torch import Tensor, nn
 
+from swath.errors import ContractError
 from swath.models.lean import gelu_linear, linear, norm_linear
 
 
@@ -47,3 +48,17 @@ class DropPath(nn.Module):
     def extra_repr(self) -> str:
         """What repr() shows of the layer."""
         return f"rate={self.rate}"
+
+
+def check_bands(pixels: Tensor, bands: int) -> None:
+    """Raises ContractError unless pixels are [B,T,C,H,W] of so many bands."""
+    if pixels.ndim != 5 or pixels.shape[2] != bands:
+        raise ContractError(
+            f"pixels of shape {tuple(pixels.shape)}, but the model eats [B,T,{bands},H,W]",
+            mend="select and order the bands with the model's input contract",
+        )
+
+
+def group_norm(channels: int) -> nn.GroupNorm:
+    """Of up to eight groups: works at any batch size, and answers alike in training and afterwards."""
+    return nn.GroupNorm(max(n for n in range(1, 9) if channels % n == 0), channels)

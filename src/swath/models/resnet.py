@@ -13,9 +13,10 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from swath.errors import ConfigError, ContractError
+from swath.errors import ConfigError
 from swath.models.config import ModelConfig
 from swath.models.heads_linear import LinearHead
+from swath.models.layers import check_bands, group_norm
 
 
 @dataclass(frozen=True)
@@ -61,7 +62,7 @@ class ResNet(nn.Module):
         self.config = config
         widths = [config.width << i for i in range(len(config.blocks))]
         self.stem = nn.Conv2d(config.bands, config.width, 3, padding=1, bias=False)
-        self.norm = _norm(config.width)
+        self.norm = group_norm(config.width)
         self.stages = nn.ModuleList()
         thin = config.width
         for i, (wide, count) in enumerate(zip(widths, config.blocks, strict=True)):
@@ -89,11 +90,7 @@ class ResNet(nn.Module):
         Raises:
             ContractError: the pixels are of another number of bands.
         """
-        if pixels.ndim != 5 or pixels.shape[2] != self.config.bands:
-            raise ContractError(
-                f"pixels of shape {tuple(pixels.shape)}, but the model eats [B,T,{self.config.bands},H,W]",
-                mend="select and order the bands with the model's input contract",
-            )
+        check_bands(pixels, self.config.bands)
         b, t = pixels.shape[:2]
         clean = pixels if valid is None else torch.where(valid, pixels, pixels.new_zeros(()))
         x = F.relu(self.norm(self.stem(clean.flatten(0, 1))))
@@ -115,9 +112,9 @@ class _Block(nn.Module):
     def __init__(self, ins: int, outs: int, step: int) -> None:
         super().__init__()
         self.first = nn.Conv2d(ins, outs, 3, stride=step, padding=1, bias=False)
-        self.first_norm = _norm(outs)
+        self.first_norm = group_norm(outs)
         self.second = nn.Conv2d(outs, outs, 3, padding=1, bias=False)
-        self.second_norm = _norm(outs)
+        self.second_norm = group_norm(outs)
         self.short = nn.Identity() if ins == outs and step == 1 else nn.Conv2d(ins, outs, 1, stride=step)
 
     def forward(self, x: Tensor) -> Tensor:
@@ -132,8 +129,3 @@ def _halved(held: Tensor, times: int) -> Tensor:
     side = 2**times
     found = F.max_pool2d(held.float(), side, ceil_mode=True)
     return found > 0
-
-
-def _norm(channels: int) -> nn.GroupNorm:
-    """Works at any batch size, and answers alike in training and afterwards."""
-    return nn.GroupNorm(max(n for n in range(1, 9) if channels % n == 0), channels)

@@ -18,11 +18,10 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from swath.errors import ContractError
 from swath.models.attention import attend
 from swath.models.dates import DateGroup, group_by_dates
 from swath.models.features import Features
-from swath.models.layers import DropPath, Mlp
+from swath.models.layers import DropPath, Mlp, check_bands
 from swath.models.lean import linear, norm_linear, plain
 from swath.models.swin_config import Size, Swin3DConfig
 from swath.models.windows import WindowPlan, pad_end, plan_windows, table_rows
@@ -265,11 +264,7 @@ class Swin3D(nn.Module):
 
     def check_input(self, pixels: Tensor) -> None:
         """A ContractError when the bands are not those of the config."""
-        if pixels.ndim != 5 or pixels.shape[2] != self.config.bands:
-            raise ContractError(
-                f"pixels of shape {tuple(pixels.shape)}, but the model eats [B,T,{self.config.bands},H,W]",
-                mend="select and order the bands with the model's input contract",
-            )
+        check_bands(pixels, self.config.bands)
 
     def encode(self, pixels: Tensor, valid: Tensor | None = None) -> Encoded:
         """The pyramid of an input whose dates all hold data (see `group_by_dates`)."""

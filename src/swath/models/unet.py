@@ -14,8 +14,9 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from swath.errors import ConfigError, ContractError
+from swath.errors import ConfigError
 from swath.models.config import ModelConfig
+from swath.models.layers import check_bands, group_norm
 
 UNetNorm = Literal["group", "batch"]
 UNetDates = Literal["mean", "none"]
@@ -91,11 +92,7 @@ class UNet(nn.Module):
             days: not used.
             wavelengths: not used.
         """
-        if pixels.ndim != 5 or pixels.shape[2] != self.config.bands:
-            raise ContractError(
-                f"pixels of shape {tuple(pixels.shape)}, but the model eats [B,T,{self.config.bands},H,W]",
-                mend="select and order the bands with the model's input contract",
-            )
+        check_bands(pixels, self.config.bands)
         b, t = pixels.shape[:2]
         each = self.config.dates == "none"
         x, sample, kept = pixels.flatten(0, 1), None, None
@@ -144,5 +141,4 @@ def _block(ins: int, outs: int, norm: UNetNorm) -> nn.Sequential:
 def _norm(channels: int, norm: UNetNorm) -> nn.Module:
     if norm == "batch":
         return nn.BatchNorm2d(channels)
-    groups = max(n for n in range(1, 9) if channels % n == 0)
-    return nn.GroupNorm(groups, channels)
+    return group_norm(channels)
