@@ -53,8 +53,9 @@ def forget_peak() -> None:
 
 
 # Numbers and limits of glibc's <malloc.h>.
-_TRIM_THRESHOLD, _TOP_PAD, _MMAP_THRESHOLD = -1, -2, -3
+_TRIM_THRESHOLD, _TOP_PAD, _MMAP_THRESHOLD, _MMAP_MAX = -1, -2, -3, -4
 _LARGEST_MMAP_THRESHOLD = 32 << 20
+_DEFAULT_MMAP_MAX = 65536
 
 
 @contextlib.contextmanager
@@ -70,6 +71,8 @@ def freed_memory_kept() -> Iterator[None]:
         return
     libc = ctypes.CDLL(None)
     libc.mallopt(_MMAP_THRESHOLD, _LARGEST_MMAP_THRESHOLD)
+    # The threshold has a limit, and what is larger would still be mapped anew, and cleared, each time.
+    libc.mallopt(_MMAP_MAX, 0)
     libc.mallopt(_TRIM_THRESHOLD, -1)  # never
     libc.mallopt(_TOP_PAD, 64 << 20)
     try:
@@ -77,6 +80,7 @@ def freed_memory_kept() -> Iterator[None]:
     finally:
         # Where the thresholds move to by themselves in a process that has freed large blocks.
         libc.mallopt(_TOP_PAD, 0)
+        libc.mallopt(_MMAP_MAX, _DEFAULT_MMAP_MAX)
         libc.mallopt(_TRIM_THRESHOLD, 2 * _LARGEST_MMAP_THRESHOLD)
         give_back()
 
