@@ -19,6 +19,8 @@ from swath.cube import CubeBatch, Encoding
 from swath.data.collection import Collection
 from swath.errors import ContractError, InputError
 from swath.feed.base import Feed
+from swath.feed.contents import difference
+from swath.feed.joined import JoinedFeed
 from swath.feed.shard_feed import ShardFeed
 from swath.feed.shards import Shards
 from swath.feed.windows import RecordFeed
@@ -239,3 +241,16 @@ def test_what_does_not_fit_is_said_before_the_first_batch(packed: Packed) -> Non
     with pytest.raises(ContractError, match="is 8x9 pixels, the model eats 8x8"):
         ShardFeed(shards, exact)
     assert BandSpec(shards.bands("sentinel2")[0]).required
+
+
+def test_it_says_what_it_draws_from_by_the_index_alone(
+    packed: Packed, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    shards = packed(Toy(5, sizes=(8,), radar=False))
+    both = JoinedFeed([ShardFeed(shards, contract(), index=index) for index in ([0, 1], [2, 4])])
+    whole = ShardFeed(shards, contract(), index=[0, 1, 2, 4])
+    assert len(whole.contents()[0].keys) == 4
+    assert difference(both.contents(), whole.contents()) == ""
+    fewer = ShardFeed(shards, contract(), index=[0, 1, 4])
+    monkeypatch.setattr(shards, "array", None)  # no pixel is read
+    assert difference(whole.contents(), fewer.contents()) == "of 4 records 1 went"

@@ -55,6 +55,10 @@ class RecordSource(Protocol):
         """Where a record is valid, [T,C,H,W]."""
         ...
 
+    def known(self, i: int) -> object:
+        """What `swath.feed.contents` keeps of a record beside its name."""
+        ...
+
     def batch(
         self,
         index: Sequence[int],
@@ -125,6 +129,11 @@ class Records:
     def valid(self, i: int) -> BoolArray:
         """[T,C,H,W]."""
         return self.cubes[i].valid
+
+    def known(self, i: int) -> object:
+        """Its size, dates, and how many of its pixels are valid."""
+        cube = self.cubes[i]
+        return cube.shape, tuple(map(str, cube.dates)), int(np.count_nonzero(cube.valid))
 
     def batch(
         self,

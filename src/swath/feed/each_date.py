@@ -12,6 +12,7 @@ import torch
 from swath.cube import BoolArray, CubeBatch
 from swath.errors import InputError
 from swath.feed.base import Feed, unknown_target
+from swath.feed.contents import Contents, contents_of
 
 A = TypeVar("A", bound=np.generic)
 
@@ -47,6 +48,10 @@ class EachDate:
 
     def __init__(self, feed: Feed, *, several: bool = False) -> None:
         self.feed, self.several = feed, several
+
+    def contents(self) -> tuple[Contents, ...]:
+        """Those of the feed."""
+        return contents_of(self.feed)
 
     def take(self, first: int, count: int) -> CubeBatch:
         """Samples number first … first + count - 1. Target [B,T,H,W], or [B,T,K,H,W]."""

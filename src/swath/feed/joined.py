@@ -9,6 +9,7 @@ import torch
 
 from swath.cube import CubeBatch
 from swath.errors import InputError
+from swath.feed.contents import Contents, joined_contents
 from swath.feed.shard_feed import Crop, IntArray, Order, ShardFeed
 
 
@@ -31,6 +32,10 @@ class JoinedFeed:
 
     def __len__(self) -> int:
         return int(self._ends[-1])
+
+    def contents(self) -> tuple[Contents, ...]:
+        """See `swath.feed.contents`."""
+        return (joined_contents([part for feed in self.feeds for part in feed.contents()]),)
 
     def take(self, first: int, count: int) -> CubeBatch:
         """Samples number first … first + count - 1."""

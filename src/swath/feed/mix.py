@@ -12,6 +12,7 @@ import torch
 from swath.cube import CubeBatch
 from swath.errors import ConfigError, InputError
 from swath.feed.base import Feed
+from swath.feed.contents import Contents, contents_of, joined_contents
 from swath.rng import numpy_generator
 
 BLOCK = 256
@@ -38,6 +39,16 @@ class MixFeed:
             )
         self.feeds, self.seed = tuple(feeds), seed
         self.quota = quotas(weights)
+
+    def contents(self) -> tuple[Contents, ...]:
+        """See `swath.feed.contents`: one of each feed, with its share; nothing where a feed does not say it."""
+        found = [contents_of(feed) for feed in self.feeds]
+        if not all(found):
+            return ()
+        return tuple(
+            replace(joined_contents(parts), share=int(share))
+            for parts, share in zip(found, self.quota, strict=True)
+        )
 
     def take(self, first: int, count: int) -> CubeBatch:
         """Samples number first … first + count - 1."""

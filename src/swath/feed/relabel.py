@@ -10,6 +10,7 @@ from torch import Tensor
 from swath.cube import CubeBatch
 from swath.errors import InputError
 from swath.feed.base import Feed
+from swath.feed.contents import Contents, contents_of
 
 
 class Relabelled:
@@ -22,6 +23,10 @@ class Relabelled:
 
     def __init__(self, feed: Feed, change: Callable[[Tensor], Tensor]) -> None:
         self.feed, self.change = feed, change
+
+    def contents(self) -> tuple[Contents, ...]:
+        """Those of the feed."""
+        return contents_of(self.feed)
 
     def take(self, first: int, count: int) -> CubeBatch:
         """Samples number first … first + count - 1."""

@@ -21,6 +21,7 @@ from swath.cube import Array, BoolArray, CubeBatch
 from swath.errors import InputError
 from swath.feed.base import window_size
 from swath.feed.buffers import Buffers
+from swath.feed.contents import Contents
 from swath.feed.shard_format import ArraySpec, CubeSpec, unpack_valid
 from swath.feed.shards import Shards
 from swath.feed.stored import StoredBatch
@@ -123,6 +124,14 @@ class ShardFeed:
     def __len__(self) -> int:
         """How many records there are."""
         return len(self.index)
+
+    def contents(self) -> tuple[Contents, ...]:
+        """See `swath.feed.contents`."""
+        return (
+            Contents.of(
+                (self.shards.id(i), known_of(self.shards, self.cube, i)) for i in self.index.tolist()
+            ),
+        )
 
     def take(self, first: int, count: int) -> CubeBatch:
         """Samples number first … first + count - 1, converted. Target [B], [B,K] or [B,h,w], if there are any."""
@@ -330,6 +339,13 @@ class ShardFeed:
                 cube.pixels.dtype.kind in "iu" and cube.pixels.dtype.itemsize == 8
             )
             self._hows.append(_How(conversion, bands, in_order, exact))
+
+
+def known_of(shards: Shards, cube: str, record: int) -> object:
+    """What the index says of a record's pixels: size, dates, valid ones, the least and largest of each band."""
+    shape = shards.groups[shards.group_of(record)].cubes[cube].pixels.shape
+    own = [shards.columns[f"{cube}.{name}"][record] for name in ("dates", "valid", "minimum", "maximum")]
+    return shape, *(np.asarray(value).tobytes() for value in own)
 
 
 def kinds_of(shards: Shards, chosen: IntArray, cube: str) -> tuple[IntArray, IntArray]:

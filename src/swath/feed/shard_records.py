@@ -18,7 +18,7 @@ from swath.cube import BandStatistics, BoolArray, Cube, CubeBatch, date_features
 from swath.errors import InputError
 from swath.feed.base import cut_window, too_few_dates
 from swath.feed.pixel_size import Step, known_after, step_to, stepped
-from swath.feed.shard_feed import kinds_of
+from swath.feed.shard_feed import kinds_of, known_of
 from swath.feed.shard_format import unpack_valid
 from swath.feed.shards import Shards
 
@@ -106,6 +106,11 @@ class ShardRecords:
     def name(self, i: int) -> str:
         """Its id."""
         return self.sets[int(self._set[i])].id(int(self._record[i]))
+
+    def known(self, i: int) -> object:
+        """What the index says of it."""
+        shards, record, name, _ = self._place(i)
+        return known_of(shards, name, record)
 
     def valid(self, i: int) -> BoolArray:
         """[T,C,H,W] in the contract's bands, at the pixel size asked for."""

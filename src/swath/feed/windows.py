@@ -20,6 +20,7 @@ from swath.feed.base import (
     unknown_target,
     window_size,
 )
+from swath.feed.contents import Contents, known_labels
 from swath.feed.dates import draw_dates, good_dates, valid_counts
 from swath.rng import derive, numpy_generator
 
@@ -127,6 +128,16 @@ class WindowFeed:
     def __len__(self) -> int:
         """How many positions there are."""
         return int(self._ends[-1])
+
+    def contents(self) -> tuple[Contents, ...]:
+        """See `swath.feed.contents`; a record is known by its windows too."""
+        counts = np.diff(self._ends, prepend=0).tolist()
+        return (
+            Contents.of(
+                (self.records.name(i), (self.records.known(i), counts[i], known_labels(self.labels[i])))
+                for i in range(len(self.records))
+            ),
+        )
 
     def take(self, first: int, count: int) -> CubeBatch:
         """Samples number first … first + count - 1. Target [B,h,w] (or [B,T,h,w]) int64 or float32, if there are
@@ -264,6 +275,19 @@ class RecordFeed:
     def __len__(self) -> int:
         """How many records there are."""
         return len(self.records)
+
+    def contents(self) -> tuple[Contents, ...]:
+        """See `swath.feed.contents`."""
+        targets = self.targets
+        return (
+            Contents.of(
+                (
+                    self.records.name(i),
+                    (self.records.known(i), known_labels(None if targets is None else targets[i])),
+                )
+                for i in range(len(self))
+            ),
+        )
 
     def take(self, first: int, count: int) -> CubeBatch:
         """Samples number first … first + count - 1. Target [B], [B,K] or [B,…,h,w], if given."""

@@ -15,6 +15,7 @@ import torch
 from torch import nn
 
 from swath.errors import ConfigError
+from swath.training.began import KEY, Began
 from swath.training.checkpoint import (
     checkpoint_path,
     load_checkpoint,
@@ -102,12 +103,14 @@ class Keeper(pl.Callback):
         start: int,
         periodic: Sequence[Periodic] = (),
         work: Callable[[], Work] | None = None,
+        began: Began | None = None,
     ) -> None:
         self.folder, self.module, self.config = folder, module, module.config
         self.metrics, self.bar, self.stop = metrics_log, bar, stop  # Lightning sets `log` itself
         self.validate, self.callbacks = validate, callbacks
         self.periodic = tuple(p for p in periodic if p.every > 0)
         self.meter = Throughput()
+        self.began = began
         self.step = start
         self.loader: StepLoader | None = None
         self._find_work, self._work = work, Work()
@@ -121,6 +124,12 @@ class Keeper(pl.Callback):
         if self._find_work is not None:
             self._work = self._find_work()
         self._began = self._since = time.perf_counter()
+
+    def on_save_checkpoint(
+        self, trainer: pl.Trainer, pl_module: pl.LightningModule, checkpoint: dict[str, Any]
+    ) -> None:
+        if self.began is not None:
+            checkpoint[KEY] = self.began.to_plain()
 
     def on_train_batch_end(
         self,

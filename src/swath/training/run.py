@@ -7,7 +7,7 @@ import copy
 import logging
 import time
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -20,8 +20,10 @@ import swath
 from swath.errors import ConfigError
 from swath.feed.augment import resized
 from swath.feed.base import Feed
+from swath.feed.contents import Contents, contents_of
 from swath.memory import freed_memory_kept
 from swath.models.attention import recompute_attention
+from swath.training.began import Began, kept_precision
 from swath.training.checkpoint import AtomicCheckpointIO, load_checkpoint, newest_good
 from swath.training.config import TrainConfig
 from swath.training.copies import Copies
@@ -76,6 +78,7 @@ def fit(
     resume: bool = False,
     overwrite: bool = False,
     validate: Validate | None = None,
+    validated_on: tuple[Contents, ...] = (),
     callbacks: Sequence[Callable[[Record], None]] = (),
     periodic: Sequence[Periodic] = (),
     title: str = "training",
@@ -92,6 +95,7 @@ def fit(
         overwrite: remove an earlier run in the folder first.
         validate: called with the objective in eval mode, without gradients, in the run's precision; returns
             named numbers.
+        validated_on: the records behind `validate`, which a run that goes on must find as they were.
         callbacks: called with each line of metrics.jsonl, in process 0.
         periodic: what is looked at now and then.
         title: of the progress bar.
@@ -103,6 +107,7 @@ def fit(
     Raises:
         OutputError: the folder holds a run already.
         ConfigError: the options do not fit together, or are not those the run began with.
+        InputError: the data are not those the run began with.
         SwathError: the loss became NaN.
     """
     device = choose_device(config.device)
@@ -116,15 +121,16 @@ def fit(
 
         folder = decided(open_folder)
         return _fit(
-            objective, feed, config, folder, place, device, validate, callbacks, periodic, title, terminal
-        )
+            objective, feed, config, folder, place, device, validate, validated_on, callbacks, periodic, title,
+            terminal,
+        )  # fmt: skip
 
 
-def _begin(folder: RunFolder, config: TrainConfig, place: World) -> tuple[int, str]:
-    """(steps done, checkpoint to go on from, "" for none)."""
+def _begin(folder: RunFolder, config: TrainConfig, place: World, began: Began) -> tuple[int, str, str | None]:
+    """(steps done, checkpoint to go on from, its precision), "" and None for none; `began`: as a run would now."""
     found = newest_good(folder.checkpoints) if folder.resume else None
     if found is None:
-        return 0, ""
+        return 0, "", None
     step, path, state = found
     begun = state["swath"]
     samples = begun.get("samples_per_step")  # not in checkpoints of version 0.1
@@ -133,7 +139,10 @@ def _begin(folder: RunFolder, config: TrainConfig, place: World) -> tuple[int, s
             "a run of an older version cannot go on with fsdp", where=folder.path, mend="set strategy to ddp"
         )
     config.check_continues(begun["config"], folder.path, samples=samples, world=place.size)
-    return step, str(path)
+    earlier = Began.of(state)
+    if earlier is not None:
+        earlier.check_same(began.learned, began.held, folder.path)
+    return step, str(path), None if earlier is None else earlier.precision
 
 
 def _fit(
@@ -144,13 +153,17 @@ def _fit(
     place: World,
     device: str,
     validate: Validate | None,
+    validated_on: tuple[Contents, ...],
     callbacks: Sequence[Callable[[Record], None]],
     periodic: Sequence[Periodic],
     title: str,
     terminal: bool | None,
 ) -> FitResult:
     precision = choose_precision(config.precision, device)
-    start, checkpoint = decided(lambda: _begin(folder, config, place))
+    began_with = Began(precision.name, contents_of(feed), validated_on)
+    start, checkpoint, earlier = decided(lambda: _begin(folder, config, place, began_with))
+    precision = kept_precision(precision, earlier)
+    began_with = replace(began_with, precision=precision.name)
     # Said and recorded: it decides both speed and digits.
     log.info("%s in %s on %s: %s", title, precision.name, device, precision.why)
     if config.augment.resize:
@@ -187,7 +200,9 @@ def _fit(
             sample = resized(feed.take(0, 1), config.augment.resize)
             return Work(step_flops(objective, sample, config.seed), peak_of(precision))
 
-        keeper = Keeper(folder, module, metrics_log, bar, stop, validate, callbacks, start, periodic, work)
+        keeper = Keeper(
+            folder, module, metrics_log, bar, stop, validate, callbacks, start, periodic, work, began_with
+        )
         over = start >= config.steps or _waited_enough(checkpoint, config)
         if not over:
             trained.train()

@@ -10,6 +10,7 @@ import torch
 from torch import nn
 
 from swath.errors import SwathError
+from swath.feed.contents import Contents
 from swath.rng import derive
 from swath.tasks.base import Task
 from swath.training.evaluate import evaluate
@@ -73,7 +74,15 @@ def run_records(config: FinetuneConfig) -> FinetuneResult | None:
 
     with started(config, "finetune") as folder:
         title = f"fine-tune for {train.task}"
-        result = fit(task, feed, training, folder, validate=validate, title=title)
+        result = fit(
+            task,
+            feed,
+            training,
+            folder,
+            validate=validate,
+            validated_on=(Contents.of((name, None) for name in validation.ids),),
+            title=title,
+        )
     if result.interrupted:
         raise SwathError(
             f"stopped at step {result.steps} of {training.steps}",

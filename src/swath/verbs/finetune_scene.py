@@ -39,6 +39,7 @@ def run_scene(config: FinetuneConfig) -> FinetuneResult:
     import torch
 
     from swath.errors import SwathError
+    from swath.feed.contents import Contents, known_labels
     from swath.feed.each_date import at_each_date
     from swath.feed.grid import GridFeed
     from swath.feed.windows import WindowFeed
@@ -101,7 +102,15 @@ def run_scene(config: FinetuneConfig) -> FinetuneResult:
 
     with started(config, "finetune") as folder:
         title = f"fine-tune {config.model.system}"
-        result = fit(task, feed, config.training, folder, validate=validate, title=title)
+        result = fit(
+            task,
+            feed,
+            config.training,
+            folder,
+            validate=validate,
+            validated_on=(Contents.of([(block.source, (block.shape, known_labels(block_labels)))]),),
+            title=title,
+        )
     if result.interrupted:
         raise SwathError(
             f"stopped at step {result.steps} of {config.training.steps}",

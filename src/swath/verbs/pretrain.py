@@ -166,6 +166,7 @@ def run_stage(config: PretrainConfig) -> PretrainResult | None:
     import torch
 
     from swath.errors import SwathError
+    from swath.feed.contents import Contents
     from swath.rng import derive
     from swath.training.ranks import decided, world
     from swath.training.run import fit
@@ -205,6 +206,9 @@ def run_stage(config: PretrainConfig) -> PretrainResult | None:
             config.training,
             folder,
             validate=None if held is None else validate,
+            validated_on=()
+            if held is None
+            else (Contents.of((name, tuple(held.pixels.shape)) for name in held.ids),),
             periodic=looks,
             title=f"pretrain {config.model.system}",
         )
