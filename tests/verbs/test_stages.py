@@ -19,7 +19,7 @@ from swath.verbs.config import load_config
 from swath.verbs.pretrain import PretrainConfig
 from swath.verbs.scene_data import Pretraining
 from swath.verbs.stage_options import inside
-from swath.verbs.stages import in_region
+from swath.verbs.stages import in_region, mix_config, stage_configs
 from swath.weights.file import load, same_state
 
 SIZE = {
@@ -136,6 +136,33 @@ def test_stages_stopped_within_and_between_go_on_to_the_same_bits(
         swath.pretrain(**{**options, "stages": options["stages"][:1]})
     parts = swath.pretrain(**options)
     assert same_state(load(whole.weights).state, load(parts.weights).state)
+
+
+def test_what_a_group_of_a_stage_does_not_say_is_as_the_run_says_it(tmp_path: Path) -> None:
+    run = {
+        "run": {"folder": tmp_path / "run"},
+        "model": {"system": "mae"},
+        "data": {
+            "layout": {"name": "eurosat", "root": "EuroSAT", "options": {"limit": 5}},
+            "normalise": {"kind": "minmax", "scope": "record"},
+        },
+        "training": {"augment": {"flips": "horizontal", "resized_crop": 0.2}},
+        "stages": [
+            {
+                "training": {"augment": {"resize": 128}},
+                "data": {"normalise": {"kind": "standard"}, "layout": {"root": "other"}},
+                "mix": [{"data": {"layout": {"root": "more"}, "normalise": {"scope": "scene"}}}],
+            }
+        ],
+    }
+    stage = stage_configs(load_config(PretrainConfig, [], run))[0]
+    augment, data = stage.training.augment, stage.data
+    assert (augment.resize, augment.flips, augment.resized_crop) == (128, "horizontal", 0.2)
+    assert (data.normalise.kind, data.normalise.scope) == ("standard", "record")
+    assert data.layout is not None and (data.layout.name, data.layout.root) == ("eurosat", "other")
+    mixed = mix_config(stage, stage.start.mix[0], 1).data
+    assert (mixed.normalise.kind, mixed.normalise.scope) == ("standard", "scene")
+    assert mixed.layout is not None and (mixed.layout.root, mixed.layout.options) == ("more", {"limit": 5})
 
 
 @pytest.mark.usefixtures("no_pages")

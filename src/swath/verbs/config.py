@@ -87,6 +87,13 @@ def load_config(
     return _instantiate(config, values, origins)
 
 
+def laid_over(config: Any, options: Mapping[str, Any]) -> dict[str, Any]:
+    """A config as plain values with others over it, key by key within its groups, as one file lies over another."""
+    values = to_plain(config)
+    _merge(type(config), values, _expand(type(config), options))
+    return values
+
+
 def to_plain(config: Any) -> dict[str, Any]:
     """A config as plain dicts, lists, numbers and text, fit for YAML and JSON."""
     found: dict[str, Any] = plain(config)

@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from swath.errors import ConfigError, InputError, OutputError
-from swath.verbs.config import dump_config, load_config, to_plain
+from swath.verbs.config import dump_config, laid_over, load_config, to_plain
 from swath.verbs.options import PixelData
 from swath.verbs.pretrain_checks import check_options
 from swath.verbs.probe_pixels import check_sizes
@@ -53,13 +53,11 @@ def stage_configs(config: PretrainConfig) -> list[PretrainConfig]:
             )
     for number, stage in enumerate(config.stages, 1):
         own = {key: plain[key] for key in plain if key not in ("stages", "replay")}
-        own["data"] = {**plain["data"], **stage.data}
-        own["mask"] = {**plain["mask"], **stage.mask}
-        own["training"] = {
-            **plain["training"],
-            **stage.training,
-            **({"steps": stage.steps} if stage.steps else {}),
-        }
+        own["data"] = laid_over(config.data, stage.data)
+        own["mask"] = laid_over(config.mask, stage.mask)
+        own["training"] = laid_over(config.training, stage.training)
+        if stage.steps:
+            own["training"]["steps"] = stage.steps
         own["training"]["seed"] = stage.training.get("seed", config.training.seed + number - 1)
         folder = Path(config.run.folder) / "stages" / f"{number:02d}{'-' + stage.name if stage.name else ''}"
         own["run"] = {"folder": str(folder)}
@@ -271,7 +269,7 @@ def mix_config(
     config: PretrainConfig, other: MixOptions, number: int, under: str = "start."
 ) -> PretrainConfig:
     """The run with the other data set in the place of its own, and draws of its own."""
-    values = {**to_plain(config)["data"], **other.data}
+    values = laid_over(config.data, other.data)
     data = load_config(PixelData, [], values, flag=f"{under}mix[{number}].data.")
     training = replace(config.training, seed=config.training.seed + 7919 * number)
     return replace(config, data=data, training=training, start=replace(config.start, mix=()))
