@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -14,6 +15,7 @@ from swath.verbs.config import load_config
 from swath.verbs.objectives import make_objective
 from swath.verbs.pretrain import PretrainConfig
 from swath.verbs.scene_data import Pretraining
+from swath.verbs.stages import stage_configs
 from swath.verbs.yaml_file import recipes
 
 # Parameters of the network that goes into the weights, millions (SpectralGPT: spec of the publication).
@@ -97,6 +99,16 @@ def test_the_stages_of_spectralgpt_are_those_of_its_code() -> None:
             assert config.data.bands == SPECTRALGPT_BANDS
             assert (config.data.normalise.kind, config.data.normalise.scope) == ("minmax", "record")
             assert config.mask.loss == "released" and not config.mask.norm_pix
+
+
+def test_both_stages_of_spectralgpt_are_one_command() -> None:
+    whole = stage_configs(load_config(PretrainConfig, ["pretrain-spectralgpt-base"], verb="pretrain"))
+    assert len(whole) == 2
+    for k, stage in enumerate(whole, 1):
+        alone = load_config(PretrainConfig, [f"pretrain-spectralgpt-base-stage{k}"], verb="pretrain")
+        assert stage.data == alone.data and stage.mask == alone.mask
+        assert stage.training == replace(alone.training, seed=stage.training.seed)
+        assert stage.start.positions == alone.start.positions
 
 
 def test_swin_mae_is_trained_as_published() -> None:
