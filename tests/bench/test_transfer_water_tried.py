@@ -10,9 +10,10 @@ import yaml
 
 from swath.bench import transfer_series, transfer_water, transfer_water_tried
 from swath.verbs.config import load_config
+from swath.verbs.mixing import mixed_feed, read_mixed
 from swath.verbs.pretrain import PretrainConfig, make_feed
 from swath.verbs.run_many import Run
-from swath.verbs.stages import mixed_feed, read_data, stage_configs
+from swath.verbs.stages import read_data, stage_configs
 
 
 def _value(run: Run, option: str) -> str:
@@ -69,7 +70,7 @@ def test_the_widest_pretraining_takes_as_many_steps_and_never_sees_what_scores(
 def test_images_of_several_sets_make_one_batch(shared_data: Path, tmp_path: Path) -> None:
     first, last = stage_configs(_wider(transfer_water_tried.water_tried(shared_data, tmp_path, 1).runs))
     read = read_data(first)
-    batch = mixed_feed(first, make_feed(first, read), read.contract).take(0, 64)
+    batch = mixed_feed(first, make_feed(first, read), read.contract, read_mixed(first)).take(0, 64)
     assert batch.pixels.shape == (64, 1, 6, 64, 64)
     assert tuple(band.name for band in batch.bands) == transfer_water_tried.S2_BANDS
     # Tiles, a place and a site, in the shares of their weights.

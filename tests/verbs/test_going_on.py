@@ -22,7 +22,7 @@ from swath.pretraining.moco import MoCoConfig, MoCoObjective
 from swath.pretraining.spectralgpt import SpectralGPTObjective
 from swath.verbs.going_on import go_on_from
 from swath.weights.build import meta_for
-from swath.weights.file import save
+from swath.weights.file import load, save
 
 SIZE = {"image_size": 16, "patch_size": 8, "embed_dim": 16, "depth": 1, "heads": 2}
 DECODER = {"decoder_embed_dim": 8, "decoder_depth": 1, "decoder_heads": 2}
@@ -50,7 +50,10 @@ def test_the_copy_of_moco_begins_as_the_network_that_was_loaded(tmp_path: Path) 
     torch.manual_seed(1)
     objective = MoCoObjective(ViT(made), 16, MoCoConfig("v2", momentum=0.9, hidden=0, embedding=8, queue=8))
     go_on_from(
-        saved(earlier, tmp_path / "w.safetensors", contract(*bands)), objective, "resize", contract(*bands)
+        load(saved(earlier, tmp_path / "w.safetensors", contract(*bands))),
+        objective,
+        "resize",
+        contract(*bands),
     )
     for name, tensor in earlier.state_dict().items():
         assert torch.equal(objective.network.state_dict()[name], tensor), name
@@ -76,8 +79,6 @@ def test_the_codes_of_beit_keep_their_numbers(land: Any, tmp_path: Path) -> None
 
 
 def swath_codes(path: str) -> torch.Tensor:
-    from swath.weights.file import load
-
     return load(path).state["visual_tokens.codes"]
 
 
@@ -92,7 +93,7 @@ def test_positions_follow_places_and_wavelengths(tmp_path: Path, positions: str)
     new_config = SpectralGPTConfig(wavelengths=nm(*new_bands), **{**config, "image_size": 24})  # type: ignore[arg-type]
     objective = SpectralGPTObjective(SpectralGPT(new_config))
     path = saved(old, tmp_path / "w.safetensors", contract(*old_bands))
-    report = go_on_from(path, objective, "resize", contract(*new_bands))
+    report = go_on_from(load(path), objective, "resize", contract(*new_bands))
     state = objective.network.state_dict()
     at = torch.tensor([new_config.anchors])
     for prefix, width in (("", 16), ("decoder_", 8)):
@@ -113,4 +114,4 @@ def test_a_kernel_for_each_band_meets_no_other_bands(tmp_path: Path) -> None:
     path = saved(ViT(made), tmp_path / "w.safetensors", contract("B02", "B03", "B04"))
     config = BEiTConfig(wavelengths=nm("B08", "B11", "B12"), cells=2, codes=4, **SIZE)  # type: ignore[arg-type]
     with pytest.raises(WeightsError, match="have learned B02, B03, B04, and the data have B08, B11, B12"):
-        go_on_from(path, BEiTObjective(BEiT(config)), "resize", contract("B08", "B11", "B12"))
+        go_on_from(load(path), BEiTObjective(BEiT(config)), "resize", contract("B08", "B11", "B12"))

@@ -16,10 +16,11 @@ from swath.errors import ConfigError, InputError
 from swath.training import run as training_run
 from swath.verbs import run_report
 from swath.verbs.config import load_config
+from swath.verbs.mixing import mix_config
 from swath.verbs.pretrain import PretrainConfig
 from swath.verbs.scene_data import Pretraining
 from swath.verbs.stage_options import inside
-from swath.verbs.stages import in_region, mix_config, stage_configs
+from swath.verbs.stages import in_region, stage_configs
 from swath.weights.file import load, same_state
 
 SIZE = {
@@ -63,6 +64,11 @@ def test_a_second_stage_goes_on_with_resized_positions_and_the_run_holds_its_wei
     first, second = (load(stages / n / "weights.safetensors") for n in ("01-small", "02-large"))
     assert first.meta.provenance["steps"] == 3 and second.meta.provenance["steps"] == 4
     assert second.meta.provenance["started_from"] == "01-small"
+    # All that the weights have learned from stands in them: what was mixed in, and the data of the stages before.
+    assert first.meta.provenance["pretrained"] is None and "mixed_with" not in first.meta.provenance
+    assert second.meta.provenance["pretrained"] == {"sha256": first.sha256, **first.meta.provenance}
+    names = first.meta.provenance["data"]
+    assert second.meta.provenance["mixed_with"] == [{"data": names, "weight": 2.0}]
     assert first.state["pos_embed_spatial"].shape[1] == 4 and second.state["pos_embed_spatial"].shape[1] == 9
     assert same_state(load(result.weights).state, second.state)
     assert Path(result.report) == tmp_path / "run" / "report.html" and Path(result.report).exists()
@@ -199,6 +205,41 @@ def test_a_stage_that_cannot_be_is_told(
 ) -> None:
     with pytest.raises(ConfigError, match=words):
         swath.pretrain(**staged(land, tmp_path / "run", **change))
+
+
+@pytest.mark.parametrize(
+    ("stage", "words"),
+    [
+        ({"epochs": float("nan")}, r"stages: 0 steps and nan epochs; give one"),
+        ({"epochs": float("inf")}, r"0 steps and inf epochs"),
+        ({"epochs": -1.0}, r"0 steps and -1 epochs"),
+        (
+            {"epochs": 1.0, "training": {"steps": 9}},
+            r"stages\[2\]\.training\.steps: 9 steps, and epochs 1 beside",
+        ),
+        (
+            {"steps": 3, "training": {"steps": 9}},
+            r"stages\[2\]\.training\.steps: 9 steps, and steps 3 beside",
+        ),
+    ],
+)
+def test_a_stage_has_one_length(land: Any, tmp_path: Path, stage: dict[str, Any], words: str) -> None:
+    with pytest.raises(ConfigError, match=words):
+        swath.pretrain(**staged(land, tmp_path / "run", **stage))
+    assert not (tmp_path / "run").exists()
+
+
+def test_an_epoch_counts_what_is_mixed_in(
+    land: Any, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    def steps(**stage: Any) -> int:
+        options = staged(land, tmp_path / "run", epochs=2.0, **stage)
+        return stage_configs(load_config(PretrainConfig, [], options))[1].training.steps
+
+    alone = steps()
+    with caplog.at_level("INFO", logger="swath"):
+        assert steps(mix=[{"data": {"columns": [24, 48]}, "weight": 3.0}]) == 2 * alone
+    assert f"2 epochs of {4 * alone} samples of 2 data sets are {2 * alone} steps" in caplog.text
 
 
 @pytest.mark.usefixtures("no_pages")

@@ -26,6 +26,7 @@ from swath.verbs.labelled_parts import open_labelled
 from swath.verbs.labelled_records import Part
 from swath.verbs.labelled_task import make_task
 from swath.verbs.options import ModelOptions
+from swath.verbs.provenance import learned_before, of_run
 from swath.verbs.run_start import check_start, started
 from swath.verbs.task_network import MAP_TASKS, task_network
 from swath.verbs.task_options import ANY_SCORE, settled
@@ -131,12 +132,9 @@ def provenance(
     config: FinetuneConfig, train: Part, validation: Part, result: FitResult, source: Loaded | None
 ) -> dict[str, Any]:
     """Where the weights come from."""
-    import swath
-
     data = config.data
     return {
-        "made_by": f"swath {swath.__version__}, torch {torch.__version__}",
-        "recipe": "finetune",
+        **of_run("finetune", config.training, result),
         "data": data.short_name,
         "train_records": len(train),
         "validation_records": len(validation),
@@ -144,8 +142,5 @@ def provenance(
         "label_fraction": data.label_fraction,
         "label_seed": data.label_seed,
         "step": result.step,
-        "batch_size": config.training.batch_size * config.training.accumulate,
-        "seed": config.training.seed,
-        "precision": result.precision.name,
-        "pretrained": None if source is None else {"sha256": source.sha256, **source.meta.provenance},
+        "pretrained": learned_before(source),
     }

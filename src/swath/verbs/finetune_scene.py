@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from swath.verbs.labelled_options import LabelledData
+from swath.verbs.provenance import learned_before, of_run
 from swath.verbs.run_start import check_start, started
 from swath.verbs.task_options import settled
 
@@ -209,13 +210,8 @@ def provenance(
     config: FinetuneConfig, data: Labelled, result: FitResult, source: Loaded | None
 ) -> dict[str, Any]:
     """Where the weights come from."""
-    import torch
-
-    import swath
-
     return {
-        "made_by": f"swath {swath.__version__}, torch {torch.__version__}",
-        "recipe": "finetune",
+        **of_run("finetune", config.training, result),
         "data": Path(data.cube.source).name,
         "labels": config.data.labels
         if config.data.labels.startswith("demo:")
@@ -223,8 +219,5 @@ def provenance(
         "never_seen": f"columns from {data.split.columns['east'][0]} on",
         "east_start": data.split.columns["east"][0],
         "step": result.step,
-        "batch_size": config.training.batch_size * config.training.accumulate,
-        "seed": config.training.seed,
-        "precision": result.precision.name,
-        "pretrained": None if source is None else {"sha256": source.sha256, **source.meta.provenance},
+        "pretrained": learned_before(source),
     }

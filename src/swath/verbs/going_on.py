@@ -13,7 +13,7 @@ from swath.contract import InputContract
 from swath.errors import WeightsError
 from swath.models.spectralgpt import SpectralGPT, SpectralGPTConfig
 from swath.weights.band_match import match
-from swath.weights.file import Loaded, load
+from swath.weights.file import Loaded
 from swath.weights.fitting import fit_spectralgpt
 from swath.weights.transfer import transfer
 
@@ -27,11 +27,11 @@ POSITIONS = ("*pos_embed", "*pos_embed_spatial", "*pos_embed_spectral")
 DATES = ("*date_embed*",)
 
 
-def go_on_from(path: str, objective: Any, positions: str, contract: InputContract) -> TransferReport:
+def go_on_from(loaded: Loaded, objective: Any, positions: str, contract: InputContract) -> TransferReport:
     """Weights of an earlier pretraining into an objective's network.
 
     Args:
-        path: of the weights.
+        loaded: the weights.
         objective: whose network takes them.
         positions: learned ones are resized over places and wavelengths ("resize") or drawn anew ("reinit").
         contract: of the data.
@@ -39,7 +39,6 @@ def go_on_from(path: str, objective: Any, positions: str, contract: InputContrac
     Raises:
         WeightsError: they are of another architecture, or a kernel for each band meets other bands.
     """
-    loaded = load(path)
     network: nn.Module = objective.network
     state: dict[str, Tensor] = dict(loaded.state)
     fitted: dict[str, Tensor] = {}
@@ -49,7 +48,7 @@ def go_on_from(path: str, objective: Any, positions: str, contract: InputContrac
             for prefix in ("", "decoder_"):
                 fitted |= fit_spectralgpt(state, old, network.config, prefix)
     else:
-        _check_bands(loaded, path, contract)
+        _check_bands(loaded, contract)
     if positions == "reinit":
         # Those that fit are drawn anew as well: half a set of old positions would be neither.
         state = {k: v for k, v in state.items() if not any(fnmatchcase(k, p) for p in POSITIONS)}
@@ -67,11 +66,11 @@ def go_on_from(path: str, objective: Any, positions: str, contract: InputContrac
     network_loaded = getattr(objective, "network_loaded", None)
     if network_loaded is not None:
         network_loaded()
-    log.info("going on from %s:\n%s", path, report)
+    log.info("going on from %s:\n%s", loaded.path, report)
     return report
 
 
-def _check_bands(loaded: Loaded, path: str, contract: InputContract) -> None:
+def _check_bands(loaded: Loaded, contract: InputContract) -> None:
     known = loaded.meta.contract
     if known is None:
         return  # the shapes alone tell
@@ -80,6 +79,6 @@ def _check_bands(loaded: Loaded, path: str, contract: InputContract) -> None:
         have, want = (", ".join(b.name for b in some) for some in (bands.have, bands.want))
         raise WeightsError(
             f"have learned {have}, and the data have {want}",
-            where=path,
+            where=loaded.path,
             mend="choose those bands, in that order, or begin with fresh weights",
         )

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from fractions import Fraction
 from pathlib import Path
@@ -14,6 +14,7 @@ from swath.pretraining.config import ViewConfig
 from swath.training.config import TrainConfig
 from swath.verbs.options import ModelOptions, PixelData, RunOptions
 from swath.verbs.pretrain_options import ContrastOptions, MaskOptions, TokenizerOptions
+from swath.verbs.provenance import learned_before, of_run
 from swath.verbs.run_start import check_start, started
 from swath.verbs.stage_options import StageOptions, StartOptions
 from swath.verbs.watch_options import WatchOptions
@@ -25,6 +26,7 @@ if TYPE_CHECKING:
     from swath.cube import CubeBatch
     from swath.feed.windows import WindowFeed
     from swath.training.run import FitResult
+    from swath.verbs.mixing import Mixed
     from swath.verbs.replay import Replayed
     from swath.verbs.scene_data import Pretraining
 
@@ -172,26 +174,32 @@ def run_stage(config: PretrainConfig) -> PretrainResult | None:
     from swath.training.run import fit
     from swath.verbs import run_report
     from swath.verbs.going_on import go_on_from
+    from swath.verbs.mixing import epoch_of, mixed_feed, read_mixed
     from swath.verbs.objectives import make_objective, prepare
     from swath.verbs.pretrain_checks import check_options
-    from swath.verbs.stages import epoch_of, mixed_feed, read_data
+    from swath.verbs.stages import read_data
     from swath.verbs.watch import periodic
     from swath.weights.build import meta_for
-    from swath.weights.file import save
+    from swath.weights.file import load, save
 
     check_options(config)
     decided(lambda: check_start(config.run, config.training, _monitors(config)))
     data = read_data(config)
     torch.manual_seed(derive(config.training.seed, "initialise"))
     objective = make_objective(config, data)
+    pretrained = None
     if config.start.weights:
-        go_on_from(config.start.weights, objective, config.start.positions, data.contract)
-    feed = mixed_feed(config, make_feed(config, data), data.contract)
+        earlier = load(config.start.weights)
+        go_on_from(earlier, objective, config.start.positions, data.contract)
+        pretrained = learned_before(earlier)
+        del earlier  # its tensors are copied
+    mixed = read_mixed(config)
+    feed = mixed_feed(config, make_feed(config, data), data.contract, mixed)
     if not config.start.weights:  # a network that goes on knows its codes by their numbers
         prepare(objective, feed, config)
     held = held_out_batch(data)
     seed = config.training.seed
-    epoch = Fraction(*epoch_of(config, data))
+    epoch = Fraction(*epoch_of(config, data, mixed))
     gsd = config.data.gsd
     looks = periodic(config.watch, Path(config.run.folder), feed, held, data.contract, seed, epoch, gsd)
 
@@ -223,7 +231,10 @@ def run_stage(config: PretrainConfig) -> PretrainResult | None:
     network: Any = objective.network
     parameters = sum(p.numel() for p in network.parameters())
     meta = meta_for(
-        network, contract=data.contract, provenance=provenance(config, data, result), licence=config.licence
+        network,
+        contract=data.contract,
+        provenance=provenance(config, data, mixed, result, pretrained),
+        licence=config.licence,
     )
     save(folder.weights, network, meta)
     numbers = result.metrics
@@ -347,20 +358,21 @@ def data_names(data: Pretraining, most: int = 100) -> list[str]:
     return names if len(names) <= most else [*names[:most], f"and {len(names) - most} more"]
 
 
-def provenance(config: PretrainConfig, data: Pretraining, result: FitResult) -> dict[str, Any]:
-    """Where the weights come from."""
-    import torch
-
-    import swath
-
+def provenance(
+    config: PretrainConfig,
+    data: Pretraining,
+    mixed: Sequence[Mixed],
+    result: FitResult,
+    pretrained: dict[str, Any] | None,
+) -> dict[str, Any]:
+    """Where the weights come from; `pretrained`: those they went on from, as `learned_before` says it."""
+    others = [{"data": data_names(other.data), "weight": other.weight} for other in mixed]
     return {
-        "made_by": f"swath {swath.__version__}, torch {torch.__version__}",
-        "recipe": "pretrain",
+        **of_run("pretrain", config.training, result),
         "data": data_names(data),
+        **({"weight": config.start.weight, "mixed_with": others} if others else {}),
         "steps": result.steps,
-        "batch_size": config.training.batch_size * config.training.accumulate,
-        "seed": config.training.seed,
-        "precision": result.precision.name,
         "mask_ratio": config.mask.ratio,
         **({"started_from": Path(config.start.weights).parent.name} if config.start.weights else {}),
+        "pretrained": pretrained,
     }

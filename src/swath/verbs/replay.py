@@ -62,16 +62,17 @@ def replay(config: PretrainConfig) -> Replayed:
     """
     from swath.training.guard import load_bad_step
     from swath.training.precision import choose_device, choose_precision
+    from swath.verbs.mixing import mixed_feed, read_mixed
     from swath.verbs.objectives import make_objective
     from swath.verbs.pretrain import make_feed
-    from swath.verbs.stages import mixed_feed, read_data
+    from swath.verbs.stages import read_data
 
     kept = load_bad_step(config.replay)
     device = choose_device(config.training.device)
     data = read_data(config)
     objective = make_objective(config, data)
     objective.load_state_dict(kept["weights"])
-    feed = mixed_feed(config, make_feed(config, data), data.contract)
+    feed = mixed_feed(config, make_feed(config, data), data.contract, read_mixed(config))
     numbers = choose_precision(config.training.precision, device)
     step = Again(objective.to(device), feed, config, numbers.autocast)
     return step.run(kept)

@@ -60,7 +60,8 @@ class StageOptions:
         mask: options over the run's `mask`.
         training: options over the run's `training`.
         steps: optimiser steps; 0: those of `training`, or of `epochs`.
-        epochs: passes over the data in place of steps; for scenes a pass is as many windows as fit side by side.
+        epochs: in place of steps. An epoch is as many samples as the data hold, those of `mix` counted too: records, or
+            of scenes as many windows as fit side by side.
         region, positions, weight, mix: as in `start`, where they are left out then.
     """
 
@@ -84,7 +85,8 @@ class StageOptions:
                 where="stages.name",
                 mend="take letters, digits, dots, dashes and underscores",
             )
-        if self.steps < 0 or self.epochs < 0 or (self.steps and self.epochs):
+        given = math.isfinite(self.epochs) and self.epochs >= 0 and self.steps >= 0
+        if not given or (self.steps and self.epochs):
             raise ConfigError(
                 f"{self.steps} steps and {self.epochs:g} epochs",
                 where="stages",

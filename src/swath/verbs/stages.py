@@ -13,22 +13,22 @@ import shutil
 from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import numpy as np
 
 from swath.errors import ConfigError, InputError, OutputError
 from swath.verbs.config import dump_config, laid_over, load_config, to_plain
-from swath.verbs.options import PixelData
+from swath.verbs.mixing import epoch_of, mix_config, read_mixed
 from swath.verbs.pretrain_checks import check_options
 from swath.verbs.probe_pixels import check_sizes
 from swath.verbs.run_start import CONFIG, check_same
-from swath.verbs.stage_options import MixOptions, StageOptions, StartOptions, inside
+from swath.verbs.stage_options import StageOptions, StartOptions, inside
 from swath.verbs.yaml_file import read_yaml
+from swath.words import counted
 
 if TYPE_CHECKING:
     from swath.cube import Place
-    from swath.feed.base import Feed
     from swath.verbs.pretrain import PretrainConfig, PretrainResult
     from swath.verbs.scene_data import Pretraining
 
@@ -53,6 +53,13 @@ def stage_configs(config: PretrainConfig) -> list[PretrainConfig]:
             )
     for number, stage in enumerate(config.stages, 1):
         own = {key: plain[key] for key in plain if key not in ("stages", "replay")}
+        for key in ("steps", "epochs"):
+            if getattr(stage, key) and "steps" in stage.training:
+                raise ConfigError(
+                    f"{stage.training['steps']} steps, and {key} {getattr(stage, key):g} beside them",
+                    where=f"stages[{number}].training.steps",
+                    mend=f"give one of training.steps and {key}",
+                )
         own["data"] = laid_over(config.data, stage.data)
         own["mask"] = laid_over(config.mask, stage.mask)
         own["training"] = laid_over(config.training, stage.training)
@@ -67,32 +74,23 @@ def stage_configs(config: PretrainConfig) -> list[PretrainConfig]:
         for i, other in enumerate(stage.mix, 1):
             mix_config(made, other, i, f"stages[{number}].")
         if stage.epochs:
-            made = replace(made, training=replace(made.training, steps=_steps(made, stage)))
+            made = replace(made, training=replace(made.training, steps=_steps(made, stage, number)))
         found.append(made)
     return found
 
 
-def _steps(config: PretrainConfig, stage: StageOptions) -> int:
-    samples, per_step = epoch_of(config, read_data(config))
-    return max(1, math.ceil(stage.epochs * samples / per_step))
-
-
-def epoch_of(config: PretrainConfig, data: Pretraining) -> tuple[int, int]:
-    """Samples of a pass over a run's own data, and of an optimiser step.
-
-    A record is one sample; of scenes there are as many as windows fit side by side.
-    """
-    from swath.training.ranks import world
-
-    samples = sum(len(index) for _, index in data.records)
-    samples += sum(_windows(cube.shape[2:], config.data) for cube in data.cubes)
-    return samples, config.training.samples_per_step(world().size)
-
-
-def _windows(size: tuple[int, ...], data: PixelData) -> int:
-    if data.patches or data.layout is not None:
-        return 1  # a record is one sample of a pass, whatever its size
-    return max(1, size[0] // data.window) * max(1, size[1] // data.window)
+def _steps(config: PretrainConfig, stage: StageOptions, number: int) -> int:
+    samples, per_step = epoch_of(config, read_data(config), read_mixed(config))
+    steps = max(1, math.ceil(stage.epochs * samples / per_step))
+    log.info(
+        "stages[%d]: %g epochs of %d samples%s are %s",
+        number,
+        stage.epochs,
+        samples,
+        f" of {len(stage.mix) + 1} data sets" if stage.mix else "",
+        counted(steps, "step"),
+    )
+    return steps
 
 
 def run_stages(config: PretrainConfig) -> PretrainResult | None:
@@ -236,40 +234,3 @@ def in_region(data: Pretraining, region: tuple[float, ...], cube_name: str = "")
     return replace(
         data, cubes=tuple(c for c, _ in kept), areas=tuple(a for _, a in kept), records=tuple(records)
     )
-
-
-def mixed_feed(config: PretrainConfig, first: Feed, contract: Any) -> Feed:
-    """The feed of the run's data, mixed with those of `start.mix`.
-
-    Raises:
-        ConfigError: the data sets would be normalised in different ways by one contract.
-    """
-    from swath.feed.mix import MixFeed
-    from swath.verbs.pretrain import make_feed
-
-    if not config.start.mix:
-        return first
-    feeds: list[Feed] = [first]
-    for i, other in enumerate(config.start.mix, 1):
-        own = mix_config(config, other, i)
-        data = read_data(own)
-        if data.contract.normalisation != contract.normalisation:
-            raise ConfigError(
-                "its values are scaled by other statistics than those of the first data set, and the weights can hold "
-                "one of them only",
-                where=f"start.mix[{i}]",
-                mend="set data.normalise.scope to scene or record",
-            )
-        feeds.append(make_feed(own, data))
-    weights = [config.start.weight, *(m.weight for m in config.start.mix)]
-    return MixFeed(feeds, weights, seed=config.training.seed)
-
-
-def mix_config(
-    config: PretrainConfig, other: MixOptions, number: int, under: str = "start."
-) -> PretrainConfig:
-    """The run with the other data set in the place of its own, and draws of its own."""
-    values = laid_over(config.data, other.data)
-    data = load_config(PixelData, [], values, flag=f"{under}mix[{number}].data.")
-    training = replace(config.training, seed=config.training.seed + 7919 * number)
-    return replace(config, data=data, training=training, start=replace(config.start, mix=()))
