@@ -41,7 +41,9 @@ def test_scores_are_those_of_a_loop_over_the_answers(
     part = open_part(lakes, "test")
     train = open_part(lakes, "train")
     goal = goal_of(part)
-    said = list(answers(learn(config, train, goal), part, goal, units_of(part, intervals, per_pixel(part))))
+    said = list(
+        answers(learn(config, train, goal), part, lakes, goal, units_of(part, intervals, per_pixel(part)))
+    )
     guess = [int(v) for a in said for v in a.values.argmax(0).flatten()]
     truth = [int(v) for a in said for v in a.target.flatten()]
     assert found.scores["overall_accuracy"] == pytest.approx(metrics.accuracy_score(truth, guess))

@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 from planted_layout import UNET, VIT, Planted, tune
 
-from swath.errors import ConfigError, SwathError
+from swath.errors import ConfigError
 from swath.weights.build import build_loaded
 from swath.weights.file import load
 from swath.weights.meta import describe
@@ -92,13 +92,3 @@ def test_what_cannot_answer_for_each_date_says_so(
     with pytest.raises(ConfigError, match=words):
         tune(tmp_path / "run", target, model, dates=3, training=SHORT, **more)
     assert not (tmp_path / "run").exists()
-
-
-def test_methods_of_one_answer_refuse_labels_of_each_date(tmp_path: Path) -> None:
-    import swath
-
-    data = {"layout": {"name": "planted", "root": str(tmp_path), "options": {"target": "dated", "dates": 2}}}
-    with pytest.raises(
-        SwathError, match="part train: its labels are of each date, and this answers once for all"
-    ):
-        swath.baseline(method="majority", data={**data, "window": 16})

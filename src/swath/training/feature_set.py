@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
 
@@ -18,7 +18,7 @@ from swath.training.features_cache import FeatureCache, read
 
 @dataclass(frozen=True, eq=False)
 class FeatureBatch:
-    """Some records, or windows of them: their features, targets [B,…], blocks, and ids of the records."""
+    """Some records, or windows or dates of them: their features, targets [B,…], blocks, and ids of the records."""
 
     features: FrozenFeatures
     target: Tensor
@@ -57,19 +57,20 @@ class FeatureSet:
         for batch in batches:
             if batch.target is None:
                 raise InputError("there are no labels to learn from", mend="give the feed labels")
+            dates = batch.pixels.shape[1] if frozen.each_date else 1
             if cache is None:
                 made = frozen(batch)
                 self._get.append(partial(_same, made))
             else:
-                made, file = cache.get(batch, frozen)
+                made, file = cache.get(batch, frozen, dates)
                 self._get.append(partial(read, file))
             pooled.append(made.pooled)
-            self._targets.append(batch.target.cpu())
+            self._targets.append(batch.target.cpu().flatten(0, 1) if frozen.each_date else batch.target.cpu())
             names = tuple((blocks or {}).get(i, i) for i in batch.ids)
             if apart:
                 names = tuple(f"{name} #{len(pooled)}.{n}" for n, name in enumerate(names))
-            self._blocks.append(names)
-            self._ids.append(tuple(batch.ids))
+            self._blocks.append(_each(names, dates))
+            self._ids.append(_each(batch.ids, dates))
         if not pooled:
             raise InputError("no record is left", mend="check the part")
         self.pooled = torch.cat(pooled)
@@ -94,6 +95,11 @@ class FeatureSet:
         for batch in self:
             scored.update(answer(batch), batch.target, batch.blocks)
         return scored
+
+
+def _each(names: Sequence[str], times: int) -> tuple[str, ...]:
+    """a, b -> a, a, b, b."""
+    return tuple(name for name in names for _ in range(times))
 
 
 def _same(features: FrozenFeatures) -> FrozenFeatures:

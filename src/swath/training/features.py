@@ -18,7 +18,7 @@ from swath.training.precision import Precision
 
 @dataclass(frozen=True, eq=False)
 class FrozenFeatures:
-    """Features of B records, on the CPU in float32, without gradients.
+    """Features of B records (or of B dates of records), on the CPU in float32, without gradients.
 
     Attributes:
         pooled: [B,D].
@@ -39,6 +39,8 @@ class Frozen:
         network: with `features(pixels, valid, days, wavelengths)`; its mode is set to evaluation.
         maps: give maps too.
         change: give the difference, without its sign, of the first and the last date, each seen alone.
+        each_date: give the features of each date, T rows for each record, in the order of its dates.
+        alone: with `each_date`, the encoder sees a date without the others.
         precision: None: float32.
 
     Raises:
@@ -51,6 +53,8 @@ class Frozen:
         *,
         maps: bool = False,
         change: bool = False,
+        each_date: bool = False,
+        alone: bool = False,
         precision: Precision | None = None,
     ) -> None:
         if not callable(getattr(network, "features", None)):
@@ -60,6 +64,7 @@ class Frozen:
             )
         self.network: Any = network.eval()
         self.maps, self.change, self.precision = maps, change, precision
+        self.each_date, self.alone = each_date, alone
 
     def __call__(self, batch: CubeBatch) -> FrozenFeatures:
         """Features of a batch.
@@ -73,6 +78,16 @@ class Frozen:
         pixels = normalise(on)
         around = contextlib.nullcontext() if self.precision is None else self.precision.autocast()
         with torch.no_grad(), around:
+            if self.each_date and self.alone:
+                valid, days = (
+                    on.valid.flatten(0, 1)[:, None],
+                    None if days is None else days.flatten(0, 1)[:, None],
+                )
+                pixels = pixels.flatten(0, 1)[:, None]
+                return self._plain(self.network.features(pixels, valid, days, on.wavelengths))
+            if self.each_date:
+                given = self.network.features(pixels, on.valid, days, on.wavelengths)
+                return self._plain(_of_dates(given, pixels.shape[1]))
             if not self.change:
                 return self._plain(self.network.features(pixels, on.valid, days, on.wavelengths))
             if pixels.shape[1] < 2:
@@ -97,6 +112,15 @@ class Frozen:
         if not self.maps:
             return FrozenFeatures(pooled)
         return FrozenFeatures(pooled, tuple(held_mean(m).cpu() for m in given.maps), given.strides)
+
+
+def _of_dates(given: Features, dates: int) -> Features:
+    """Features of records as those of their dates, which share what a token of several holds: B -> B * T rows."""
+    maps = []
+    for m in given.maps:
+        tube = -(-dates // m.shape[1])
+        maps.append(m.repeat_interleave(tube, dim=1)[:, :dates].flatten(0, 1)[:, None])
+    return Features(tuple(maps), given.strides, given.pooled.repeat_interleave(dates, dim=0))
 
 
 def held_mean(maps: Tensor) -> Tensor:

@@ -63,9 +63,14 @@ class FeatureCache:
                 temporary.write_text(json.dumps(about, sort_keys=True, indent=1) + "\n", encoding="utf-8")
 
     def get(
-        self, batch: CubeBatch, compute: Callable[[CubeBatch], FrozenFeatures]
+        self, batch: CubeBatch, compute: Callable[[CubeBatch], FrozenFeatures], each: int = 1
     ) -> tuple[FrozenFeatures, Path]:
         """Features of a batch, from the disk or computed and then kept; and the file.
+
+        Args:
+            batch: that the encoder sees.
+            compute: the features.
+            each: rows of them for each record.
 
         Raises:
             InputError: the file is damaged.
@@ -74,7 +79,7 @@ class FeatureCache:
         file = self.folder / f"{digest(batch)}.safetensors"
         if file.exists():
             found = read(file)
-            if len(found.pooled) != len(batch.ids):
+            if len(found.pooled) != each * len(batch.ids):
                 raise _damaged(file)
             self.kept += 1
             return found, file

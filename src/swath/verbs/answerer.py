@@ -12,7 +12,7 @@ import torch
 from torch import Tensor, nn
 
 from swath.contract import InputContract
-from swath.cube import Cube, CubeBatch, Sample
+from swath.cube import Array, Cube, CubeBatch, Sample
 from swath.errors import ConfigError, WeightsError
 from swath.feed.dates import looked_at
 from swath.feed.each_date import at_each_date
@@ -165,21 +165,7 @@ class Answerer:
         seen = seen_where(valid, target.ndim) if self.each_date else valid.any((0, 1))
         self.unseen += int((known(target) & ~seen).sum())
         values = torch.from_numpy(self.map(record.cube, temperature))
-        truth = torch.from_numpy(np.ascontiguousarray(target))
-
-        def answer(block: str, box: tuple[slice, slice]) -> Answer:
-            v, t = values[(..., *box)], truth[(..., *box)]
-            if not self.each_date:
-                return Answer(record.id, block, v, t)
-            # A place is one unit, whatever dates it is seen on.
-            return Answer(record.id, block, _as_rows(v), _as_rows(t), len(v))
-
-        if units.kind != "square":
-            yield answer(units.name(record.id), (slice(None), slice(None)))
-            return
-        for name, box in squares(target.shape[-2], target.shape[-1], units.square, record.id):
-            if known(target[(..., *box)]).any():
-                yield answer(name, box)
+        yield from in_blocks(record.id, values, target, units, each_date=self.each_date)
 
     def map(self, cube: Cube, temperature: float) -> npt.NDArray[np.float32]:
         """[K,H,W] of a cube, or [T,K,H,W] with a map of each date; where no pixel is valid uniform (or zero)."""
@@ -243,6 +229,29 @@ class Answerer:
         shape = (-1, *[1] * (values.ndim - 1))
         gain, bias = (torch.tensor([getattr(q, n) for q in said]).reshape(shape) for n in ("gain", "bias"))
         return values * gain + bias
+
+
+def in_blocks(
+    record: str, values: Tensor, target: Array, units: Units, *, each_date: bool = False
+) -> Iterator[Answer]:
+    """What is said of a map, block by block as `units` cut it; of each date, [T,K,H,W], with the dates as rows."""
+    truth = torch.from_numpy(np.array(target))
+
+    def answer(block: str, box: tuple[slice, slice]) -> Answer:
+        v, t = values[(..., *box)], truth[(..., *box)]
+        # A place is one unit, whatever dates it is seen on.
+        return (
+            Answer(record, block, _as_rows(v), _as_rows(t), len(v))
+            if each_date
+            else Answer(record, block, v, t)
+        )
+
+    if units.kind != "square":
+        yield answer(units.name(record), (slice(None), slice(None)))
+        return
+    for name, box in squares(target.shape[-2], target.shape[-1], units.square, record):
+        if known(target[(..., *box)]).any():
+            yield answer(name, box)
 
 
 def _as_rows(maps: Tensor) -> Tensor:

@@ -15,7 +15,8 @@ from swath.verbs.registry import RECIPE
 from swath.verbs.score_units import IntervalOptions
 
 if TYPE_CHECKING:
-    from swath.baselines.goal import Goal, Learned
+    from swath.baselines.goal import Goal, Learned, Values
+    from swath.cube import Cube
     from swath.verbs.answerer import Answer
     from swath.verbs.evaluate_weights import WeightsScores
     from swath.verbs.labelled_records import Part
@@ -33,7 +34,8 @@ class BaselineConfig:
     Attributes:
         method: "majority", the same answer everywhere: the commonest class, or the mean; "index", the spectral index
             (NDWI, MNDWI, NDVI) and threshold that tell two classes of pixels apart best; "forest", a random forest
-            on the bands of each pixel, or on the statistics of each image where it has one label.
+            on the bands of each pixel, or on the statistics of each image where it has one label. Where labels are of
+            each date, every date is learned from and answered by itself.
         data: a layout, shards, or a scene with labels, as for `swath finetune`; label_fraction and label_seed count
             here too.
         part: that is scored.
@@ -72,6 +74,7 @@ def run(config: BaselineConfig) -> WeightsScores:
     from swath.errors import OutputError
     from swath.files import atomic
     from swath.verbs.answerer import per_pixel
+    from swath.verbs.each_date import check_alike
     from swath.verbs.evaluate_weights import score_answers
     from swath.verbs.labelled_parts import open_labelled
     from swath.verbs.score_units import units_of
@@ -84,11 +87,12 @@ def run(config: BaselineConfig) -> WeightsScores:
     for note in learned.notes:
         log.info("%s", note)
     part = open_labelled(config.data, config.part)
+    check_alike(train, part)
     units = units_of(part, config.intervals, per_pixel(part))
     meaning = part.meaning
     names = tuple(c.name for c in meaning.classes) or tuple(meaning.quantities)
     found = score_answers(
-        part.task, names, part, answers(learned, part, goal, units), units, config.intervals
+        part.task, names, part, answers(learned, part, config.data, goal, units), units, config.intervals
     )
     found = replace(found, notes=(*learned.notes, *found.notes))
     if config.output:
@@ -119,31 +123,41 @@ def learn(config: BaselineConfig, train: Part, goal: Goal) -> Learned:
     from swath.baselines.index import fit_index
     from swath.baselines.majority import fit_majority
     from swath.baselines.record_forest import fit_forest
+    from swath.verbs.each_date import OfDates
 
+    records = OfDates(train, config.data) if train.dated else train.records
     if config.method == "majority":
-        return fit_majority(train.records, goal)
+        return fit_majority(records, goal)
     if config.method == "index":
-        return fit_index(train.records, goal, config.seed)
+        return fit_index(records, goal, config.seed)
     options = ForestOptions((), config.samples, config.trees, config.seed, config.threads)
-    return fit_forest(train.records, goal, options)
+    return fit_forest(records, goal, options)
 
 
-def answers(learned: Learned, part: Part, goal: Goal, units: Units) -> Iterator[Answer]:
+def answers(learned: Learned, part: Part, data: LabelledData, goal: Goal, units: Units) -> Iterator[Answer]:
     """Of all labelled records of a part, as `Answerer.answers` gives those of weights."""
     import numpy as np
     import torch
 
-    from swath.verbs.answerer import Answer
-    from swath.verbs.score_units import squares
+    from swath.feed.windows import known
+    from swath.verbs.answerer import Answer, in_blocks
+    from swath.verbs.each_date import dates_of
 
     for record in part.records:
-        target = np.asarray(record.target)
-        if not goal.known(target).any():
+        cube, target = dates_of(record, data) if part.dated else (record.cube, np.asarray(record.target))
+        if not known(target).any():
             continue
-        values, truth = torch.from_numpy(learned.answer(record.cube)), torch.from_numpy(np.array(target))
-        if units.kind != "square":
-            yield Answer(record.id, units.name(record.id), values, truth)
-            continue
-        for name, box in squares(target.shape[-2], target.shape[-1], units.square, record.id):
-            if goal.known(target[(..., *box)]).any():
-                yield Answer(record.id, name, values[(..., *box)], truth[(..., *box)])
+        values = torch.from_numpy(drawn(learned, cube, each_date=part.dated))
+        if goal.per_pixel:
+            yield from in_blocks(record.id, values, target, units, each_date=part.dated)
+        else:
+            yield Answer(record.id, units.name(record.id), values, torch.from_numpy(np.array(target)))
+
+
+def drawn(learned: Learned, cube: Cube, *, each_date: bool) -> Values:
+    """What a method says of a cube: [K,…], or with `each_date` [T,K,H,W], of every date by itself."""
+    import numpy as np
+
+    if not each_date:
+        return learned.answer(cube)
+    return np.stack([learned.answer(cube.at_dates([t])) for t in range(cube.shape[0])])

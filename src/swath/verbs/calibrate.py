@@ -129,7 +129,7 @@ def run(config: CalibrateConfig) -> CalibrateResult:
         loaded, precision=config.precision, device=config.device, batch_size=config.batch_size
     )
     data = config.data
-    part = open_labelled(data, "validation", dated=True)
+    part = open_labelled(data, "validation")
     units = units_of(part, config.intervals, per_pixel(part))
     with torch_threads(config.threads or torch.get_num_threads()):
         found = fit(

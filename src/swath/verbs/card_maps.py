@@ -17,6 +17,7 @@ from swath.verbs.card import CardConfig
 from swath.verbs.card_plan import FEATURES, Cell, Look
 from swath.verbs.card_scores import Card, Scored
 from swath.verbs.labelled_options import LabelledData
+from swath.verbs.seen_labels import seen_where
 
 if TYPE_CHECKING:
     from swath.cube import Cube, Sample
@@ -24,7 +25,7 @@ if TYPE_CHECKING:
 
 Values = npt.NDArray[np.float32]
 Draw = Callable[["Cube"], Values]
-"""From a record's cube, as read, to [K,H,W]."""
+"""From a record's cube, as read, to [K,H,W], or [T,K,H,W] where labels are of each date."""
 _MOST_MAPS = 4
 _MOST_RECORDS = 6
 _ROOM = 24  # letters above one of three pictures in a row
@@ -53,6 +54,7 @@ def draw_maps(config: CardConfig, data: LabelledData, card: Card) -> list[Maps]:
     Raises:
         SwathError: the data or the weights are not there any more.
     """
+    from swath.verbs.each_date import dates_of
     from swath.verbs.labelled_records import open_part
 
     rows = drawn_rows(card)
@@ -62,6 +64,9 @@ def draw_maps(config: CardConfig, data: LabelledData, card: Card) -> list[Maps]:
     found = []
     for i in chosen:
         record = part.records[i]
+        if card.seen.dated:
+            cube, target = dates_of(record, data)
+            record = replace(record, cubes={next(iter(record.cubes)): cube}, target=target)
         said = {title: draw(record.cube) for title, draw in drawing.items()}
         off = tuple((title, off_by(values, record, card.seen)) for title, values in said.items())
         found.append(Maps(record.id, tuple(_pictures(record, said, card.seen)), off))
@@ -145,25 +150,27 @@ def _draw(config: CardConfig, data: LabelledData, cell: Cell) -> Draw:
 
 
 def off_by(values: Values, record: Sample, seen: Look) -> float:
-    """How far off an answer [K,H,W] is, as `Worst` counts it; NaN where nothing is known."""
-    truth = _truth(record)
+    """How far off an answer [K,H,W], or [T,K,H,W] of each date, is, as `Worst` counts it; NaN where nothing is known."""
+    truth = np.asarray(record.target) if seen.dated else _truth(record, seen)
     known = truth >= 0 if seen.classes else np.isfinite(truth)
     if not known.any():
         return math.nan
     if seen.classes:
-        return float((values.argmax(0) != truth)[known].mean())
-    return float(np.sqrt(np.mean((values[0] - truth)[known] ** 2)))
+        return float((values.argmax(-3) != truth)[known].mean())
+    said = values if values.ndim == truth.ndim else values[..., 0, :, :]
+    return float(np.sqrt(np.mean((said - truth)[known] ** 2)))
 
 
 def _learned(data: LabelledData, cell: Cell) -> Draw:
     """A plain method that has learned what its cell had learned: no file keeps it."""
-    from swath.verbs.baseline import BaselineConfig, goal_of, learn
+    from swath.verbs.baseline import BaselineConfig, drawn, goal_of, learn
     from swath.verbs.labelled_records import open_part
 
     labels = replace(data, label_fraction=cell.fraction, label_seed=cell.seed)
     method: Literal["forest", "index"] = "forest" if cell.method == "forest" else "index"
     train = open_part(labels, "train")
-    return learn(BaselineConfig(method, labels, seed=cell.seed), train, goal_of(train)).answer
+    learned = learn(BaselineConfig(method, labels, seed=cell.seed), train, goal_of(train))
+    return lambda cube: drawn(learned, cube, each_date=train.dated)
 
 
 def _probe(config: CardConfig, data: LabelledData, cell: Cell) -> Draw:
@@ -206,8 +213,11 @@ def _chosen(card: Card, ids: Sequence[str], drawn: Sequence[tuple[str, str]]) ->
 
 
 def _pictures(record: Sample, said: Mapping[str, Values], seen: Look) -> list[tuple[str, RGBA]]:
-    truth = _truth(record)
-    pictures = [("seen", _view(record.cube))]
+    truth, date = _truth(record, seen), _date(record) if seen.dated else None
+    day = None if date is None else record.cube.dates[date]
+    if date is not None:
+        said = {title: values[date] for title, values in said.items()}
+    pictures = [("seen" if day is None else f"seen {day}", _view(record.cube, date))]
     short = [
         (title.partition(": ")[2] or title.removesuffix(" from scratch"), values)
         for title, values in said.items()
@@ -221,13 +231,23 @@ def _pictures(record: Sample, said: Mapping[str, Values], seen: Look) -> list[tu
     return pictures + [(title, in_shades(plane, low, high)) for title, plane in planes]
 
 
-def _truth(record: Sample) -> npt.NDArray[Any]:
-    """[H,W]; of several planes the last."""
+def _truth(record: Sample, seen: Look) -> npt.NDArray[Any]:
+    """[H,W]: of the date that is shown, and of several planes the last."""
     truth = np.asarray(record.target)
+    if seen.dated:
+        truth = truth[_date(record)]
     return truth if truth.ndim == 2 else truth[-1]
 
 
-def _view(cube: Cube) -> RGBA:
-    """The date of which most is known."""
-    date = fullest_date(cube.valid, cube.bands)
+def _date(record: Sample) -> int:
+    """Of labels of each date, the date of which most are known on pixels that were seen."""
+    target = np.asarray(record.target)
+    known = target >= 0 if np.issubdtype(target.dtype, np.integer) else np.isfinite(target)
+    seen = known & seen_where(record.cube.valid, target.ndim)
+    return int(seen.reshape(len(seen), -1).sum(1).argmax())
+
+
+def _view(cube: Cube, date: int | None = None) -> RGBA:
+    """A date, or the one of which most is known."""
+    date = fullest_date(cube.valid, cube.bands) if date is None else date
     return view(cube.pixels[date], cube.valid[date], cube.bands)

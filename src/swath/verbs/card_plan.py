@@ -40,12 +40,14 @@ class Look:
         per_pixel: whether targets are maps.
         classes: of the data; empty for numbers.
         index: whether an index and a threshold apply.
+        dated: whether targets are of each date.
     """
 
     task: str
     per_pixel: bool
     classes: tuple[LandClass, ...] = ()
     index: bool = False
+    dated: bool = False
 
 
 @dataclass(frozen=True)
@@ -75,13 +77,10 @@ class Cell:
 
 def first_of(data: LabelledData) -> Part:
     """One record of the train part."""
-    from swath.verbs.labelled_parts import refuse_dated
     from swath.verbs.labelled_records import open_part
 
     log.info("looking at one record, whether all fits")
-    part = open_part(replace(data, label_fraction=_ONE), "train")
-    refuse_dated(part)
-    return part
+    return open_part(replace(data, label_fraction=_ONE), "train")
 
 
 def look_at(part: Part) -> Look:
@@ -91,7 +90,8 @@ def look_at(part: Part) -> Look:
 
     maps = per_pixel(part)
     two = part.task == "segmentation" and len(part.classes) == 2
-    return Look(part.task, maps, part.classes, two and bool(indices_of(part.records[0].cube.bands)))
+    index = two and bool(indices_of(part.records[0].cube.bands))
+    return Look(part.task, maps, part.classes, index, part.dated)
 
 
 def asked_of(config: CardConfig, seen: Look) -> tuple[str, ...]:

@@ -53,6 +53,7 @@ def _fits(loaded: Loaded, methods: Collection[str], data: LabelledData, train: P
     from swath.models.lora_config import LoRAConfig
     from swath.training.features import Frozen
     from swath.verbs.answerer import per_pixel
+    from swath.verbs.each_date import settled_head
     from swath.verbs.head_options import HeadOptions
     from swath.verbs.labelled_feeds import records_contract
     from swath.verbs.options import ModelOptions
@@ -71,11 +72,11 @@ def _fits(loaded: Loaded, methods: Collection[str], data: LabelledData, train: P
         except ConfigError as error:
             mend = f"{error.mend}; or ask for methods other than {' and '.join(FROZEN)}"
             raise ConfigError(error.what, where=error.where, mend=mend) from error
-        Frozen(build_loaded(loaded), maps=maps, change=train.task == "change")
+        Frozen(build_loaded(loaded), maps=maps, change=train.task == "change", each_date=train.dated)
     if any(m in methods for m in TUNED):
-        network, _ = task_network(
-            loaded, ModelOptions("auto"), HeadOptions(), contract, train.task, train.meaning.outputs, maps
-        )
+        model = ModelOptions("auto")
+        head = settled_head(HeadOptions(), model, train, maps)
+        network, _ = task_network(loaded, model, head, contract, train.task, train.meaning.outputs, maps)
         if "lora" in methods:
             add_lora(network, LoRAConfig(rank=LORA_RANK))
 

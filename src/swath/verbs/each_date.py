@@ -1,15 +1,20 @@
-"""Which networks answer for each date, and whether labels and answers are of the same dates."""
+"""Labels and answers of each date: which networks give them, whether they fit, records of one date for the others."""
 
 from __future__ import annotations
 
 import logging
 from collections.abc import Sequence
 from dataclasses import replace
+from typing import overload
 
+import numpy as np
 from torch import nn
 
+from swath.cube import Array, Cube, Sample
 from swath.errors import ConfigError
+from swath.feed.dates import looked_at
 from swath.verbs.head_options import HeadOptions
+from swath.verbs.labelled_options import RecordData
 from swath.verbs.labelled_records import Part
 from swath.verbs.options import ModelOptions
 
@@ -69,6 +74,53 @@ def check_dated(parts: Sequence[Part], network: nn.Module) -> bool:
     if each and alike > 1:
         log.warning("a token spans %d dates, whose answers are alike: see model.options.patch_size", alike)
     return each
+
+
+class OfDates(Sequence[Sample]):
+    """The records of a part whose labels are of each date, as so many records of one date each.
+
+    Args:
+        part: with labels of each date.
+        data: the options that it was opened with: they say which dates are looked at.
+    """
+
+    def __init__(self, part: Part, data: RecordData) -> None:
+        self.part, self.data = part, data
+        counts = [dates_of(record, data)[0].shape[0] for record in part.records]
+        self._places = [(i, t) for i, count in enumerate(counts) for t in range(count)]
+
+    def __len__(self) -> int:
+        return len(self._places)
+
+    @overload
+    def __getitem__(self, index: int) -> Sample: ...
+    @overload
+    def __getitem__(self, index: slice) -> Sequence[Sample]: ...
+    def __getitem__(self, index: int | slice) -> Sample | Sequence[Sample]:
+        if isinstance(index, slice):
+            return [self[i] for i in range(*index.indices(len(self)))]
+        i, t = self._places[index]
+        record = self.part.records[i]
+        cube, target = dates_of(record, self.data)
+        name = next(iter(record.cubes))
+        return replace(record, cubes={name: cube.at_dates([t])}, target=target[t])
+
+
+def dates_of(record: Sample, data: RecordData) -> tuple[Cube, Array]:
+    """The dates of a record that are looked at, and its labels of each."""
+    assert record.target is not None
+    return looked_at(record.cube, np.asarray(record.target), data.dates, data.min_valid, dated=True)
+
+
+def check_alike(train: Part, part: Part) -> None:
+    """Raises ConfigError if the labels of one part are of each date and those of the other of all."""
+    if train.dated != part.dated:
+        which = "each date" if part.dated else "all dates at once"
+        raise ConfigError(
+            f"its labels are of {which}, and those of part train are not",
+            where=f"part {part.name}",
+            mend="give all parts labels of one kind",
+        )
 
 
 def check_weights(part: Part, each: bool, where: object) -> None:

@@ -164,7 +164,7 @@ def _weights(config: EvaluateConfig) -> WeightsScores:
         batch_size=config.batch_size,
         turns=config.turns,
     )
-    part = open_labelled(data, config.part, dated=True)
+    part = open_labelled(data, config.part)
     units = units_of(part, config.intervals, per_pixel(part))
     with torch_threads(config.threads or torch.get_num_threads()):
         found = score_weights(answerer, part, data, units, config.intervals)

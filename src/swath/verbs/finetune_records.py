@@ -43,7 +43,7 @@ def run_records(config: FinetuneConfig) -> FinetuneResult | None:
     """
     decided(lambda: check_start(config.run, config.training, ("auto", *ANY_SCORE)))
     source = load(config.weights) if config.weights else None
-    train, validation = (open_labelled(config.data, name, dated=True) for name in ("train", "validation"))
+    train, validation = (open_labelled(config.data, name) for name in ("train", "validation"))
     training = settled(config.training, train.task)
     per_pixel = answers_per_pixel(train)
     head = settled_head(config.head, config.model, train, per_pixel)

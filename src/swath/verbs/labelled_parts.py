@@ -9,7 +9,6 @@ import numpy as np
 from swath.cube import Sample
 from swath.data.labels import IGNORE
 from swath.data.part_spec import PartName
-from swath.errors import ConfigError
 from swath.verbs.labelled_options import LabelledData
 from swath.verbs.labelled_records import Part, open_part
 from swath.verbs.scene_labels import read_labelled
@@ -20,39 +19,25 @@ SINGLE = ("classification", "segmentation", "change")
 """Tasks whose labels are of one class each."""
 
 
-def open_labelled(data: LabelledData, name: PartName, *, crop: bool = False, dated: bool = False) -> Part:
+def open_labelled(data: LabelledData, name: PartName, *, crop: bool = False) -> Part:
     """A part of whatever the options name, to learn from or to score: of a layout, of shards, or of a scene.
 
     Args:
         data: the options.
         name: of the part.
         crop: see `scene_part`.
-        dated: whether its labels may be maps of each date.
 
     Raises:
-        ConfigError: they are, and may not be.
         InputError: it holds no label that was seen, or is to teach and holds one class; of shards that is not looked at.
         SwathError: as of `open_part`.
     """
     part = scene_part(data, name, crop=crop) if data.by_columns else open_part(data, name)
-    if not dated:
-        refuse_dated(part)
     if not part.packed:
         check_seen(part.name, part.records, dated=part.dated)
         # Of a share, one class may be all that was drawn: that is what so few labels come to.
         if name == "train" and data.label_fraction == 1 and part.task in SINGLE:
             check_classes(part.name, part.records, [c.name for c in part.classes])
     return part
-
-
-def refuse_dated(part: Part) -> None:
-    """Raises ConfigError if labels are maps of each date, for a method that answers once for all dates."""
-    if part.dated:
-        raise ConfigError(
-            "its labels are of each date, and this answers once for all of them",
-            where=f"part {part.name}",
-            mend="give one map of labels for all dates, or use swath finetune with head.dates none",
-        )
 
 
 def scene_part(data: LabelledData, name: PartName, *, crop: bool = False) -> Part:

@@ -30,6 +30,7 @@ from swath.training.probe_config import Method
 from swath.training.probing import Answer, methods, probe
 from swath.verbs.answerer import Answer as Said
 from swath.verbs.answerer import per_pixel
+from swath.verbs.each_date import check_alike
 from swath.verbs.labelled_feeds import records_contract, score_feed
 from swath.verbs.labelled_options import LabelledData
 from swath.verbs.labelled_parts import open_labelled
@@ -69,18 +70,24 @@ class Probing:
         if config.untrained is not None:
             loaded = _untrained(loaded, config.untrained)
         self.train = open_labelled(config.data, "train", crop=True)
+        self.dated = self.train.dated
         self.task: ProbeTask = self.train.task
         self.maps = per_pixel(self.train)
         self.methods = self._methods()
         self.contract = frozen_contract(config.data, self.train, loaded)
+        alone = self.dated and loaded.meta.contract is not None and loaded.meta.contract.max_dates == 1
         device = choose_device(config.device)
         precision = choose_precision(config.precision, device)
         change = self.task == "change"
         network = build_loaded(loaded).to(device)
-        self.frozen = Frozen(network, maps=self.maps, change=change, precision=precision)
+        self.frozen = Frozen(
+            network, maps=self.maps, change=change, each_date=self.dated, alone=alone, precision=precision
+        )
         self.cache = None
         if config.cache != "none":
-            what = {"maps": self.maps, "change": change, "precision": precision.name}
+            what: dict[str, object] = {"maps": self.maps, "change": change, "precision": precision.name}
+            if self.dated:
+                what |= {"each_date": True, "alone": alone}
             self.cache = FeatureCache(config.cache or default_cache(), loaded.sha256, self.contract, what)
         self.sets: dict[str, FeatureSet] = {}
         self.records: dict[str, int] = {}
@@ -100,6 +107,7 @@ class Probing:
 
     def add(self, part: Part) -> FeatureSet:
         """Features of one more part."""
+        check_alike(self.train, part)
         units = self.units(part)
         feed = score_feed(self.config.data, part, self.contract, batch_size=self.config.batch_size)
         # Windows of a record are the squares of a probe, whose features come window by window.
@@ -136,10 +144,12 @@ class Probing:
         for batch in found:
             values = self.values(method, answer(batch))
             for i, block, v, t in zip(batch.ids, batch.blocks, values, batch.target, strict=True):
-                yield Said(i, block, v, t)
+                yield Said(i, block, v, t)  # dates of one record are pieces of it
 
     def map(self, method: Method, answer: Answer, cube: Cube) -> npt.NDArray[np.float32]:
         """[K,H,W] of a whole record, window by window as the part is scored; nothing is known where no pixel is valid.
+
+        Where labels are of each date it is [T,K,H,W].
 
         Args:
             method: of the answer.
@@ -151,7 +161,8 @@ class Probing:
         height, width = cube.shape[2:]
         classes = self.task not in ("regression", "multilabel")
         outputs = self.train.meaning.outputs
-        drawn = np.full((outputs, height, width), 1 / outputs if classes else 0, np.float32)
+        dates = cube.shape[0] if self.dated else 1
+        drawn = np.full((dates, outputs, height, width), 1 / outputs if classes else 0, np.float32)
         stride = max(1, side // 2)
         places = [
             (rows, cols)
@@ -165,14 +176,14 @@ class Probing:
             tops, lefts = [rows[0] for rows, _ in some], [cols[0] for _, cols in some]
             names = (cube.source,) * len(some)
             batch = records.batch([0] * len(some), tops, lefts, (side, side), names, None)
-            target = torch.zeros(len(some), side, side, dtype=torch.long)
+            target = torch.zeros(len(some) * dates, side, side, dtype=torch.long)
             said = self.values(method, answer(FeatureBatch(self.frozen(batch), target, names, names)))
-            for ((row, top, bottom), (col, left, right)), one in zip(
-                some, said.detach().float().numpy(), strict=True
-            ):
+            each = said.detach().float().numpy()
+            each = each.reshape(len(some), dates, *each.shape[1:])
+            for ((row, top, bottom), (col, left, right)), one in zip(some, each, strict=True):
                 inside = (..., slice(top - row, bottom - row), slice(left - col, right - col))
-                drawn[:, top:bottom, left:right] = one[inside]
-        return drawn
+                drawn[:, :, top:bottom, left:right] = one[inside]
+        return drawn if self.dated else drawn[0]
 
 
 def _untrained(loaded: Loaded, seed: int) -> Loaded:

@@ -107,6 +107,7 @@ class RecordProbe:
         from swath.training.probe_config import ProbeOptions
         from swath.training.probing import MONITORS, methods
         from swath.verbs.answerer import per_pixel
+        from swath.verbs.each_date import check_alike
         from swath.verbs.labelled_feeds import score_feed
         from swath.verbs.labelled_parts import SINGLE, open_labelled
         from swath.verbs.probe_work import scorer_of
@@ -121,15 +122,17 @@ class RecordProbe:
         self.scorer: Callable[[], Scorer] = lambda: scorer_of(train)
         self.options = ProbeOptions(STRENGTHS, (neighbours,))
         self._warned = False
+        self.dated = train.dated
         parts = (train, open_labelled(data, "validation", crop=True))
         for part in parts:
+            check_alike(train, part)
             check_part(part, gsd, per_pixel=self.maps)
         self.feeds = [score_feed(data, part, contract, gsd=gsd) for part in parts]
         # What does not fit, or tells nothing apart, is said before the first step: a run must not end at a look.
         for part, feed in zip(parts, self.feeds, strict=True):
             next(iter(feed))
             if part.packed:
-                check_seen(part.name, part.records)
+                check_seen(part.name, part.records, dated=part.dated)
         if train.packed and self.task in SINGLE:
             check_classes(train.name, train.records, [c.name for c in train.classes])
 
@@ -139,7 +142,8 @@ class RecordProbe:
         from swath.training.features import Frozen
         from swath.training.probing import probe
 
-        frozen = Frozen(featured(objective), maps=self.maps, change=self.task == "change")
+        change = self.task == "change"
+        frozen = Frozen(featured(objective), maps=self.maps, change=change, each_date=self.dated)
         found = {f"{method}_{self.monitor}": float("nan") for method in self.methods}
         with self._passing():
             train, validation = (FeatureSet(feed, frozen) for feed in self.feeds)
