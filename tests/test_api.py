@@ -74,7 +74,7 @@ def test_the_stub_names_what_the_package_has() -> None:
 def test_options_are_nested_or_dotted_and_win_over_recipes_and_files(tmp_path: Path) -> None:
     path = tmp_path / "more.yaml"
     path.write_text("training: {batch_size: 0}\n")
-    with pytest.raises(ConfigError, match=r"^batch_size: 0 is below 1"):
+    with pytest.raises(ConfigError, match=r"^training\.batch_size: 0 is below 1"):
         swath.pretrain("demo-pretrain-st-swin", path)
     with pytest.raises(
         ConfigError, match=r"^training\.stps: unknown option; did you mean 'training\.steps'\?$"

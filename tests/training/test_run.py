@@ -110,7 +110,7 @@ def test_resuming_a_finished_run_gives_its_weights_and_trains_no_step(tmp_path, 
 
 def test_resuming_with_other_options_is_refused(tmp_path, feed, small, objective):
     fit(objective, feed, small(), tmp_path / "run")
-    with pytest.raises(ConfigError, match=r"began with learning_rate 0\.01, not 0\.1"):
+    with pytest.raises(ConfigError, match=r"began with training\.learning_rate 0\.01, not 0\.1"):
         fit(objective, feed, small(learning_rate=0.1), tmp_path / "run", resume=True)
 
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import math
+from dataclasses import fields
 from pathlib import Path
 from typing import Any
 
@@ -162,3 +164,29 @@ def test_options_of_a_wrong_type_are_named(contract: InputContract, model: Model
             map_network(model, contract, 3)
         else:
             pretraining_network(model, contract, 16)
+
+
+@pytest.mark.parametrize(
+    "system", ["spectralgpt", "mae", "beit", "simclr", "moco", "st_swin_mae", "swin_mae"]
+)
+def test_sizes_that_no_network_has_are_refused_by_name(system: str, contract: InputContract) -> None:
+    config = next(iter(presets(system).values()))
+    small = SMALL if hasattr(config, "depths") else {"embed_dim": 24, "depth": 1, "heads": 2}
+    for field in fields(config):
+        usual = getattr(config, field.name)
+        if (
+            isinstance(usual, bool)
+            or not isinstance(usual, int | float)
+            or field.name in ("bands", "image_size")
+        ):
+            continue
+        for value in (-1, math.nan, None, "x", 10**5):
+            try:
+                configure(ModelOptions(system, "", {**small, field.name: value}))
+            except ConfigError as err:
+                assert field.name in str(err)
+            else:
+                assert value == 10**5 and isinstance(usual, int)
+    for name in ("mlp_ratio", "drop_path"):
+        with pytest.raises(ConfigError, match=rf"^model\.options\.{name}: is -1; give"):
+            pretraining_network(ModelOptions(system, "", {**small, name: -1}), contract, 16)

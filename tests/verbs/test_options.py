@@ -80,10 +80,10 @@ def test_statistics_of_labelled_scenes_are_fixed_without_saying_so() -> None:
 
 def test_columns_need_fixed_statistics() -> None:
     with pytest.raises(
-        ConfigError, match=r"^normalise: columns are chosen, but the scope is scene; set scope"
+        ConfigError, match=r"^data\.normalise: columns are chosen, but the scope is scene; set scope"
     ):
         NormaliseOptions(columns=(0, 9))
-    with pytest.raises(ConfigError, match=r"^normalise.columns: \[9, 0\] is no range of columns"):
+    with pytest.raises(ConfigError, match=r"^data\.normalise\.columns: \[9, 0\] is no range of columns"):
         NormaliseOptions(scope="fixed", columns=(9, 0))
     check_columns((), "anywhere")
     check_columns((0, 1), "anywhere")

@@ -210,8 +210,8 @@ def test_a_stage_that_cannot_be_is_told(
 @pytest.mark.parametrize(
     ("stage", "words"),
     [
-        ({"epochs": float("nan")}, r"stages: 0 steps and nan epochs; give one"),
-        ({"epochs": float("inf")}, r"0 steps and inf epochs"),
+        ({"epochs": float("nan")}, r"'stages\.epochs' must be a finite number, not nan"),
+        ({"epochs": float("inf")}, r"'stages\.epochs' must be a finite number, not inf"),
         ({"epochs": -1.0}, r"0 steps and -1 epochs"),
         (
             {"epochs": 1.0, "training": {"steps": 9}},
@@ -318,7 +318,10 @@ def test_packed_records_are_chosen_by_region_without_reading_pixels() -> None:
         ({"name": "../../outside"}, "stages.name: '../../outside' is no name of a folder"),
         ({"name": ".."}, "stages.name: '..' is no name"),
         ({"weight": 0.0}, "stages.weight: 0.0 is not above 0"),
-        ({"mix": [{"data": {"patches": "x"}, "weight": float("nan")}]}, "mix.weight: nan is not above 0"),
+        (
+            {"mix": [{"data": {"patches": "x"}, "weight": float("nan")}]},
+            r"'stages.mix.weight' must be a finite number",
+        ),
         ({"mix": [{"data": {"patchez": "x"}}]}, r"stages\[2\]\.mix\[1\]\.data\.patchez"),
     ],
 )

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Literal
@@ -58,6 +59,12 @@ class PartsSpec:
             raise ConfigError(
                 f"is {self.validation_share}", where=f"{_WHERE}.validation_share", mend="give a share below 1"
             )
+        for name in ("block", "buffer"):
+            value = getattr(self, name)
+            if value is not None and not 0 <= value < math.inf:
+                raise ConfigError(
+                    f"{value} is negative or not finite", where=f"{_WHERE}.{name}", mend="give a length"
+                )
         if self.validation and self.validation_share:
             raise ConfigError(
                 "validation is named, and a share of train is asked for too", where=_WHERE, mend="choose one"

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import datetime as dt
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from os import PathLike, fspath
 from typing import Any, ClassVar, Literal
 
@@ -60,7 +60,7 @@ class SceneSpec:
     scale: float | tuple[float, ...] | tuple[tuple[float, ...], ...] | None = None
     offset: float | tuple[float, ...] | tuple[tuple[float, ...], ...] | None = None
     level: str | tuple[str, ...] | None = None
-    nodata: float | None = None
+    nodata: float | None = field(default=None, metadata={"finite": False})
     mask_band: int = 0
     mask_files: tuple[str, ...] = ()
     mask_values: tuple[int, ...] = ()

@@ -95,7 +95,9 @@ def resized(batch: CubeBatch, size: int) -> CubeBatch:
     if size == 0 or size == h == w:
         return batch
     if h != w:
-        raise ConfigError(f"windows of {h} x {w} pixels are not square", where="resize", mend="leave it 0")
+        raise ConfigError(
+            f"windows of {h} x {w} pixels are not square", where="training.augment.resize", mend="leave it 0"
+        )
     whole = torch.tensor([(0.0, 0.0, 1.0, 1.0)], device=batch.pixels.device).expand(len(batch.pixels), 4)
     grid = crop_grid(whole, size, size)
     pixels, valid = resample(batch.pixels, batch.valid, grid, "bilinear")

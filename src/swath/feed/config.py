@@ -54,29 +54,41 @@ class AugmentConfig:
         for name in ("noise", "resized_crop", "band_dropout", "date_dropout", "radiometry"):
             value = getattr(self, name)
             if not 0.0 <= value < 1.0:
-                raise ConfigError(f"{value} is not in [0, 1)", where=name, mend="give a share such as 0.2")
+                raise ConfigError(
+                    f"{value} is not in [0, 1)",
+                    where=f"training.augment.{name}",
+                    mend="give a share such as 0.2",
+                )
         if not 0.0 < self.chance <= 1.0:
             raise ConfigError(
-                f"{self.chance} is not in (0, 1]", where="chance", mend="give a share such as 0.2"
+                f"{self.chance} is not in (0, 1]",
+                where="training.augment.chance",
+                mend="give a share such as 0.2",
             )
         if self.chance < 1.0 and not (self.flips or self.rotations or self.noise):
             raise ConfigError(
                 "flips, turns and noise are off, so that nothing is left to it",
-                where="chance",
+                where="training.augment.chance",
                 mend="leave it out",
             )
         if self.flips not in (True, False, "horizontal"):
-            raise ConfigError(f"is '{self.flips}'", where="flips", mend="use true, false or horizontal")
+            raise ConfigError(
+                f"is '{self.flips}'", where="training.augment.flips", mend="use true, false or horizontal"
+            )
         if self.interpolation not in ("bicubic", "bilinear"):
             raise ConfigError(
-                f"is '{self.interpolation}'", where="interpolation", mend="use bicubic or bilinear"
+                f"is '{self.interpolation}'",
+                where="training.augment.interpolation",
+                mend="use bicubic or bilinear",
             )
         if self.resize < 0:
-            raise ConfigError(f"is {self.resize}", where="resize", mend="give a number of pixels, or 0")
+            raise ConfigError(
+                f"is {self.resize}", where="training.augment.resize", mend="give a number of pixels, or 0"
+            )
         if not 0 <= self.day_jitter <= 182:
             raise ConfigError(
                 f"{self.day_jitter} is not 0 to 182",
-                where="day_jitter",
+                where="training.augment.day_jitter",
                 mend="give a number of days such as 10",
             )
 

@@ -49,7 +49,7 @@ def depths(module: nn.Module) -> Depths:
         raise ConfigError(
             f"{type(module).__name__} has no encoder whose layers could be told apart",
             where="training",
-            mend="leave layer_decay, freeze and lora out",
+            mend="leave training.layer_decay, training.freeze and lora out",
         )
     prefix, part = found
     dot = f"{prefix}." if prefix else ""

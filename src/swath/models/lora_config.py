@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 from typing import Literal, get_args
 
@@ -29,7 +30,7 @@ class LoRAConfig:
     def __post_init__(self) -> None:
         if self.rank < 1:
             raise ConfigError(f"is {self.rank}", where="lora.rank", mend="give 1 or more, such as 8")
-        if not self.alpha > 0:
+        if not 0 < self.alpha < math.inf:
             raise ConfigError(f"is {self.alpha}", where="lora.alpha", mend="give more than 0, such as 16")
         if not 0 <= self.dropout < 1:
             raise ConfigError(

@@ -41,8 +41,8 @@ class ClassificationTask(ClassTask):
             if self.weights is not None:
                 raise ConfigError(
                     "cannot be weighted by class when records are mixed",
-                    where="class_weights",
-                    mend="leave out class_weights, or mixup and cutmix",
+                    where="loss.class_weights",
+                    mend="leave it out, or loss.mixup and loss.cutmix",
                 )
             shares = smoothed(classes, len(config.classes), config.label_smoothing)
             pixels, valid, shares = mix(pixels, valid, shares, mixup=config.mixup, cutmix=config.cutmix)

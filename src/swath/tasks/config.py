@@ -46,25 +46,27 @@ class TaskConfig:
             if len(self.class_weights) != len(self.classes):
                 raise ConfigError(
                     f"{len(self.class_weights)} weights for {len(self.classes)} classes",
-                    where="class_weights",
+                    where="loss.class_weights",
                     mend="give one per class",
                 )
             if min(self.class_weights) < 0 or not math.isfinite(sum(self.class_weights)):
-                raise ConfigError("a weight is negative or not finite", where="class_weights")
+                raise ConfigError("a weight is negative or not finite", where="loss.class_weights")
         if not 0.0 <= self.label_smoothing < 1.0:
-            raise ConfigError(f"{self.label_smoothing} is not in [0, 1)", where="label_smoothing")
+            raise ConfigError(f"{self.label_smoothing} is not in [0, 1)", where="loss.label_smoothing")
         for name in ("dice", "cross_entropy", "focal", "mixup", "cutmix", "auxiliary"):
             value = getattr(self, name)
             if not (value >= 0.0 and math.isfinite(value)):
-                raise ConfigError(f"{value} is negative or not finite", where=name, mend="give 0 or more")
+                raise ConfigError(
+                    f"{value} is negative or not finite", where=f"loss.{name}", mend="give 0 or more"
+                )
         if self.dice == 0.0 and self.cross_entropy == 0.0:
             raise ConfigError(
-                "both terms of the loss are off", where="cross_entropy", mend="give it or dice a weight"
+                "both terms of the loss are off", where="loss.cross_entropy", mend="give it or dice a weight"
             )
         if self.focal > 0 and self.label_smoothing > 0:
             raise ConfigError(
                 "is defined for hard labels, and label_smoothing makes them soft",
-                where="focal",
+                where="loss.focal",
                 mend="choose one of the two",
             )
 
@@ -87,9 +89,11 @@ class RegressionConfig:
         if not self.names or len(set(self.names)) != len(self.names):
             raise ConfigError("outputs need names, each its own", where="names", mend="name each output once")
         if self.loss not in ("mse", "mae", "huber"):
-            raise ConfigError(f"unknown loss '{self.loss}'", where="loss", mend="use mse, mae or huber")
+            raise ConfigError(f"unknown loss '{self.loss}'", where="loss.error", mend="use mse, mae or huber")
         if not (self.delta > 0 and math.isfinite(self.delta)):
-            raise ConfigError(f"{self.delta} is not above 0", where="delta", mend="give a positive number")
+            raise ConfigError(
+                f"{self.delta} is not above 0", where="loss.delta", mend="give a positive number"
+            )
 
 
 def balanced_weights(counts: tuple[int, ...], power: float = 0.5) -> tuple[float, ...]:
@@ -99,7 +103,7 @@ def balanced_weights(counts: tuple[int, ...], power: float = 0.5) -> tuple[float
     """
     total = sum(counts)
     if total == 0:
-        raise ConfigError("no pixel is labelled", where="class_weights", mend="give labels")
+        raise ConfigError("no pixel is labelled", where="loss.class_weights", mend="give labels")
     raw = [0.0 if n == 0 else (n / total) ** -power for n in counts]
     mean = sum(w * n for w, n in zip(raw, counts, strict=True)) / total
     return tuple(w / mean for w in raw)

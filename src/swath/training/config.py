@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import math
 from dataclasses import dataclass, field
 from typing import Any, Literal
 
@@ -132,7 +133,8 @@ class TrainConfig:
             "validate_every",
             "patience",
         ):
-            _require(getattr(self, name) >= 0, name, f"{getattr(self, name)} is negative", "give 0 or more")
+            value = getattr(self, name)
+            _require(0 <= value < math.inf, name, f"{value} is negative or not finite", "give 0 or more")
         _require(
             self.warmup_steps <= self.steps,
             "warmup_steps",
@@ -169,11 +171,11 @@ class TrainConfig:
             begins = self.unfreeze_every > 0
             _require(begins, "unfreeze_start", "nothing is unfrozen", "give unfreeze_every, or leave it out")
         if self.clip_norm is not None:
-            _require(self.clip_norm > 0, "clip_norm", f"{self.clip_norm} is not above 0", "give null or 1.0")
+            fits = 0 < self.clip_norm < math.inf
+            _require(fits, "clip_norm", f"{self.clip_norm} is not above 0 and finite", "give null or 1.0")
         if self.skip_above is not None:
-            _require(
-                self.skip_above > 1, "skip_above", f"{self.skip_above} is not above 1", "try 50, or null"
-            )
+            fits = 1 < self.skip_above < math.inf
+            _require(fits, "skip_above", f"{self.skip_above} is not above 1 and finite", "try 50, or null")
         if self.ema_decay is not None:
             _require(0 < self.ema_decay < 1, "ema_decay", f"{self.ema_decay} is not in (0, 1)", "try 0.99")
         if self.strategy == "fsdp":
@@ -187,7 +189,12 @@ class TrainConfig:
         mend = f"use one of {', '.join(known)}"
         _require(self.schedule in known, "schedule", f"unknown schedule '{self.schedule}'", mend)
         power = self.schedule_power
-        _require(power > 0, "schedule_power", f"{power} is not above 0", "give 1.0 for a straight line")
+        _require(
+            0 < power < math.inf,
+            "schedule_power",
+            f"{power} is not above 0 and finite",
+            "give 1.0 for a straight line",
+        )
         factor, stepped = self.decay_factor, self.schedule == "step"
         _require(0 < factor <= 1, "decay_factor", f"{factor} is not above 0 and up to 1", "try 0.1")
         _require(
@@ -236,7 +243,7 @@ class TrainConfig:
             raise ConfigError(
                 f"a step of the run saw {began} samples, and would now see {self.samples_per_step(world)}",
                 where=where,
-                mend=f"choose batch_size x accumulate x processes = {began}, or start a new run",
+                mend=f"choose training.batch_size x training.accumulate x processes = {began}, or start a new run",
             )
         for key, value in now.items():
             # What the run did not know yet was what is usual.
@@ -245,13 +252,16 @@ class TrainConfig:
                 then = {**usual[key], **then}
             free = key in FREE_ON_RESUME or key in SAMPLES_PER_STEP
             if not free and then != value:
+                if isinstance(then, dict) and isinstance(value, dict):
+                    leaf = next(name for name in value if then[name] != value[name])
+                    key, then, value = f"{key}.{leaf}", then[leaf], value[leaf]
                 raise ConfigError(
-                    f"the run began with {key} {then}, not {value}",
+                    f"the run began with training.{key} {then}, not {value}",
                     where=where,
-                    mend=f"resume with {key} {then}, or start a new run",
+                    mend="resume with it, or start a new run",
                 )
 
 
 def _require(fits: bool, name: str, what: str, mend: str) -> None:
     if not fits:
-        raise ConfigError(what, where=name, mend=mend)
+        raise ConfigError(what, where=f"training.{name}", mend=mend)

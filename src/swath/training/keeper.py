@@ -231,7 +231,7 @@ class Keeper(pl.Callback):
         if monitor not in numbers:
             raise ConfigError(
                 f"the validation gives no '{monitor}'",
-                where="monitor",
+                where="training.monitor",
                 mend=f"use one of {', '.join(numbers)}",
             )
         value, best = numbers[monitor], self.module.best.get("value")

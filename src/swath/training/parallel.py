@@ -36,7 +36,7 @@ def checkpoint_blocks(module: nn.Module) -> int:
     if not blocks:
         raise ConfigError(
             f"{type(module).__name__} has no transformer blocks",
-            where="activation checkpointing",
+            where="training.activation_checkpointing",
             mend="leave it off",
         )
     for block in blocks:
@@ -60,7 +60,9 @@ def compile_blocks(module: nn.Module) -> int:
     blocks = [m for m in module.modules() if isinstance(m, BLOCKS)]
     if not blocks:
         raise ConfigError(
-            f"{type(module).__name__} has no transformer blocks", where="compile", mend="leave it off"
+            f"{type(module).__name__} has no transformer blocks",
+            where="training.compile",
+            mend="leave it off",
         )
     for block in blocks:
         block.compile()

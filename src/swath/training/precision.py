@@ -43,10 +43,10 @@ def cpu_has_amx() -> bool:
         return False
 
 
-def choose_device(name: str = "auto") -> str:
-    """Either "cuda", if wanted or there, or "cpu". Raises ConfigError if wanted and not there."""
+def choose_device(name: str = "auto", option: str = "device") -> str:
+    """Either "cuda", if wanted or there, or "cpu". Raises ConfigError, naming the `option`, if wanted and not there."""
     if name == "cuda" and not torch.cuda.is_available():
-        raise ConfigError("no CUDA device is there", where="device", mend="use --device auto or cpu")
+        raise ConfigError("no CUDA device is there", where=option, mend="use auto or cpu")
     if name == "auto":
         return "cuda" if torch.cuda.is_available() else "cpu"
     return name

@@ -110,7 +110,7 @@ def fit(
         InputError: the data are not those the run began with.
         SwathError: the loss became NaN.
     """
-    device = choose_device(config.device)
+    device = choose_device(config.device, "training.device")
     with joined(device) as place:
         _check(config, validate, place)
 
@@ -253,11 +253,13 @@ def _waited_enough(checkpoint: str, config: TrainConfig) -> bool:
 
 def _check(config: TrainConfig, validate: Validate | None, place: World) -> None:
     if config.monitor is not None and validate is None:
-        raise ConfigError("there is no validation to monitor", where="monitor", mend="set it to null")
+        raise ConfigError(
+            "there is no validation to monitor", where="training.monitor", mend="set it to null"
+        )
     if config.devices > 1 and place.size == 1:
         raise ConfigError(
             f"{config.devices} processes are asked for, and this is one",
-            where="devices",
+            where="training.devices",
             mend=f"start it with: torchrun --nproc-per-node {config.devices} …",
         )
 

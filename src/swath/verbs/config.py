@@ -14,6 +14,7 @@ Where a dataclass names a shorthand, as scenes do, plain text stands for that fi
 from __future__ import annotations
 
 import dataclasses
+import math
 import re
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
@@ -42,6 +43,8 @@ FORMAT_VERSION = 1
 _RESERVED = ("format_version", "verb")
 _JSONARGPARSE_KEY = re.compile(r'Parser key "([^"]+)"')
 _VALUE = re.compile(r"(?:Got value|Given value): (.*?)(?: - |$)")
+_OPTION = re.compile(r"[a-z]\w*(\.[a-z]\w*)*")
+_MOST = 1 << 63
 _CLASS = re.compile(r"<class\s+'(?:\w+\.)*(\w+)'>")
 
 
@@ -290,6 +293,7 @@ def _instantiate(config: type[T], values: dict[str, Any], origins: Mapping[str, 
     try:
         parser = _parser(config)
         typed = parser.parse_object(_typed_part(config, plain(values)), defaults=False)
+        _check_numbers(config, vars(typed), origins, prefix)
         return _build(config, values, parser.instantiate(typed), None, origins, prefix)
     except SwathError:
         raise
@@ -352,15 +356,60 @@ def _build(
                 key.group, value, typed.get(name), below, origins, f"{prefix}{name}."
             )
         elif key.nested is not None and _apart(key, value):
+            _check_required(key.nested, value, f"{prefix}{name}.", "", origins)
             changes[key.attribute] = _instantiate(key.nested, value, origins, f"{prefix}{name}.")
         elif _as_given(key, value):
             changes[key.attribute] = value
         else:
             changes[key.attribute] = typed[name]
-    if default is None:
-        return config(**changes)
-    made: T = dataclasses.replace(cast(Any, default), **changes)
-    return made
+    try:
+        if default is None:
+            return config(**changes)
+        made: T = dataclasses.replace(cast(Any, default), **changes)
+        return made
+    except ConfigError as err:
+        raise ConfigError(err.what, where=_full_name(config, err.where, prefix), mend=err.mend) from None
+
+
+def _full_name(config: type[Any], where: str | None, prefix: str) -> str | None:
+    """The option that a class's own check names, as it is called here: the class may stand in other groups, too."""
+    if where is None or not prefix or not _OPTION.fullmatch(where):
+        return where
+    parts = where.split(".")
+    known = schema.keys(config)
+    own = next((i for i, part in enumerate(parts) if part in known), None)
+    return prefix.rstrip(".") if own is None else prefix + ".".join(parts[own:])
+
+
+def _check_numbers(
+    config: type[Any], values: Mapping[str, Any], origins: Mapping[str, str], prefix: str
+) -> None:
+    """Raises ConfigError for a number that is none, or has no end, and for null where it is no value."""
+    for name, key in schema.keys(config).items():
+        value, below = values.get(name), key.nested or key.item
+        if below is not None:
+            for entry in value if isinstance(value, list | tuple) else (value,):
+                if isinstance(entry, Mapping) or hasattr(entry, "__dict__"):
+                    inner = entry if isinstance(entry, Mapping) else vars(entry)
+                    _check_numbers(below, inner, origins, f"{prefix}{name}.")
+        elif value is None and name in values and not key.optional and not key.free_form:
+            raise _type_error(key, prefix + name, None, origins)
+        elif key.finite:
+            for number in _numbers(value):
+                if not (math.isfinite(number) and abs(number) < _MOST):
+                    raise ConfigError(
+                        f"'{prefix}{name}' must be a finite number, not {number:g}",
+                        where=_origin(origins, prefix + name),
+                    )
+
+
+def _numbers(value: object) -> Iterator[float]:
+    """A number, or those of a list."""
+    if isinstance(value, int | float):
+        yield value
+    elif isinstance(value, list | tuple):
+        for item in value:
+            yield from _numbers(item)
 
 
 def _explain(

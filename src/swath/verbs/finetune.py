@@ -147,5 +147,5 @@ def run(config: FinetuneConfig) -> FinetuneResult | None:
         return FinetuneResult(**in_processes("finetune", config, config.training.devices))
     from swath.verbs.finetune_records import run_records
 
-    with joined(choose_device(config.training.device)):
+    with joined(choose_device(config.training.device, "training.device")):
         return run_records(config)

@@ -20,6 +20,7 @@ PRETRAINABLE = ("st_swin_mae", "spectralgpt", "swin_mae", "mae", "satmae", "beit
 # SatMAE's groups of Sentinel-2 bands: those of 10 m and near infrared, red edges, and the short-wave infrared.
 SATMAE_GROUPS = (("B02", "B03", "B04", "B08"), ("B05", "B06", "B07", "B8A"), ("B11", "B12"))
 MAPPABLE = ("st_swin_unet", "unet")
+_MOST = 1e4  # no factor between the widths of two layers is larger
 WHOLE = ("unet", "resnet")
 """Networks that are all head: they learn from labels alone, and continue no weights."""
 
@@ -163,8 +164,29 @@ def configure(model: ModelOptions, **fixed: Any) -> Any:
             raise _unknown(f"option of {model.system}", name, tuple(sorted(known)), "model.options")
     # The data's part too: an option may be about the bands.
     plain = {name: list(v) if isinstance(v, tuple) else v for name, v in fixed.items()}
+    _check_sizes(config, model.options)
     check_types(config, {**plain, **model.options})
     return type(config).from_dict({**config.to_dict(), **model.options, **fixed})
+
+
+def _check_sizes(config: ModelConfig, options: Mapping[str, Any]) -> None:
+    """Raises ConfigError for a size or share that no network has; 0 is one where a preset says so."""
+    for name, value in options.items():
+        usual = getattr(config, name)
+        where = f"model.options.{name}"
+        if isinstance(usual, bool) or isinstance(value, bool) or not isinstance(value, int | float):
+            continue  # types are looked at after this, since a config's own check may divide by a 0
+        if isinstance(usual, int) and value < min(1, usual):
+            raise ConfigError(f"is {value}", where=where, mend=f"give {min(1, usual)} or more")
+        if isinstance(usual, float):
+            share = "drop" in name
+            if not (0 <= value < 1 if share else 0 < value < _MOST):
+                mend = (
+                    "give a share from 0 to below 1"
+                    if share
+                    else f"give more than 0, such as {usual or 1.0:g}"
+                )
+                raise ConfigError(f"is {value:g}", where=where, mend=mend)
 
 
 def check_types(config: ModelConfig, options: Mapping[str, Any]) -> None:

@@ -44,11 +44,11 @@ class NormaliseOptions:
     columns: tuple[int, ...] = ()
 
     def __post_init__(self) -> None:
-        check_columns(self.columns, "normalise.columns")
+        check_columns(self.columns, "data.normalise.columns")
         if self.columns and self.scope != "fixed":
             raise ConfigError(
                 f"columns are chosen, but the scope is {self.scope}",
-                where="normalise",
+                where="data.normalise",
                 mend="set scope to fixed, or leave columns out",
             )
 

@@ -151,7 +151,7 @@ def run(config: PretrainConfig) -> PretrainResult | Replayed | None:
             for source in config.data.shards:
                 Shards(source)
         return PretrainResult(**in_processes("pretrain", config, config.training.devices))
-    with joined(choose_device(config.training.device)):
+    with joined(choose_device(config.training.device, "training.device")):
         if config.stages:
             from swath.verbs.stages import run_stages
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 from typing import Literal
 
@@ -75,8 +76,10 @@ class ContrastOptions:
             value = getattr(self, name)
             if value is not None and value < 1:
                 raise ConfigError(f"{value} is below 1", where=f"contrast.{name}")
-        if self.temperature is not None and not self.temperature > 0:
-            raise ConfigError(f"{self.temperature} is not above 0", where="contrast.temperature")
+        if self.temperature is not None and not 0 < self.temperature < math.inf:
+            raise ConfigError(
+                f"{self.temperature} is not above 0 and finite", where="contrast.temperature", mend="try 0.1"
+            )
         if self.momentum is not None and not 0 <= self.momentum <= 1:
             raise ConfigError(f"{self.momentum} is not within 0 and 1", where="contrast.momentum")
 

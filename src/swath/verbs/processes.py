@@ -23,7 +23,7 @@ def in_processes(verb: str, config: Any, processes: int) -> dict[str, Any]:
     from swath.training.launch import launch
     from swath.training.precision import choose_device
 
-    check_devices(config.training, choose_device(config.training.device))
+    check_devices(config.training, choose_device(config.training.device, "training.device"))
 
     with tempfile.TemporaryDirectory(prefix="swath-") as folder:
         resolved = Path(folder) / "config.yaml"

@@ -68,7 +68,7 @@ def replay(config: PretrainConfig) -> Replayed:
     from swath.verbs.stages import read_data
 
     kept = load_bad_step(config.replay)
-    device = choose_device(config.training.device)
+    device = choose_device(config.training.device, "training.device")
     data = read_data(config)
     objective = make_objective(config, data)
     objective.load_state_dict(kept["weights"])

@@ -43,7 +43,7 @@ def check_start(run: RunOptions, training: TrainConfig, monitors: Collection[str
     if run.resume and not folder.exists():
         # A slip in the name would otherwise cost a night.
         log.warning("there is no run in %s to resume: beginning a new one", folder)
-    choose_precision(training.precision, choose_device(training.device))
+    choose_precision(training.precision, choose_device(training.device, "training.device"))
     if training.monitor is not None and training.monitor not in monitors:
         known = f"use {', '.join(monitors)}, or null" if monitors else "set it to null"
         raise ConfigError(

@@ -150,7 +150,7 @@ def _within(columns: tuple[int, ...], width: int, source: str) -> None:
     if columns[1] > width:
         raise ConfigError(
             f"columns {columns[0]} to {columns[1] - 1} are not all within {source}, which has {width}",
-            where="normalise.columns",
+            where="data.normalise.columns",
             mend=f"end at {width} or before",
         )
 
@@ -268,11 +268,11 @@ def _measured_columns(scenes: Sequence[_Scene], columns: tuple[int, ...]) -> tup
         return ()
     for scene in scenes:
         _within(columns, scene.width, scene.cube.source)
-    found = {scene.columns(columns, "normalise.columns") for scene in scenes}
+    found = {scene.columns(columns, "data.normalise.columns") for scene in scenes}
     if len(found) > 1:
         raise ConfigError(
             "the scenes have pixels of several sizes, so the same columns are other places in each",
-            where="normalise.columns",
+            where="data.normalise.columns",
             mend="leave them out, or give scenes of one pixel size",
         )
     return found.pop()

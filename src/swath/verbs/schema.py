@@ -9,7 +9,8 @@ A class may name options that are short for one of a group (`SHORT: ClassVar[Map
 its `data.labels`.
 
 An option whose name is a word of Python itself, such as `from`, has a field of another name, which says so:
-`kind: str = field(default="", metadata={"option": "from"})`.
+`kind: str = field(default="", metadata={"option": "from"})`. Numbers must be finite but where a field says
+`metadata={"finite": False}`.
 """
 
 from __future__ import annotations
@@ -43,6 +44,7 @@ class Key:
         required: whether it has no default.
         default: its value if not given.
         field: the name of the field, the option's own if empty.
+        finite: whether a number must be; not where it stands for a value of pixels.
     """
 
     name: str
@@ -50,6 +52,7 @@ class Key:
     required: bool
     default: Any = None
     field: str = ""
+    finite: bool = True
 
     @property
     def attribute(self) -> str:
@@ -141,7 +144,7 @@ def keys(config: type[Any]) -> dict[str, Key]:
             default = None if required else f.default
         if f.init:
             name = option_name(f)
-            found[name] = Key(name, hints[f.name], required, default, f.name)
+            found[name] = Key(name, hints[f.name], required, default, f.name, f.metadata.get("finite", True))
     return found
 
 

@@ -23,7 +23,7 @@ class MixOptions:
     weight: float = 1.0
 
     def __post_init__(self) -> None:
-        _check_weight(self.weight, "mix.weight")
+        _check_weight(self.weight, "start.mix.weight")
 
 
 @dataclass(frozen=True)

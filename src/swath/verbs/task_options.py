@@ -66,6 +66,20 @@ class LossOptions:
     delta: float = 1.0
 
     def __post_init__(self) -> None:
+        for name in _AMOUNTS:
+            value = getattr(self, name)
+            if not 0 <= value < math.inf:
+                raise ConfigError(
+                    f"{value} is negative or not finite", where=f"loss.{name}", mend="give 0 or more"
+                )
+        if self.label_smoothing >= 1:
+            raise ConfigError(
+                f"{self.label_smoothing} is not below 1", where="loss.label_smoothing", mend="try 0.1"
+            )
+        if not self.delta > 0:
+            raise ConfigError(
+                f"{self.delta} is not above 0", where="loss.delta", mend="give a positive number"
+            )
         if self.class_weights and self.class_weight_power:
             raise ConfigError(
                 "class_weights are stated, and class_weight_power asks for others",
@@ -102,6 +116,9 @@ class LossOptions:
                 )
 
 
+_AMOUNTS = (
+    "class_weight_power", "label_smoothing", "dice", "cross_entropy", "focal", "auxiliary", "mixup", "cutmix", "delta",
+)  # fmt: skip
 _MAPS = ("segmentation", "change")
 _SINGLE = ("classification", *_MAPS)
 _FOR: Mapping[str, tuple[str, ...]] = {
