@@ -67,7 +67,7 @@ def test_the_config_is_plain_json_and_free_options_may_change_on_resume():
     ):
         with pytest.raises(ConfigError, match=r"the run began with training\.augment\.(rotations|noise) "):
             other.check_continues(older, "run")
-    with pytest.raises(ConfigError, match="the run began with optimizer adamw, not adam"):
+    with pytest.raises(ConfigError, match=r"the run began with training\.optimizer adamw, not adam"):
         TrainConfig(optimizer="adam").check_continues(older, "run")
 
 
