@@ -51,7 +51,7 @@ def test_pictures_health_and_a_probe_change_no_bit_and_are_kept(chain: Any, tmp_
     seen = [(r["step"], r["health"]) for r in read_metrics(folder / "metrics.jsonl") if "health" in r]
     assert [step for step, _ in seen] == [3, 6]
     for _, numbers in seen:
-        assert set(numbers) == {"feature_rank", "feature_spread", "collapsed", "knn", "linear"}
+        assert set(numbers) == {"feature_rank", "feature_variation", "collapsed", "knn", "linear"}
         assert 0 <= numbers["knn"] <= 1 and 0 <= numbers["linear"] <= 1 and numbers["feature_rank"] > 0
     page = (folder / "report.html").read_text("utf-8")
     assert "effective rank" in page.lower() or "How many dimensions" in page

@@ -7,32 +7,39 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-# Below these, all samples look alike to whatever comes after: fewer than two dimensions carry anything, or the
-# unit vectors of different samples stand closer than a tenth of what chance would give.
 COLLAPSED_RANK = 2.0
-COLLAPSED_SPREAD = 0.1
+"""Below this, fewer than two directions carry anything (of few samples: half of those that there can be)."""
+COLLAPSED_VARIATION = 2.0**-8
+"""Below this, samples differ by less of their length than bf16 can tell."""
 
 
 @dataclass(frozen=True)
 class Health:
     """What features tell of themselves.
 
+    What all samples share says nothing of any, and whatever learns on top takes it away: a large mean is no collapse,
+    nor is one feature that is larger than the others.
+
     Attributes:
-        rank: effective rank (Roy and Vetterli, 2007): e to the entropy of the shares of the singular values; 1 if
-            one direction carries all, D if all carry the same.
-        spread: standard deviation of the unit-length features over samples, times sqrt(D): about 1 for features
-            in all directions, 0 if all samples have one (Chen and He, SimSiam, 2021).
+        rank: effective rank (Roy and Vetterli, 2007) of the centred features, each divided by its standard deviation:
+            e to the entropy of the shares of the singular values; 1 if one direction carries all, D if all carry the
+            same.
+        variation: length of what sets samples apart, over the length of the features: the root of the mean squared
+            distance from the mean over that from 0. 1 where the mean is 0, 0 if all samples have the same features.
         finite: whether all features are numbers.
+        most: the largest rank that so many samples of so many features can have.
     """
 
     rank: float
-    spread: float
+    variation: float
     finite: bool = True
+    most: int = 2
 
     @property
     def collapsed(self) -> bool:
-        """Whether different samples have nearly the same features."""
-        return not self.finite or self.rank < COLLAPSED_RANK or self.spread < COLLAPSED_SPREAD
+        """Whether different samples have nearly the same features, or differ along one direction."""
+        least = min(COLLAPSED_RANK, self.most / 2)
+        return not self.finite or self.rank < least or self.variation < COLLAPSED_VARIATION
 
 
 def health(features: Tensor) -> Health:
@@ -40,9 +47,15 @@ def health(features: Tensor) -> Health:
     if not bool(torch.isfinite(features).all()):
         return Health(0.0, 0.0, finite=False)
     x = features.detach().cpu().double()
-    unit = x / x.norm(dim=1, keepdim=True).clamp_min(1e-12)
-    spread = float(unit.std(dim=0).mean()) * x.shape[1] ** 0.5
-    return Health(effective_rank(x - x.mean(dim=0)), spread)
+    centred = x - x.mean(dim=0)
+    length = float(x.square().sum(dim=1).mean().sqrt())
+    if length == 0.0:
+        return Health(0.0, 0.0)
+    variation = float(centred.square().sum(dim=1).mean().sqrt()) / length
+    # What varies by less than bf16 tells of it is as good as constant, and is not blown up.
+    floor = COLLAPSED_VARIATION * length / x.shape[1] ** 0.5
+    scaled = centred / centred.square().mean(dim=0).sqrt().clamp_min(floor)
+    return Health(effective_rank(scaled), variation, most=min(len(x) - 1, x.shape[1]))
 
 
 def effective_rank(centred: Tensor) -> float:

@@ -79,16 +79,16 @@ def _health(
         found = health(pooled(objective, batches))
         numbers = {
             "feature_rank": found.rank,
-            "feature_spread": found.spread,
+            "feature_variation": found.variation,
             "collapsed": float(found.collapsed),
         }
         if found.collapsed:
             log.warning(
-                "step %d: the features collapse (effective rank %.1f, spread %.2f): different places look alike to "
-                "them; lower the learning rate, warm up longer, or hide less",
+                "step %d: the features collapse (effective rank %.1f; they vary by %.2g of their length): different "
+                "places look alike to them; lower the learning rate, warm up longer, or hide less",
                 step,
                 found.rank,
-                found.spread,
+                found.variation,
             )
         return numbers if probe is None else {**numbers, **probe.scores(objective)}
 
