@@ -15,6 +15,7 @@ import pytest
 from swath.data.legend import LandClass
 from swath.data.part_spec import PartsSpec
 from swath.errors import ConfigError, InputError, SwathError
+from swath.verbs.config import load_config
 from swath.verbs.labelled_options import LabelledData
 from swath.verbs.labelled_records import Part, open_part
 from swath.verbs.labelled_sources import open_source
@@ -112,6 +113,22 @@ def _labels(data: LabelledData) -> Mapping[str, Any]:
     spec = with_labels(data.layout, data).options["spec"]
     labels: Mapping[str, Any] = spec["labels"]
     return labels
+
+
+def test_colours_of_classes_may_be_text() -> None:
+    classes = [
+        {"value": 1, "name": "dry", "color": "#aaBB01"},
+        {"value": 2, "name": "wet", "color": [1, 2, 3]},
+    ]
+    found = load_config(LabelledData, [], {"layout": {"name": "folder", "root": "x"}, "classes": classes})
+    assert [c.color for c in found.classes] == [(170, 187, 1), (1, 2, 3)]
+    text = load_config(
+        LabelledData, [], {"classes": json.dumps(classes), "layout": {"name": "folder", "root": "x"}}
+    )
+    assert text.classes == found.classes
+    for wrong in ("red", "#12345", "#1234567"):
+        with pytest.raises(ConfigError, match=f"colour '{wrong}' is none; write #rrggbb"):
+            load_config(LabelledData, [], {"classes": [{**classes[0], "color": wrong}]})
 
 
 def test_without_labels_the_layout_is_as_it_is(lake: Path) -> None:

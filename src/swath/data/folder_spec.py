@@ -219,8 +219,8 @@ def _class(row: Any, index: int, count: int, where: str) -> LandClass:
     elif isinstance(colour, str):
         try:
             colour = rgb(colour)
-        except ValueError:
-            raise ConfigError(f"colour '{colour}' is none", where=where, mend="write #rrggbb") from None
+        except ConfigError as err:
+            raise ConfigError(err.what, where=where, mend=err.mend) from None
     value = _whole(row.get("value", index), f"{where}: value of class {row['name']}")
     return LandClass(value, str(row["name"]), tuple(colour))
 

@@ -3,10 +3,18 @@
 from __future__ import annotations
 
 import colorsys
+import re
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from swath.errors import ConfigError
+
+
+def rgb(text: str) -> tuple[int, int, int]:
+    """(red, green, blue) of "#rrggbb". Raises ConfigError if the text is anything else."""
+    if not re.fullmatch("#[0-9a-fA-F]{6}", text):
+        raise ConfigError(f"colour '{text}' is none", where="classes.color", mend="write #rrggbb")
+    return int(text[1:3], 16), int(text[3:5], 16), int(text[5:7], 16)
 
 
 @dataclass(frozen=True)
@@ -16,22 +24,17 @@ class LandClass:
     Attributes:
         value: the number that stands for it in label rasters and in maps.
         name: as a person reads it.
-        color: red, green, blue, 0 to 255.
+        color: red, green, blue, 0 to 255; or "#rrggbb" in options.
     """
 
     value: int
     name: str
-    color: tuple[int, int, int]
+    color: tuple[int, int, int] = field(metadata={"of_text": rgb})
 
     @property
     def hex(self) -> str:
         """The colour as "#rrggbb"."""
         return "#{:02x}{:02x}{:02x}".format(*self.color)
-
-
-def rgb(text: str) -> tuple[int, int, int]:
-    """(red, green, blue) of "#rrggbb"."""
-    return int(text[1:3], 16), int(text[3:5], 16), int(text[5:7], 16)
 
 
 def spread(count: int) -> tuple[tuple[int, int, int], ...]:

@@ -155,6 +155,6 @@ def match_files(pattern: Pattern, names: Iterable[str], root: Path, where: str =
         raise InputError(
             f"no file matches the pattern '{pattern.text}'",
             where=root,
-            mend=f"correct {where}; it is relative",
+            mend=f"correct {where}, which counts from that folder",
         )
     return sorted(found.values(), key=lambda f: (f.place, f.date or dt.date.min, f.band))

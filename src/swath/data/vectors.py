@@ -163,7 +163,7 @@ def read_vectors(
         raise InputError(
             f"names unknown classes in '{attribute}': {', '.join(sorted(set(strange))[:10])} (known: {known})",
             where=path,
-            mend="add them to the classes, or to the values to ignore",
+            mend="add them to the classes (of dataset.yaml, or data.classes), or to the values to ignore",
         )
     if not shapes:
         raise InputError("holds no feature with a class", where=path, mend="check the file and the layer")
@@ -205,6 +205,8 @@ def _classed(pyogrio: Any, path: str, attribute: str, layer: str | None) -> tupl
         )
     meta, wkb, columns = _features(pyogrio, path, layer)
     names = [str(f) for f in meta["fields"]]
+    if not len(wkb):
+        raise InputError("holds no feature", where=path, mend="check the file and the layer")
     if attribute not in names:
         raise InputError(
             f"has no attribute '{attribute}' (it has {', '.join(names) or 'none'})",

@@ -220,6 +220,8 @@ def _expand(config: type[Any], values: Mapping[str, Any]) -> dict[str, Any]:
                 value = [{key.item_shorthand: v} if isinstance(v, (str, list, Path)) else v for v in items]
         if key.nested is not None and isinstance(value, Mapping):
             value = _expand(key.nested, value)
+        elif key.item is not None and isinstance(value, (list, tuple)):
+            value = [_expand(key.item, entry) if isinstance(entry, Mapping) else entry for entry in value]
         expanded[name] = value
     return expanded
 

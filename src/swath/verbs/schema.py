@@ -45,6 +45,7 @@ class Key:
         default: its value if not given.
         field: the name of the field, the option's own if empty.
         finite: whether a number must be; not where it stands for a value of pixels.
+        reads: what makes its value of text, of a field that may be spelled so.
     """
 
     name: str
@@ -53,6 +54,7 @@ class Key:
     default: Any = None
     field: str = ""
     finite: bool = True
+    reads: Callable[[str], Any] | None = None
 
     @property
     def attribute(self) -> str:
@@ -107,9 +109,9 @@ class Key:
         return None if self.nested is None else getattr(self.nested, "SHORTHAND", None)
 
     @property
-    def of_text(self) -> Callable[[str], dict[str, Any]] | None:
-        """What makes keys of plain text under this key; None: nothing does."""
-        found: Callable[[str], dict[str, Any]] | None = getattr(self.nested, "of_text", None)
+    def of_text(self) -> Callable[[str], Any] | None:
+        """What makes a value, or keys, of plain text under this key; None: nothing does."""
+        found: Callable[[str], Any] | None = self.reads or getattr(self.nested, "of_text", None)
         return found
 
     @property
@@ -144,7 +146,9 @@ def keys(config: type[Any]) -> dict[str, Key]:
             default = None if required else f.default
         if f.init:
             name = option_name(f)
-            found[name] = Key(name, hints[f.name], required, default, f.name, f.metadata.get("finite", True))
+            said = f.metadata
+            finite, reads = said.get("finite", True), said.get("of_text")
+            found[name] = Key(name, hints[f.name], required, default, f.name, finite, reads)
     return found
 
 
