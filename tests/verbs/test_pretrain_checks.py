@@ -69,6 +69,22 @@ def test_systems_that_reconstruct_nothing_draw_nothing(land: Any, tmp_path: Path
         swath.pretrain(**options)
 
 
+@pytest.mark.parametrize(
+    ("name", "value"), [("version", "v3"), ("version", "v2"), ("queue", 8), ("momentum", 0.9)]
+)
+def test_simclr_is_no_version_of_moco(name: str, value: object) -> None:
+    layout = {"layout": {"name": "eurosat", "root": "x"}}
+    plain = {"run": {"folder": "r"}, "model": {"system": "simclr"}, "data": layout}
+    given = load_config(PretrainConfig, [], {**plain, f"contrast.{name}": value})
+    with pytest.raises(
+        ConfigError, match=rf"^contrast\.{name}: simclr does not look at it; .* contrast\.temperature"
+    ):
+        check_options(given)
+    check_options(load_config(PretrainConfig, [], {**plain, "contrast.temperature": 0.2}))
+    moco = load_config(PretrainConfig, [], {**plain, "model.system": "moco"})
+    assert moco.contrast.version == "v3"  # as config.yaml then says
+
+
 def test_one_image_a_batch_has_nothing_to_be_compared_with(land: Any, tmp_path: Path) -> None:
     options = land.pretraining(tmp_path / "run")
     options |= {"model": {"system": "simclr"}, "mask": {}}

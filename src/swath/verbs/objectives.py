@@ -105,7 +105,7 @@ def prepare(objective: nn.Module, feed: Feed, config: PretrainConfig) -> None:
 
 def agreement(config: PretrainConfig, data: Pretraining) -> nn.Module:
     """SimCLR or MoCo on a ViT or Swin."""
-    from dataclasses import fields, replace
+    from dataclasses import replace
 
     from swath.models.swin3d import Swin3D
     from swath.models.vit_encoder import ViT
@@ -127,10 +127,7 @@ def agreement(config: PretrainConfig, data: Pretraining) -> nn.Module:
         if name != "version" and value is not None
     }
     if config.model.system == "moco":
-        return MoCoObjective(network, width, replace(MOCO[config.contrast.version], **given), config.views)
-    extra = set(given) - {f.name for f in fields(SimCLRConfig)}
-    if extra:
-        raise ConfigError(
-            "SimCLR has no such option", where=f"contrast.{min(extra)}", mend="leave it out, or take moco"
-        )
+        version = config.contrast.version
+        assert version is not None  # the config settles it
+        return MoCoObjective(network, width, replace(MOCO[version], **given), config.views)
     return SimCLRObjective(network, width, replace(SimCLRConfig(), **given), config.views)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from fractions import Fraction
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -67,6 +67,10 @@ class PretrainConfig:
     stages: tuple[StageOptions, ...] = ()
     licence: str = "unknown"
     replay: str = ""
+
+    def __post_init__(self) -> None:
+        if self.model.system == "moco" and self.contrast.version is None:  # config.yaml says which it was
+            object.__setattr__(self, "contrast", replace(self.contrast, version="v3"))
 
 
 @dataclass(frozen=True)
@@ -173,6 +177,7 @@ def run_stage(config: PretrainConfig) -> PretrainResult | None:
     from swath.training.ranks import decided, world
     from swath.training.run import fit
     from swath.verbs import run_report
+    from swath.verbs.agreement import say_what_agreement_lacks
     from swath.verbs.going_on import go_on_from
     from swath.verbs.mixing import epoch_of, mixed_feed, read_mixed
     from swath.verbs.objectives import make_objective, prepare
@@ -199,7 +204,9 @@ def run_stage(config: PretrainConfig) -> PretrainResult | None:
         prepare(objective, feed, config)
     held = held_out_batch(data)
     seed = config.training.seed
-    epoch = Fraction(*epoch_of(config, data, mixed))
+    samples, per_step = epoch_of(config, data, mixed)
+    epoch = Fraction(samples, per_step)
+    say_what_agreement_lacks(config, objective, feed, (data, *(m.data for m in mixed)), samples)
     gsd = config.data.gsd
     looks = periodic(config.watch, Path(config.run.folder), feed, held, data.contract, seed, epoch, gsd)
 

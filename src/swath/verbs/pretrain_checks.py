@@ -20,6 +20,8 @@ MASKS = {
     "beit": ("ratio", "min_block"),
 }
 BY_AGREEMENT = ("simclr", "moco")
+# The rest of `contrast` is about MoCo's copy and queue.
+SIMCLR = ("temperature", "hidden", "embedding")
 
 
 def check_options(config: PretrainConfig) -> None:
@@ -34,9 +36,9 @@ def check_options(config: PretrainConfig) -> None:
         return
     _only(config.mask, MASKS.get(system, ()), "mask", system)
     agrees = system in BY_AGREEMENT
-    for name in ("views", "contrast"):
-        group = getattr(config, name)
-        _only(group, _names(group) if agrees else (), name, system)
+    _only(config.views, _names(config.views) if agrees else (), "views", system)
+    compared = {"moco": _names(config.contrast), "simclr": SIMCLR}
+    _only(config.contrast, compared.get(system, ()), "contrast", system)
     if (
         agrees
         and not (system == "moco" and config.contrast.version == "v2")

@@ -54,7 +54,7 @@ class ContrastOptions:
     """How SimCLR and MoCo compare views; null: as published.
 
     Attributes:
-        version: of MoCo: "v2" with a queue, "v3" without.
+        version: of MoCo: "v2" with a queue, "v3" without (v3).
         temperature: of the similarities (0.1; MoCo 0.2).
         momentum: of MoCo's copy of the encoder (v2 0.999; v3 from 0.99 to 1).
         hidden: width of the heads' hidden layers.
@@ -63,7 +63,7 @@ class ContrastOptions:
         freeze_patch_embed: MoCo: the first layer stays as it starts (v3: true).
     """
 
-    version: Literal["v2", "v3"] = "v3"
+    version: Literal["v2", "v3"] | None = None
     temperature: float | None = None
     momentum: float | None = None
     hidden: int | None = None
