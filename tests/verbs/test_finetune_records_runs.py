@@ -23,11 +23,20 @@ BUILD: dict[str, Callable[[Path], dict[str, Any]]] = WRITE["BUILD"]
 
 
 @pytest.mark.parametrize(
-    ("task", "loss", "head"),
-    [("classification", {"mixup": 0.2}, {}), ("segmentation", {"auxiliary": 0.5}, {"kind": "linear"})],
+    ("task", "loss", "head", "dates"),
+    [
+        ("classification", {"mixup": 0.2}, {}, 1),
+        ("segmentation", {"auxiliary": 0.5}, {"kind": "linear"}, 1),
+        ("dated", {}, {"kind": "linear"}, 3),
+    ],
 )
 def test_a_run_that_was_stopped_goes_on_to_the_same_bits(
-    task: str, loss: dict[str, Any], head: dict[str, Any], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    task: str,
+    loss: dict[str, Any],
+    head: dict[str, Any],
+    dates: int,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     class Stopped(BaseException):
         """As a kill would."""
@@ -35,6 +44,7 @@ def test_a_run_that_was_stopped_goes_on_to_the_same_bits(
     more = {
         "loss": loss,
         "head": head,
+        "dates": dates,
         "training": {"steps": 12, "validate_every": 3, "checkpoint_every": 4, "patience": 9},
     }
     whole = tune(tmp_path / "whole", task, VIT, **more)
