@@ -24,6 +24,7 @@ from typing import Any
 
 import swath
 from swath.errors import ConfigError, OutputError, SwathError
+from swath.training.launched import end_with_launcher
 from swath.verbs import registry, schema
 from swath.verbs.registry import RECIPE, LoadedVerb
 
@@ -59,6 +60,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         The exit code: 0, or what the result of the verb says (1 where something that was checked is wrong),
         2 for an error that the user can mend, 130 if interrupted, 1 for a bug in swath.
     """
+    end_with_launcher()
     words = list(sys.argv[1:] if argv is None else argv)
     verbose = "--verbose" in words or "-v" in words
     try:

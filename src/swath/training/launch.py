@@ -2,16 +2,24 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
+import signal
 import socket
 import subprocess
 import sys
 import tempfile
+import threading
 import time
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from types import FrameType
+
+from swath.training.launched import LAUNCHER
 
 GRACE_SECONDS = 20.0  # for the others to end by themselves once one has
+# What a process comes to that a signal ended before it could end in step.
+_INTERRUPTED = (-signal.SIGINT, -signal.SIGTERM, 128 + signal.SIGINT, 128 + signal.SIGTERM)
 
 
 @dataclass(frozen=True)
@@ -33,26 +41,35 @@ def launch(words: Sequence[str], processes: int) -> Launched:
     """Runs `python *words` in so many processes and waits for all.
 
     Process 0 speaks to this terminal. If one fails, the others are ended: they would wait for it for ever.
-    Ctrl-C in a terminal reaches all of them by itself; they end in step, after writing a checkpoint.
+    Ctrl-C and SIGTERM are passed on to all of them; they end in step, after writing a checkpoint. If this process is
+    killed, they end by themselves, where they call `end_with_launcher`.
+
+    Raises:
+        KeyboardInterrupt: they were asked to end before they could do so in step.
     """
     port = _free_port()
+    running: list[subprocess.Popen[bytes]] = []
     with tempfile.TemporaryFile() as output, tempfile.TemporaryFile() as errors:
-        running = [
-            subprocess.Popen(
-                [sys.executable, *words],
-                env={**os.environ, **_place(rank, processes, port)},
-                stdout=output if rank == 0 else subprocess.DEVNULL,
-                stderr=None if rank == 0 else errors,
-            )
-            for rank in range(processes)
-        ]
         try:
-            first = _wait(running)
+            with _passing_on(running) as passed:
+                for rank in range(processes):
+                    running.append(
+                        subprocess.Popen(
+                            [sys.executable, *words],
+                            env={**os.environ, **_place(rank, processes, port), LAUNCHER: str(os.getpid())},
+                            stdout=output if rank == 0 else subprocess.DEVNULL,
+                            stderr=None if rank == 0 else errors,
+                            process_group=0,  # a terminal's Ctrl-C would reach them twice
+                        )
+                    )
+                first = _wait(running)
         finally:
             for process in running:
                 if process.poll() is None:
                     process.kill()
                 process.wait()
+        if passed and first is not None and running[first].returncode in _INTERRUPTED:
+            raise KeyboardInterrupt
         output.seek(0)
         errors.seek(0)
         code = 0 if first is None else running[first].returncode
@@ -79,18 +96,37 @@ def _wait(running: Sequence[subprocess.Popen[bytes]]) -> int | None:
     ended_at: float | None = None
     first: int | None = None
     while any(p.poll() is None for p in running):
-        try:
-            for rank, process in enumerate(running):
-                if first is None and process.poll() not in (None, 0):
-                    first, ended_at = rank, time.monotonic()
-            if ended_at is not None and time.monotonic() - ended_at > GRACE_SECONDS:
-                return first
-            time.sleep(0.05)
-        except KeyboardInterrupt:
-            continue  # the processes got it as well, and write their checkpoint
+        for rank, process in enumerate(running):
+            if first is None and process.poll() not in (None, 0):
+                first, ended_at = rank, time.monotonic()
+        if ended_at is not None and time.monotonic() - ended_at > GRACE_SECONDS:
+            return first
+        time.sleep(0.05)
     if first is None:
         first = next((r for r, p in enumerate(running) if p.returncode != 0), None)
     return first
+
+
+@contextlib.contextmanager
+def _passing_on(running: Sequence[subprocess.Popen[bytes]]) -> Iterator[list[int]]:
+    """Passes on what asks this process to end; gives those signals. Only in the main thread, which alone gets them."""
+    passed: list[int] = []
+
+    def pass_on(number: int, frame: FrameType | None) -> None:
+        passed.append(number)
+        for process in running:
+            if process.poll() is None:
+                process.send_signal(number)
+
+    if threading.current_thread() is not threading.main_thread():
+        yield passed
+        return
+    before = {number: signal.signal(number, pass_on) for number in (signal.SIGINT, signal.SIGTERM)}
+    try:
+        yield passed
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)
 
 
 def _free_port() -> int:

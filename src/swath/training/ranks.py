@@ -87,6 +87,9 @@ def joined(device: str) -> Iterator[World]:
 
     Args:
         device: "cuda" (NCCL) or "cpu" (gloo).
+
+    Raises:
+        SwathError: another process is gone.
     """
     place = world()
     if place.size == 1 or dist.is_initialized():
@@ -102,6 +105,13 @@ def joined(device: str) -> Iterator[World]:
         if not place.leads:
             log.setLevel(logging.ERROR)  # what is true of all is said once
         yield place
+    except RuntimeError as err:
+        if not isinstance(err, dist.DistError) and "gloo" not in str(err):
+            raise
+        raise SwathError(
+            f"process {place.rank} of {place.size} lost another one of the run",
+            mend="see what that one said last, and go on with run.resume",
+        ) from err
     finally:
         log.setLevel(level)
         dist.destroy_process_group()

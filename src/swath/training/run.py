@@ -25,10 +25,11 @@ from swath.memory import freed_memory_kept
 from swath.models.attention import recompute_attention
 from swath.training.began import Began, kept_precision
 from swath.training.checkpoint import AtomicCheckpointIO, load_checkpoint, newest_good
+from swath.training.claim import claimed
 from swath.training.config import TrainConfig
 from swath.training.copies import Copies
 from swath.training.environment import StopRequest, deterministic, quiet_lightning
-from swath.training.folder import RunFolder, open_run
+from swath.training.folder import RunFolder, check_run, open_run
 from swath.training.keeper import Keeper, Periodic, Record, Validate, Work, out_of_patience
 from swath.training.loader import StepLoader
 from swath.training.metrics_log import MetricsLog, read_metrics
@@ -105,19 +106,23 @@ def fit(
         What the run came to. A run that is killed at any moment and resumed ends with the same bits.
 
     Raises:
-        OutputError: the folder holds a run already.
+        OutputError: the folder holds a run already, or another process works in it.
         ConfigError: the options do not fit together, or are not those the run began with.
         InputError: the data are not those the run began with.
         SwathError: the loss became NaN.
     """
     device = choose_device(config.device, "training.device")
-    with joined(device) as place:
+    with joined(device) as place, contextlib.ExitStack() as stack:
         _check(config, validate, place)
 
         def open_folder() -> RunFolder:
+            path = run_dir.path if isinstance(run_dir, RunFolder) else Path(run_dir)
+            if not isinstance(run_dir, RunFolder):
+                check_run(path, resume=resume, overwrite=overwrite)
+            stack.enter_context(claimed(path))
             if isinstance(run_dir, RunFolder):
                 return run_dir
-            return open_run(run_dir, resume=resume, overwrite=overwrite)
+            return open_run(path, resume=resume, overwrite=overwrite)
 
         folder = decided(open_folder)
         return _fit(

@@ -58,11 +58,12 @@ def started(config: Any, verb: str) -> Iterator[RunFolder]:
     A new run that fails before its first logged step or checkpoint takes its folder away again.
 
     Raises:
-        SwathError: the folder is taken, or a resumed run began with other options.
+        SwathError: the folder is taken, another process works in it, or a resumed run began with other options.
     """
     from swath.files import atomic
+    from swath.training.claim import claimed
     from swath.training.folder import RunFolder as Folder
-    from swath.training.folder import open_run
+    from swath.training.folder import check_run, open_run
     from swath.training.ranks import world
 
     run: RunOptions = config.run
@@ -75,16 +76,18 @@ def started(config: Any, verb: str) -> Iterator[RunFolder]:
     if begun:
         check_same(config, written)
     missing = [p for p in (path, *path.parents) if not p.exists()]
-    folder = open_run(path, resume=run.resume, overwrite=run.overwrite)
-    try:
-        if not begun:
-            with atomic(written) as temporary:
-                temporary.write_text(dump_config(config, verb=verb), "utf-8")
-        yield folder
-    except BaseException:
-        if not begun and not _got_anywhere(folder):
-            _take_away(folder, missing)
-        raise
+    check_run(path, resume=run.resume, overwrite=run.overwrite)
+    with claimed(path):
+        folder = open_run(path, resume=run.resume, overwrite=run.overwrite)
+        try:
+            if not begun:
+                with atomic(written) as temporary:
+                    temporary.write_text(dump_config(config, verb=verb), "utf-8")
+            yield folder
+        except BaseException:
+            if not begun and not _got_anywhere(folder):
+                _take_away(folder, missing)
+            raise
 
 
 def check_same(config: Any, written: Path, free: Collection[str] = ()) -> None:

@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from swath.errors import ConfigError, InputError, OutputError
+from swath.errors import ConfigError, InputError
 from swath.verbs.config import dump_config, laid_over, load_config, to_plain
 from swath.verbs.mixing import epoch_of, mix_config, read_mixed
 from swath.verbs.pretrain_checks import check_options
@@ -137,19 +137,26 @@ def _begun(folder: Path) -> bool:
 @contextlib.contextmanager
 def _opened(config: PretrainConfig, folder: Path) -> Iterator[None]:
     """The run's folder with its config; a new run whose first stage cannot begin takes them away again."""
+    from swath.training.claim import claimed
     from swath.training.ranks import decided, world
 
     missing = [path for path in (folder, *folder.parents) if not path.exists()]
-    decided(lambda: _open(config, folder))
-    try:
-        yield
-    except BaseException:
-        if world().leads and not config.run.resume and not _begun(folder / "stages"):
-            (folder / CONFIG).unlink(missing_ok=True)
-            for path in (folder / "stages", *missing):
-                with contextlib.suppress(OSError):  # what is not empty is not ours
-                    path.rmdir()
-        raise
+    with contextlib.ExitStack() as stack:
+
+        def begin() -> None:
+            stack.enter_context(claimed(folder))
+            _open(config, folder)
+
+        decided(begin)
+        try:
+            yield
+        except BaseException:
+            if world().leads and not config.run.resume and not _begun(folder / "stages"):
+                (folder / CONFIG).unlink(missing_ok=True)
+                for path in (folder / "stages", *missing):
+                    with contextlib.suppress(OSError):  # what is not empty is not ours
+                        path.rmdir()
+            raise
 
 
 def _open(config: PretrainConfig, folder: Path) -> None:
@@ -162,10 +169,6 @@ def _open(config: PretrainConfig, folder: Path) -> None:
         shutil.rmtree(folder / "stages", ignore_errors=True)
         for name in ("weights.safetensors", "report.html"):
             (folder / name).unlink(missing_ok=True)
-    try:
-        folder.mkdir(parents=True, exist_ok=True)
-    except OSError as err:
-        raise OutputError(f"cannot be made ({err.strerror})", where=folder, mend="check its rights") from err
     with atomic(written) as temporary:
         temporary.write_text(dump_config(config, verb="pretrain"), "utf-8")
 
