@@ -295,6 +295,19 @@ warnings.warn("for developers")
     assert done.stderr.strip() == "step 1"
 
 
+@pytest.mark.parametrize(("verbose", "level"), [(False, "ERROR"), (True, None)])
+def test_the_remarks_of_torch_are_for_developers_too(verbose: bool, level: str | None) -> None:
+    code = f"""
+import os
+os.environ.pop("TORCH_CPP_LOG_LEVEL", None)
+from swath import cli
+cli._set_up_logging(verbose={verbose})
+print(os.environ.get("TORCH_CPP_LOG_LEVEL"))
+"""
+    done = run(code=code)
+    assert done.stdout.strip() == str(level)
+
+
 def test_a_result_may_say_the_exit_code(
     monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:

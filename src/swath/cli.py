@@ -252,6 +252,10 @@ def _set_up_logging(*, verbose: bool) -> None:
     logging.captureWarnings(True)
     for name in _OTHERS:
         logging.getLogger(name).setLevel(logging.INFO if verbose else logging.ERROR)
+    if not verbose:
+        # And so are those of torch's own C++, which reads this when it is imported: processes that look for parameters
+        # without a gradient, because a batch of unknown dates has some, would each say that there are none in another.
+        os.environ.setdefault("TORCH_CPP_LOG_LEVEL", "ERROR")
 
 
 def _print_result(result: object, *, as_json: bool) -> None:

@@ -7,6 +7,7 @@ import logging
 import subprocess
 import sys
 from itertools import pairwise
+from pathlib import Path
 from typing import Literal
 
 import pytest
@@ -212,6 +213,20 @@ def test_the_log_is_cut_back_to_the_step_and_survives_half_a_line(tmp_path):
     assert [(r["step"], r["loss"]) for r in read_metrics(path)] == [(1, 0.1), (2, None), (3, 0.3), (4, 9)]
     MetricsLog(path).close()
     assert read_metrics(path) == [] and read_metrics(tmp_path / "none") == []
+
+
+@pytest.mark.skipif(not Path("/dev/full").exists(), reason="a disk that is full, as Linux has one")
+def test_a_full_disk_is_told_with_the_name_of_the_log(tmp_path):
+    log = MetricsLog(tmp_path / "metrics.jsonl")
+    log.write(1, {"loss": 1.0})
+    log._file.close()
+    with Path("/dev/full").open("ab", buffering=0) as log._file:
+        with pytest.raises(
+            OutputError, match=r"metrics\.jsonl: cannot be written \(No space left.*run\.resume$"
+        ):
+            log.write(2, {"loss": 1.0})
+        log.close()  # nothing is left to be written, which would hide the error
+    assert [r["step"] for r in read_metrics(tmp_path / "metrics.jsonl")] == [1]
 
 
 def test_a_run_folder_is_opened_written_and_refused(tmp_path):

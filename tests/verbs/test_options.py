@@ -10,7 +10,7 @@ from swath.data.part_spec import PartsSpec
 from swath.data.spec import SceneSpec
 from swath.errors import ConfigError
 from swath.verbs.labelled_options import LabelledData
-from swath.verbs.options import LayoutOptions, NormaliseOptions, PixelData, check_columns
+from swath.verbs.options import LayoutOptions, NormaliseOptions, PixelData, RunOptions, check_columns
 
 SCENE = SceneSpec("a.tif", sensor="landsat7")
 
@@ -43,6 +43,12 @@ def test_images_without_labels(given: dict[str, Any], words: str) -> None:
     with pytest.raises(ConfigError) as caught:
         PixelData(**given)
     assert str(caught.value).startswith(words)
+
+
+@pytest.mark.parametrize("folder", ["", "  "])
+def test_a_run_has_a_folder_of_its_own(folder: str) -> None:
+    with pytest.raises(ConfigError, match=r"^run\.folder: is empty; name the run's own folder$"):
+        RunOptions(folder)
 
 
 def test_shares_of_a_layout() -> None:

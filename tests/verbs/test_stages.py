@@ -263,6 +263,27 @@ def test_a_stage_that_has_not_begun_may_be_mended(land: Any, tmp_path: Path) -> 
         swath.pretrain(**options)
 
 
+@pytest.mark.usefixtures("no_pages")
+def test_a_run_of_the_other_kind_is_overwritten_whole_and_never_resumed(land: Any, tmp_path: Path) -> None:
+    folder = tmp_path / "run"
+    plain = staged(land, folder)
+    plain["stages"] = []
+    swath.pretrain(**plain)
+    (folder / "notes.txt").write_text("mine")
+    stages = staged(land, folder)
+    with pytest.raises(ConfigError, match="the run began without stages"):
+        swath.pretrain(**{**stages, "run": {"folder": str(folder), "resume": True}})
+    assert (folder / "checkpoints").is_dir() and (folder / "metrics.jsonl").is_file()
+    swath.pretrain(**{**stages, "run": {"folder": str(folder), "overwrite": True}})
+    left = {"config.yaml", "notes.txt", "report.html", "stages", "weights.safetensors"}
+    assert {path.name for path in folder.iterdir()} == left
+    with pytest.raises(ConfigError, match=r"the run began with stages .{100}, not \[\]; resume"):
+        swath.pretrain(**{**plain, "run": {"folder": str(folder), "resume": True}})
+    swath.pretrain(**{**plain, "run": {"folder": str(folder), "overwrite": True}})
+    left |= {"checkpoints", "metrics.jsonl"}
+    assert {path.name for path in folder.iterdir()} == left - {"stages"}
+
+
 def test_a_first_stage_that_cannot_begin_leaves_nothing(land: Any, tmp_path: Path) -> None:
     options = staged(land, tmp_path / "new" / "run")
     options["stages"][0]["data"] = {"window": 64}

@@ -81,6 +81,16 @@ def check_run(path: Path | str, *, resume: bool = False, overwrite: bool = False
     return folder
 
 
+def clear_run(folder: Path) -> None:
+    """Removes what a run of either kind, plain or of stages, keeps in its folder; other files stay."""
+    for name in OWNED:
+        old = folder / name
+        if old.is_dir() and not old.is_symlink():
+            shutil.rmtree(old)
+        else:
+            old.unlink(missing_ok=True)
+
+
 def open_run(
     path: Path | str,
     *,
@@ -100,13 +110,8 @@ def open_run(
         OutputError: as `check_run`; or it cannot be made.
     """
     folder = check_run(path, resume=resume, overwrite=overwrite)
-    if overwrite and folder.is_dir():
-        for name in OWNED:
-            old = folder / name
-            if old.is_dir() and not old.is_symlink():
-                shutil.rmtree(old)
-            else:
-                old.unlink(missing_ok=True)
+    if overwrite:
+        clear_run(folder)
     try:
         (folder / "checkpoints").mkdir(parents=True, exist_ok=True)
     except OSError as err:

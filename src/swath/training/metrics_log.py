@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import math
 import os
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -42,23 +43,41 @@ class MetricsLog:
         kept = [r for r in read_metrics(self.path) if isinstance(r.get("step"), int) and r["step"] <= step]
         with atomic(self.path) as temporary:
             temporary.write_text("".join(_line(r) for r in (kept if step > 0 else [])), "utf-8")
-        try:
-            self._file = self.path.open("a", encoding="utf-8")
-        except OSError as err:
-            raise OutputError("cannot be written", where=self.path, mend="check the folder's rights") from err
+        with self._told():
+            # Without a buffer: a line that a full disk did not take is not tried again when the file is closed.
+            self._file = self.path.open("ab", buffering=0)
 
     def write(self, step: int, record: Mapping[str, Any]) -> None:
-        """One line, handed to the operating system at once: a killed process loses nothing."""
-        self._file.write(_line({"step": step, **record}))
-        self._file.flush()
+        """One line, handed to the operating system at once: a killed process loses nothing.
+
+        Raises:
+            OutputError: it cannot be written, as on a full disk.
+        """
+        line = _line({"step": step, **record}).encode()
+        with self._told():
+            while line:  # a disk that fills up takes a part of it first
+                line = line[self._file.write(line) :]
 
     def sync(self) -> None:
-        """Down to the disk, before a checkpoint says that the step is done."""
-        self._file.flush()
-        os.fsync(self._file.fileno())
+        """Down to the disk, before a checkpoint says that the step is done. Raises OutputError as `write`."""
+        with self._told():
+            os.fsync(self._file.fileno())
 
     def close(self) -> None:
-        self._file.close()
+        """Raises OutputError as `write`."""
+        with self._told():
+            self._file.close()
+
+    @contextlib.contextmanager
+    def _told(self) -> Iterator[None]:
+        try:
+            yield
+        except OSError as err:
+            raise OutputError(
+                f"cannot be written ({err.strerror or err})",
+                where=self.path,
+                mend="check the folder, its rights and space; then go on with run.resume",
+            ) from err
 
 
 def _line(record: Mapping[str, Any]) -> str:

@@ -174,6 +174,10 @@ class RunOptions:
     overwrite: bool = False
     resume: bool = False
 
+    def __post_init__(self) -> None:
+        if not self.folder.strip():  # an empty path is the folder where the command is typed
+            raise ConfigError("is empty", where="run.folder", mend="name the run's own folder")
+
 
 def check_columns(columns: tuple[int, ...], where: str) -> None:
     """Raises ConfigError if `columns` is neither empty nor (start, stop)."""

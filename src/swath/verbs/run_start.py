@@ -100,10 +100,16 @@ def check_same(config: Any, written: Path, free: Collection[str] = ()) -> None:
         ):
             continue
         raise ConfigError(
-            f"the run began with {name} {began!r}, not {given!r}",
+            f"the run began with {name} {_short(began)}, not {_short(given)}",
             where=written,
             mend="resume with the same options, or start a new run in another folder",
         )
+
+
+def _short(value: object, most: int = 100) -> str:
+    """A value in a message; stages of many options would fill the screen."""
+    text = repr(value)
+    return text if len(text) <= most else f"{text[: most - 1]}…"
 
 
 def usual(config: Any) -> dict[str, Any]:

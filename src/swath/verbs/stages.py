@@ -161,14 +161,13 @@ def _opened(config: PretrainConfig, folder: Path) -> Iterator[None]:
 
 def _open(config: PretrainConfig, folder: Path) -> None:
     from swath.files import atomic
+    from swath.training.folder import clear_run
 
     written = folder / CONFIG
     if config.run.resume and written.is_file() and not _changed(config, written):
         return
     if config.run.overwrite:
-        shutil.rmtree(folder / "stages", ignore_errors=True)
-        for name in ("weights.safetensors", "report.html"):
-            (folder / name).unlink(missing_ok=True)
+        clear_run(folder)
     with atomic(written) as temporary:
         temporary.write_text(dump_config(config, verb="pretrain"), "utf-8")
 
@@ -176,6 +175,12 @@ def _open(config: PretrainConfig, folder: Path) -> None:
 def _changed(config: PretrainConfig, written: Path) -> bool:
     """Whether stages that have not begun are others now; all else of a run that goes on must be as it began."""
     earlier = read_yaml(written).values
+    if not earlier.get("stages") and (written.parent / "checkpoints").is_dir():
+        raise ConfigError(
+            "the run began without stages",
+            where=written,
+            mend="resume it without them, or start a new run in another folder",
+        )
     before, now = list(earlier.get("stages", ())), list(to_plain(config)["stages"])
     stages = written.parent / "stages"
     begun = sum(_begun(path) for path in stages.iterdir()) if stages.is_dir() else 0
