@@ -68,12 +68,19 @@ def families(kind: str, wavelengths: tuple[float, ...]) -> torch.nn.Module:
     if kind == "spectralgpt":
         decoder = {"decoder_embed_dim": 8, "decoder_depth": 1, "decoder_heads": 2}
         config = SpectralGPTConfig(
-            wavelengths=wavelengths, image_size=16, embed_dim=16, depth=2, heads=2, temporal=True, **decoder
+            wavelengths=wavelengths,
+            image_size=16,
+            embed_dim=16,
+            depth=2,
+            heads=2,
+            temporal=True,
+            drop_path=0.4,
+            **decoder,
         )
         return SpectralGPTObjective(SpectralGPT(config), replace(LOSSES["three_target"], mask_ratio=0.5))
     swin = STSwinConfig(
         bands=3, patch_size=(1, 4, 4), embed_dim=8, depths=(2, 1), heads=(1, 2), window=(2, 2, 2),
-        decoder_depths=(1,), drop_path=0.0, encoder_sees="visible" if kind == "visible" else "all",
+        decoder_depths=(1,), drop_path=0.4, encoder_sees="visible" if kind == "visible" else "all",
     )  # fmt: skip
     return STSwinMAEObjective(STSwinMAE(swin), 0.5, 2)
 
@@ -100,8 +107,8 @@ def looks(objective: Any, feed: Any) -> Periodic:
     def look(current: Any, step: int) -> dict[str, float]:
         batch = feed.take(1000, 4)
         for _ in range(1 + int(os.environ.get("RANK", "0"))):
-            days = batch.days if bool(torch.isfinite(batch.days).all()) else None
-            pooled = current.network.features(normalise(batch), batch.valid, days, batch.wavelengths).pooled
+            given = normalise(batch), batch.valid, batch.days, batch.wavelengths
+            pooled = current.network.features(*given).pooled
         return {"feature": float(pooled.mean())}
 
     return Periodic("look", 4, look)
@@ -126,7 +133,11 @@ def main() -> None:
     valid[:, :, :18, :24] = False
     cube = replace(cube, valid=valid)
     cube = series(cube) if dated else cube
-    feed = WindowFeed([contract.convert(cube)], contract, 16, seed=3, labels=[labels], min_valid=0.1)
+    cubes = [contract.convert(cube)]
+    if dated:
+        # Of half of the windows nobody knows the dates.
+        cubes.append(replace(cubes[0], dates=(None,) * len(cube.dates)))
+    feed = WindowFeed(cubes, contract, 16, seed=3, labels=[labels] * len(cubes), min_valid=0.1)
     resume = options.pop("resume", False)
     poison = options.pop("poison", None)
     config = TrainConfig(**{**fakes.TRAINING, **options})

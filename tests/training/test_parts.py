@@ -263,7 +263,7 @@ def test_the_loader_gives_the_same_steps_wherever_it_begins_and_however_they_are
             place = (k * 2 + rank) * 2
             assert micro.batch.ids == whole[3].micros[0].batch.ids[place : place + 2]
             assert micro.first == whole[3].micros[0].first + place
-    assert whole[0].samples == 8 and not whole[0].micros[0].dated
+    assert whole[0].samples == 8
 
 
 def test_the_loader_hands_on_errors_and_stops_early(feed):

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import torch
 from torch import Tensor, nn
 
 from swath.errors import ContractError
@@ -23,31 +22,6 @@ class Mlp(nn.Module):
     def forward(self, x: Tensor, norm: nn.Module | None = None) -> Tensor:
         """[..., D] -> [..., D], of norm(x) where a norm is given."""
         return gelu_linear(linear(x, self.fc1) if norm is None else norm_linear(x, norm, self.fc1), self.fc2)
-
-
-class DropPath(nn.Module):
-    """Stochastic depth: drops a residual branch for whole samples (Huang et al., 2016).
-
-    Kept samples are divided by the chance of being kept, so the expectation stays; the identity in eval mode.
-    """
-
-    def __init__(self, rate: float = 0.0) -> None:
-        super().__init__()
-        if not 0.0 <= rate < 1.0:
-            raise ValueError(f"drop path rate {rate} is not in [0, 1)")
-        self.rate = rate
-
-    def forward(self, x: Tensor) -> Tensor:
-        """[B, ...] -> [B, ...]."""
-        if self.rate == 0.0 or not self.training:
-            return x
-        keep = 1.0 - self.rate
-        shape = (x.shape[0],) + (1,) * (x.ndim - 1)
-        return x * torch.empty(shape, dtype=x.dtype, device=x.device).bernoulli_(keep).div_(keep)
-
-    def extra_repr(self) -> str:
-        """What repr() shows of the layer."""
-        return f"rate={self.rate}"
 
 
 def check_bands(pixels: Tensor, bands: int) -> None:

@@ -20,6 +20,7 @@ from torch import Tensor, nn
 
 from swath.errors import WeightsError
 from swath.models.dates import DateGroup, group_by_dates
+from swath.models.drop_path import path_rows
 from swath.models.map_parts import CollapseDates, DetailStem
 from swath.models.swin3d import (
     Encoded,
@@ -149,7 +150,8 @@ class STSwinMAE(STSwinPyramid):
         for group in groups:
             at = group.tubes(self.config.patch_size[0])
             hide = None if hidden is None else hidden[group.rows[:, None], at]
-            patches = self.predict_patches(group.take(pixels), group.take(valid), hide)
+            with path_rows(group.rows):
+                patches = self.predict_patches(group.take(pixels), group.take(valid), hide)
             part = join_patches(patches, (group.dates.shape[1], h, w))
             whole = part.new_zeros(pixels.shape) if whole is None else whole
             whole = group.put(whole, part, group.dates)
@@ -230,7 +232,8 @@ class STSwinUNet(STSwinPyramid):
         deep: Tensor | None = None
         for group in groups:
             found: list[Tensor] | None = None if deepest is None else []
-            part = self._draw(group.take(pixels), group.take(valid), group, found)
+            with path_rows(group.rows):
+                part = self._draw(group.take(pixels), group.take(valid), group, found)
             for one in found or ():
                 deep = group.put(one.new_zeros(len(pixels), *one.shape[1:]) if deep is None else deep, one)
             if whole is None:

@@ -20,8 +20,9 @@ from torch import Tensor, nn
 
 from swath.models.attention import attend
 from swath.models.dates import DateGroup, group_by_dates
+from swath.models.drop_path import DropPath, path_rows
 from swath.models.features import Features
-from swath.models.layers import DropPath, Mlp, check_bands
+from swath.models.layers import Mlp, check_bands
 from swath.models.lean import linear, norm_linear, plain
 from swath.models.swin_config import Size, Swin3DConfig
 from swath.models.windows import WindowPlan, pad_end, plan_windows, table_rows
@@ -142,15 +143,16 @@ class SwinBlock(nn.Module):
         self.mlp = Mlp(dim, int(dim * config.mlp_ratio))
         self.drop_path = DropPath(drop_path)
 
-    def forward(self, x: Tensor, plan: WindowPlan | Seats) -> Tensor:
-        """[B,D,H,W,C] -> the same; with seats, [B,V,C] -> the same."""
+    def forward(self, x: Tensor, plan: WindowPlan | Seats, kept: Tensor | None = None) -> Tensor:
+        """[B,D,H,W,C] -> the same; with seats, [B,V,C] -> the same. `kept` [2,B] is `drop_path.draw` of x."""
+        first, second = (None, None) if kept is None else kept.unbind(0)
         if isinstance(plan, WindowPlan):
             # The norm comes before the padding: padded places are plain zeros, as in the originals.
-            x = x + self.drop_path(self.attn(x, plan, self.norm1))
+            x = x + self.drop_path(self.attn(x, plan, self.norm1), first)
         else:
             mixed = plan.mix(self.attn, norm_linear(x, self.norm1, self.attn.qkv))
-            x = x + self.drop_path(linear(mixed, self.attn.proj))
-        out: Tensor = x + self.drop_path(self.mlp(x, self.norm2))
+            x = x + self.drop_path(linear(mixed, self.attn.proj), first)
+        out: Tensor = x + self.drop_path(self.mlp(x, self.norm2), second)
         return out
 
 
@@ -215,7 +217,7 @@ class Stage(nn.Module):
     def forward(self, x: Tensor, plans: tuple[WindowPlan, WindowPlan]) -> Tensor:
         """[B,D,H,W,C] -> the same."""
         for i, block in enumerate(self.blocks):
-            x = block(x, plans[i % 2])
+            x = block(x, plans[i % 2], cast(SwinBlock, block).drop_path.draw(x))
         return x
 
 
@@ -336,7 +338,8 @@ class Swin3D(nn.Module):
         pooled: Tensor | None = None
         dates = -(-pixels.shape[1] // self.config.patch_size[0])
         for group in groups:
-            part, vector = self._maps(self.encode(group.take(pixels), group.take(valid)))
+            with path_rows(group.rows):
+                part, vector = self._maps(self.encode(group.take(pixels), group.take(valid)))
             if pooled is None:
                 whole = [m.new_zeros(len(pixels), dates, *m.shape[2:]) for m in part]
                 pooled = vector.new_zeros(len(pixels), vector.shape[1])

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from collections.abc import Sequence
+from typing import cast
 
 from torch import Tensor, nn
 
@@ -77,7 +78,7 @@ class TokenEncoder(nn.Module, ABC):
         """The outputs of all blocks for embedded tokens [B,k,D]; key_valid is bool [B,k], None for all."""
         outputs = []
         for block in self.blocks:
-            x = block(x, key_valid)
+            x = block(x, key_valid, kept=cast(Block, block).drop_path.draw(x))
             outputs.append(x)
         return outputs
 

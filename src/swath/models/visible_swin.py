@@ -19,7 +19,7 @@ import torch
 from torch import Tensor
 from torch.nn.functional import embedding
 
-from swath.models.swin3d import Encoded, Level, PatchMerging, Stage, Swin3D, WindowAttention
+from swath.models.swin3d import Encoded, Level, PatchMerging, Stage, Swin3D, SwinBlock, WindowAttention
 from swath.models.windows import WindowPlan, pad_end
 
 
@@ -48,7 +48,7 @@ def encode_visible(network: Swin3D, x: Tensor, shown: Tensor) -> tuple[Tensor, T
         seats = [_Seats(packed, plan) for plan in network.window_plans(i, like, None)]
         for k, block in enumerate(stage.blocks):
             # Through the block itself: what is done to it from outside is done here too.
-            y = block(y, seats[k % 2])
+            y = block(y, seats[k % 2], cast(SwinBlock, block).drop_path.draw(y))
         if stage.downsample is not None:
             y, shown = _merge(stage.downsample, packed.put(y), shown)
             size, packed = shown.shape, _Packed(shown)

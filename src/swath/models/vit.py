@@ -5,7 +5,8 @@ from __future__ import annotations
 from torch import Tensor, nn
 
 from swath.models.attention import attend
-from swath.models.layers import DropPath, Mlp
+from swath.models.drop_path import DropPath
+from swath.models.layers import Mlp
 
 
 class Attention(nn.Module):
@@ -40,10 +41,20 @@ class Block(nn.Module):
         self.mlp = Mlp(dim, int(dim * mlp_ratio))
         self.drop_path = DropPath(drop_path)
 
-    def forward(self, x: Tensor, key_valid: Tensor | None = None, keys: int | None = None) -> Tensor:
-        """[B,N,D] -> [B,N,D]; of the first `keys` tokens (None: all), those in key_valid, bool [B,keys], are seen."""
-        x = x + self.drop_path(self.attn(self.norm1(x), key_valid, keys))
-        out: Tensor = x + self.drop_path(self.mlp(self.norm2(x)))
+    def forward(
+        self,
+        x: Tensor,
+        key_valid: Tensor | None = None,
+        keys: int | None = None,
+        kept: Tensor | None = None,
+    ) -> Tensor:
+        """[B,N,D] -> [B,N,D]; of the first `keys` tokens (None: all), those in key_valid, bool [B,keys], are seen.
+
+        `kept` [2,B] is `drop_path.draw` of x.
+        """
+        first, second = (None, None) if kept is None else kept.unbind(0)
+        x = x + self.drop_path(self.attn(self.norm1(x), key_valid, keys), first)
+        out: Tensor = x + self.drop_path(self.mlp(self.norm2(x)), second)
         return out
 
 

@@ -9,6 +9,7 @@ from torch import Tensor, nn
 
 from swath.errors import ConfigError
 from swath.models.dates import DateGroup, group_by_dates
+from swath.models.drop_path import path_rows
 from swath.models.flops import flops
 from swath.models.st_swin import STSwinMAE
 from swath.models.swin3d import cut_patches, join_patches, pad_pixels, token_grid
@@ -118,7 +119,8 @@ class STSwinMAEObjective(nn.Module):
         found: list[Part] = []
         for group in groups:
             group_noise = self._noise_of(noise, group, pixels.shape)
-            part, image, hidden = self._run(group.take(pixels), group.take(valid), group_noise)
+            with path_rows(group.rows):
+                part, image, hidden = self._run(group.take(pixels), group.take(valid), group_noise)
             found.append(part)
             drawn = group.put(drawn, image.to(drawn.dtype), group.dates)
             mask = group.put(mask, hidden, group.dates)

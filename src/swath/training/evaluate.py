@@ -79,8 +79,7 @@ def evaluate(task: Task, batches: Iterable[CubeBatch], precision: Precision | No
                 if batch.target is None:
                     raise InputError("there are no labels to score against", mend="give the feed labels")
                 on = batch.to(device)
-                days = on.days if bool(torch.isfinite(batch.days).all()) else None
-                output = task.output(normalise(on), on.valid, days, on.wavelengths)
+                output = task.output(normalise(on), on.valid, on.days, on.wavelengths)
                 scorer.update(output.cpu(), batch.target.cpu())
     finally:
         task.train(training)

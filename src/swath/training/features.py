@@ -74,16 +74,11 @@ class Frozen:
         """
         parameter = next(self.network.parameters())
         on = batch.to(parameter.device)
-        days = on.days if bool(torch.isfinite(batch.days).all()) else None
-        pixels = normalise(on)
+        pixels, days = normalise(on), on.days
         around = contextlib.nullcontext() if self.precision is None else self.precision.autocast()
         with torch.no_grad(), around:
             if self.each_date and self.alone:
-                valid, days = (
-                    on.valid.flatten(0, 1)[:, None],
-                    None if days is None else days.flatten(0, 1)[:, None],
-                )
-                pixels = pixels.flatten(0, 1)[:, None]
+                pixels, valid, days = (x.flatten(0, 1)[:, None] for x in (pixels, on.valid, days))
                 return self._plain(self.network.features(pixels, valid, days, on.wavelengths))
             if self.each_date:
                 given = self.network.features(pixels, on.valid, days, on.wavelengths)
@@ -97,7 +92,7 @@ class Frozen:
                     self.network.features(
                         pixels[:, t : t + 1],
                         on.valid[:, t : t + 1],
-                        None if days is None else days[:, t : t + 1],
+                        days[:, t : t + 1],
                         on.wavelengths,
                     )
                 )

@@ -12,8 +12,6 @@ from collections.abc import Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass, replace
 
-import torch
-
 from swath.cube import CubeBatch
 from swath.feed.base import Feed
 from swath.feed.shard_feed import StoredFeed
@@ -27,12 +25,10 @@ class Micro:
     Attributes:
         first: number of its first sample in the run.
         batch: the samples; from a feed of packed records perhaps as they are stored, until `.to(device)`.
-        dated: whether all dates are known.
     """
 
     first: int
     batch: CubeBatch | StoredBatch
-    dated: bool
 
 
 @dataclass(frozen=True)
@@ -93,8 +89,7 @@ class StepLoader:
         for k in range(self.accumulate):
             first = ((number * self.accumulate + k) * self.world + self.rank) * self.batch_size
             batch = self._take(first)
-            dated = bool(torch.isfinite(batch.days).all())
-            micros.append(Micro(first, _pinned(batch) if self.pin else batch, dated))
+            micros.append(Micro(first, _pinned(batch) if self.pin else batch))
         return Step(number, tuple(micros))
 
     def _take(self, first: int) -> CubeBatch | StoredBatch:

@@ -21,6 +21,7 @@ from swath.cube import CubeBatch
 from swath.errors import ConfigError
 from swath.feed.augment import augment
 from swath.feed.normalise import normalise
+from swath.models.drop_path import path_length, path_table
 from swath.pretraining.objective import ObjectiveOutput
 from swath.rng import derive, generator
 from swath.tasks.base import Task
@@ -35,6 +36,7 @@ from swath.training.precision import Precision
 from swath.training.ranks import World, any_of, several
 
 log = logging.getLogger(__name__)
+VIEWS = 2  # that an objective shows a network at most
 
 
 class Objective(Protocol):
@@ -72,23 +74,33 @@ def _seed_device(device: torch.device, seed: int) -> None:
         torch.default_generator.manual_seed(seed)
 
 
-def run_objective(
-    objective: nn.Module, batch: CubeBatch, *, seed: int, first: int = 0, dated: bool | None = None
-) -> ObjectiveOutput:
+def run_objective(objective: nn.Module, batch: CubeBatch, *, seed: int, first: int = 0) -> ObjectiveOutput:
     """One forward pass of an objective or task on a batch that is not augmented (validation, figures)."""
-    known = bool(torch.isfinite(batch.days).all()) if dated is None else dated
-    ready = _ready(batch, first, known)
-    return _call(objective, ready, seed)
+    return _call(objective, _ready(batch, first), seed)
 
 
-def _ready(batch: CubeBatch, first: int, dated: bool) -> Prepared:
-    days = batch.days if dated else None
-    return Prepared(first, normalise(batch), batch.valid, days, batch.wavelengths, batch.target)
+def _ready(batch: CubeBatch, first: int) -> Prepared:
+    return Prepared(first, normalise(batch), batch.valid, batch.days, batch.wavelengths, batch.target)
+
+
+def path_numbers(objective: nn.Module, x: Prepared, seed: int) -> Tensor | None:
+    """Uniform numbers [B,L] for stochastic depth, as `mask_noise` has those of masks; None where nothing is dropped."""
+    # Two views at most, and each date alone at most.
+    length = path_length(objective, VIEWS * x.pixels.shape[1])
+    if not length:
+        return None
+    rows = [torch.rand(length, generator=generator(seed, "paths", x.first + i)) for i in range(len(x.pixels))]
+    return torch.stack(rows).to(x.pixels.device)
 
 
 def _call(objective: nn.Module, x: Prepared, seed: int) -> ObjectiveOutput:
     # Dropout draws from the global generator: keyed like everything else, it survives a stop and a resume.
     _seed_device(x.pixels.device, derive(seed, "forward", x.first))
+    with path_table(path_numbers(objective, x, seed)):
+        return _called(objective, x, seed)
+
+
+def _called(objective: nn.Module, x: Prepared, seed: int) -> ObjectiveOutput:
     if hasattr(objective, "noise_length"):
         length = cast(Objective, objective).noise_length(x.pixels.shape)
         noise = mask_noise(seed, x.first, len(x.pixels), length).to(x.pixels.device)
@@ -177,7 +189,7 @@ class TrainingModule(pl.LightningModule):
         return make_optimizer(self.objective, self.config)
 
     def transfer_batch_to_device(self, batch: Step, device: torch.device, dataloader_idx: int) -> Step:
-        micros = [Micro(m.first, m.batch.to(device, non_blocking=True), m.dated) for m in batch.micros]
+        micros = [Micro(m.first, m.batch.to(device, non_blocking=True)) for m in batch.micros]
         return Step(batch.number, tuple(micros))
 
     def training_step(self, batch: Step, batch_idx: int) -> None:
@@ -233,7 +245,7 @@ class TrainingModule(pl.LightningModule):
     def _prepare(self, micro: Micro) -> Prepared:
         assert isinstance(micro.batch, CubeBatch)  # on the device nothing is as it was stored
         batch = augment(micro.batch, self.config.augment, seed=self.config.seed, first=micro.first)
-        return _ready(batch, micro.first, micro.dated)
+        return _ready(batch, micro.first)
 
     def _shared_counts(self, ready: list[Prepared]) -> dict[str, Tensor] | None:
         """Counts summed over the step's passes and ranks; None where the step is one pass on one rank.

@@ -201,10 +201,9 @@ class Answerer:
             raise WeightsError(f"see windows of {self.size[0]} x {self.size[1]}", where=self.loaded.path)
         for batch in score_feed(window, part, self.contract, batch_size=self.batch_size):
             on = batch.to(self.device)
-            days = on.days if bool(torch.isfinite(batch.days).all()) else None
 
             def call(
-                pixels: Tensor, valid: Tensor, given: Tensor | None = days, on: CubeBatch = on
+                pixels: Tensor, valid: Tensor, given: Tensor | None = on.days, on: CubeBatch = on
             ) -> Tensor:
                 with self.precision.autocast():
                     out: Tensor = self.network(pixels, valid=valid, days=given, wavelengths=on.wavelengths)

@@ -140,10 +140,9 @@ def _middle(truth: Array, most: int) -> tuple[slice, slice]:
 
 def _said(task: Task, on: CubeBatch, part: Part) -> tuple[Tensor, Tensor]:
     """What the network eats of a batch, and what it answers."""
-    days = on.days if bool(torch.isfinite(on.days).all()) else None
     with torch.no_grad():
         eaten = normalise(on)
-        output = task.output(eaten, on.valid, days, on.wavelengths)
+        output = task.output(eaten, on.valid, on.days, on.wavelengths)
     if part.task == "regression":
         return eaten, output.float()
     if part.task == "multilabel":

@@ -68,8 +68,9 @@ def pooled(objective: nn.Module, batches: list[CubeBatch]) -> Tensor:
     with torch.no_grad():
         for batch in batches:
             on = batch.to(device)
-            days = on.days if bool(torch.isfinite(on.days).all()) else None
-            rows.append(network.features(normalise(on), on.valid, days, on.wavelengths).pooled.float().cpu())
+            rows.append(
+                network.features(normalise(on), on.valid, on.days, on.wavelengths).pooled.float().cpu()
+            )
     return torch.cat(rows)
 
 
