@@ -23,7 +23,7 @@ from swath.tasks.config import TaskConfig
 from swath.tasks.segmentation import SegmentationTask
 from swath.training.checkpoint import checkpoints
 from swath.training.evaluate import evaluate
-from swath.training.guard import load_bad_step
+from swath.training.guard import Guard, load_bad_step
 from swath.training.metrics_log import read_metrics
 from swath.training.run import fit
 
@@ -152,7 +152,10 @@ class Poisoned:
 def test_bad_steps_are_skipped_and_too_many_of_them_end_the_run(tmp_path, feed, small, objective, caplog):
     bad = Poisoned(feed, 24, 1000)
     with pytest.raises(
-        SwathError, match=r"NaN or infinite at step 11 \(5 steps one .*learning rate.*--replay"
+        SwathError,
+        match=r"NaN or infinite at step 11 \(5 steps one .*--replay .*step-00000011\.pt; begin a new run with a lower "
+        r"training\.learning_rate.* or go on from step 10 past such steps with run\.resume and a larger "
+        r"training\.max_bad_steps than 5",
     ):
         fit(objective, bad, small(skip_above=None), tmp_path / "run")
     assert "step 7 is skipped" in caplog.text
@@ -160,7 +163,58 @@ def test_bad_steps_are_skipped_and_too_many_of_them_end_the_run(tmp_path, feed, 
     for _, path in checkpoints(tmp_path / "run" / "checkpoints"):
         state = torch.load(path, weights_only=True)["state_dict"]
         assert all(bool(torch.isfinite(x).all()) for x in state.values())
-    assert len(list((tmp_path / "run" / "bad_steps").glob("*.pt"))) == 3
+    # The first ones are kept, and the last.
+    kept = sorted(path.name for path in (tmp_path / "run" / "bad_steps").glob("*.pt"))
+    assert kept == [f"step-{n:08d}.pt" for n in (7, 8, 11)]
+    # What the message says to do, works: the samples that are bad end somewhere.
+    few = Poisoned(feed, 24, 55)
+    fit(objective, few, small(skip_above=None, max_bad_steps=9), tmp_path / "run", resume=True)
+    assert read_metrics(tmp_path / "run" / "metrics.jsonl")[-1]["skipped"] == 6
+
+
+def test_without_a_checkpoint_none_is_promised(tmp_path, feed, small, objective):
+    with pytest.raises(SwathError, match="--replay") as caught:
+        fit(
+            objective, Poisoned(feed, 0, 10**6), small(max_bad_steps=2, checkpoint_every=50), tmp_path / "run"
+        )
+    assert "go on from" not in str(caught.value) and "begin a new run" in str(caught.value)
+
+
+@pytest.mark.parametrize("skipped", [True, False])
+def test_a_run_that_learned_nothing_is_an_error(tmp_path, feed, small, objective, skipped):
+    class Empty:
+        def take(self, first: int, count: int) -> CubeBatch:
+            batch = feed.take(first, count)
+            batch.valid[:] = False
+            return batch
+
+    given = Poisoned(feed, 0, 10**6) if skipped else Empty()
+    words = (
+        r"none of 12 steps taught anything \(12 were skipped\)"
+        if skipped
+        else "none of 12 steps taught anything;"
+    )
+    with pytest.raises(SwathError, match=words):
+        fit(objective, given, small(max_bad_steps=100), tmp_path / "run")
+    losses = [r["loss"] for r in read_metrics(tmp_path / "run" / "metrics.jsonl") if "loss" in r]
+    assert losses and all(loss is None for loss in losses)
+    if not skipped:
+        with pytest.raises(
+            SwathError, match="none of 100 steps taught anything; look whether the windows hold"
+        ):
+            fit(objective, given, small(steps=1000, log_every=50), tmp_path / "long")
+
+
+def test_steps_without_a_gradient_say_nothing_of_what_is_usual(small):
+    guard = Guard(small(skip_above=3.0))
+    for _ in range(60):
+        guard.good(1.0)
+    for _ in range(90):
+        guard.good(0.0)
+    assert guard.fault(1.0, 2.0) == "" and "3 times its median 1" in guard.fault(1.0, 4.0)
+    again = Guard(small(skip_above=3.0))
+    again.load(guard.state())
+    assert again.state() == guard.state() and (again.taught, again.empty) == (60, 90)
 
 
 def test_a_skipped_step_leaves_weights_and_moments_as_they_were(tmp_path, feed, small, new_objective):

@@ -13,6 +13,8 @@ import pytest
 import swath
 from swath.cli import main
 from swath.errors import InputError
+from swath.training.guard import keep_bad_step
+from swath.training.module import TrainingModule
 
 
 @pytest.fixture
@@ -49,6 +51,28 @@ def test_replay_names_the_samples_and_what_was_first(
     for name in again.bad_samples:
         row, col = (int(x) for x in name.split("@")[1].split(" ")[0].split(","))
         assert row <= 30 < row + 16 and col <= 20 < col + 16
+
+
+def test_a_step_of_several_passes_has_the_gradient_that_it_had(land: Any, tmp_path: Path) -> None:
+    options = land.pretraining(
+        tmp_path / "run", steps=2, log_every=1, batch_size=2, accumulate=3, max_bad_steps=9
+    )
+    seen: list[float] = []
+    judge = TrainingModule._judge
+
+    def judged(self: TrainingModule, batch: Any, loss: Any) -> bool:
+        if batch.number == 1:
+            folder = Path(options["run"]["folder"]) / "bad_steps"
+            keep_bad_step(folder, batch, "a test", self.whole_state(), self.config.seed, self.place)
+        good = judge(self, batch, loss)
+        seen.append(self.norm)
+        return good
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(TrainingModule, "_judge", judged)
+        swath.pretrain(**options)
+    again = swath.pretrain(replay=str(tmp_path / "run/bad_steps/step-00000002.pt"))
+    assert again.gradient_norm == pytest.approx(seen[1], rel=1e-4)
 
 
 def test_a_file_that_is_no_bad_step_is_refused(chain: Any) -> None:

@@ -1,6 +1,7 @@
 """Steps that would spoil the weights: noticed on all processes together, skipped, and kept to be looked at.
 
-A step is bad if its loss or gradient is not finite, or its gradient norm is many times the running median.
+A step is bad if its loss or gradient is not finite, or its gradient norm is many times the running median. One that
+holds nothing to learn from is neither good nor bad; a run of nothing else is an error.
 """
 
 from __future__ import annotations
@@ -16,14 +17,16 @@ import torch
 from torch import Tensor
 
 from swath.errors import InputError, SwathError
-from swath.training.checkpoint import load_checkpoint, save_checkpoint
+from swath.training.checkpoint import checkpoints, load_checkpoint, save_checkpoint
 from swath.training.config import TrainConfig
 from swath.training.loader import Step
 from swath.training.ranks import World, gathered
+from swath.words import counted
 
 WINDOW = 100  # good steps whose median counts
 LEAST = 20  # before so many, no norm is called too large: a run begins with anything
 KEPT = 3  # files per run: each holds the weights
+IN_VAIN = 100  # steps at the beginning of a run that taught nothing: it will not come to more
 
 
 class Guard:
@@ -38,6 +41,8 @@ class Guard:
         self.norms: deque[float] = deque(maxlen=WINDOW)
         self.running = 0
         self.skipped = 0
+        self.taught = 0
+        self.empty = 0
 
     def fault(self, loss: float, norm: float) -> str:
         """Why a step is bad in a few words; empty if it is good. Changes nothing."""
@@ -50,9 +55,18 @@ class Guard:
         return ""
 
     def good(self, norm: float) -> None:
-        """A step was taken."""
-        self.norms.append(norm)
+        """A step was taken. One without any gradient had nothing to learn from, and says nothing of what is usual."""
         self.running = 0
+        if norm > 0:
+            self.norms.append(norm)
+            self.taught += 1
+        else:
+            self.empty += 1
+
+    @property
+    def in_vain(self) -> bool:
+        """Whether the run has gone on for long, and no step has taught anything."""
+        return self.taught == 0 and self.empty >= IN_VAIN
 
     def bad(self) -> bool:
         """A step was skipped; whether there were too many of them, one after another."""
@@ -62,23 +76,46 @@ class Guard:
 
     def state(self) -> dict[str, Any]:
         """Plain values for a checkpoint."""
-        return {"norms": list(self.norms), "running": self.running, "skipped": self.skipped}
+        return {
+            "norms": list(self.norms), "running": self.running, "skipped": self.skipped, "taught": self.taught,
+            "empty": self.empty,
+        }  # fmt: skip
 
     def load(self, state: Mapping[str, Any]) -> None:
         """Back from a checkpoint."""
         self.norms = deque((float(n) for n in state["norms"]), maxlen=WINDOW)
         self.running, self.skipped = int(state["running"]), int(state["skipped"])
+        # Checkpoints of earlier versions do not say: their norms were those of all steps.
+        self.taught = int(state.get("taught", sum(n > 0 for n in self.norms)))
+        self.empty = int(state.get("empty", 0))
 
 
 def too_many(step: int, why: str, guard: Guard, kept: Path | None, where: str) -> SwathError:
     """The error that ends a run, and what to try."""
     times = f" ({guard.running} steps one after another)" if guard.running > 1 else ""
-    look = "" if kept is None else f"; look at it with: swath pretrain --replay {kept}"
+    look, on = "", ""
+    if kept is not None:
+        look = f"look at it with: swath pretrain --replay {kept}; "
+        if saved := checkpoints(kept.parent.parent / "checkpoints"):
+            on = (
+                f", or go on from step {saved[0][0]} past such steps with run.resume and a larger "
+                f"training.max_bad_steps than {guard.most}"
+            )
     return SwathError(
         f"{why} at step {step + 1}{times}",
         where=where,
-        mend="lower the learning rate, warm up longer, set clip_norm to 1.0 or precision to fp32; "
-        f"the last checkpoint is still good{look}",
+        mend=f"{look}begin a new run with a lower training.learning_rate, more training.warmup_steps, "
+        f"training.clip_norm 1.0 or training.precision fp32{on}",
+    )
+
+
+def nothing_taught(guard: Guard, where: str) -> SwathError:
+    """The error that ends a run of which no step taught anything."""
+    skipped = f" ({guard.skipped} were skipped)" if guard.skipped else ""
+    return SwathError(
+        f"none of {counted(guard.empty + guard.skipped, 'step')} taught anything{skipped}",
+        where=where,
+        mend="look whether the windows hold valid pixels and labels, and whether mask.ratio hides any of them",
     )
 
 
@@ -90,7 +127,7 @@ def bad_step_path(folder: Path, step: int) -> Path:
 def keep_bad_step(
     folder: Path, batch: Step, why: str, weights: Mapping[str, Tensor], seed: int, world: World
 ) -> Path:
-    """Saves what shows a bad step again; the first few of a run only. All processes call it together.
+    """Saves what shows a bad step again: of a run the first ones, and the last. All processes call it together.
 
     Args:
         folder: for these files.
@@ -101,14 +138,12 @@ def keep_bad_step(
         world: this process among all.
 
     Returns:
-        Its file, or the last of those kept before.
+        Its file.
     """
     micros = [{"first": m.first, "ids": list(m.batch.ids)} for m in batch.micros]
     everywhere = gathered(micros)
     path = bad_step_path(folder, batch.number)
     there = sorted(folder.glob("step-*.pt"))
-    if path not in there and len(there) >= KEPT:
-        return there[-1]
     if world.leads:
         state: dict[str, Any] = {
             "format_version": 1,
@@ -122,6 +157,8 @@ def keep_bad_step(
         if torch.cuda.is_available():
             state["cuda_generator"] = torch.cuda.get_rng_state()
         save_checkpoint(state, path)
+        if path not in there and len(there) >= KEPT:
+            there[-1].unlink(missing_ok=True)
     return path
 
 

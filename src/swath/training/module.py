@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import contextlib
 import logging
+import math
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -28,7 +29,7 @@ from swath.tasks.base import Task
 from swath.training.config import TrainConfig
 from swath.training.environment import StopRequest
 from swath.training.freezing import Freezing
-from swath.training.guard import Guard, keep_bad_step, too_many
+from swath.training.guard import Guard, keep_bad_step, nothing_taught, too_many
 from swath.training.loader import Micro, Step
 from swath.training.optim import learning_rate, make_optimizer
 from swath.training.parallel import plain, shard
@@ -301,6 +302,8 @@ class TrainingModule(pl.LightningModule):
         self.norm = both[1]
         if not bad:
             self.guard.good(both[1])
+            if self.guard.in_vain:
+                raise nothing_taught(self.guard, type(self.objective).__name__)
             return True
         why = why or "another process found its loss or gradient bad"
         over = self.guard.bad()
@@ -333,16 +336,17 @@ class TrainingModule(pl.LightningModule):
                 self.sums[name][:2] = 0
 
     def take_sums(self) -> dict[str, float]:
-        """The loss and its parts since the last call, as means over all that was counted."""
+        """The loss and its parts since the last call, as means over all that was counted; NaN where nothing was."""
         self.fold_sums()
         means: dict[str, float] = {}
-        total = 0.0
+        terms: list[float] = []
         for name, row in self.sums.items():
             numerator, count, weight = row.tolist()
-            means[name] = numerator / count if count > 0 else 0.0
-            total += weight * means[name]
+            means[name] = numerator / count if count > 0 else math.nan
+            if count > 0:
+                terms.append(weight * means[name])
         self.sums = {}
-        return {"loss": total, **means}
+        return {"loss": sum(terms) if terms else math.nan, **means}
 
     def _update_ema(self) -> None:
         decay = self.config.ema_decay

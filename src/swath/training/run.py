@@ -30,6 +30,7 @@ from swath.training.config import TrainConfig
 from swath.training.copies import Copies
 from swath.training.environment import StopRequest, deterministic, quiet_lightning
 from swath.training.folder import RunFolder, check_run, open_run
+from swath.training.guard import nothing_taught
 from swath.training.keeper import Keeper, Periodic, Record, Validate, Work, out_of_patience
 from swath.training.loader import StepLoader
 from swath.training.metrics_log import MetricsLog, read_metrics
@@ -224,6 +225,8 @@ def _fit(
             )
             trainer = _trainer(config, device, folder, keeper, place)
             trainer.fit(module, keeper.loader, ckpt_path=checkpoint or None)
+            if keeper.finished and module.guard.taught == 0:
+                raise nothing_taught(module.guard, type(objective).__name__)
         elif checkpoint:
             state = load_checkpoint(checkpoint)
             module.load_state_dict(state["state_dict"])

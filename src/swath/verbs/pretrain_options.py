@@ -36,8 +36,10 @@ class MaskOptions:
     loss: Literal["released", "three_target", "token_only"] = "released"
 
     def __post_init__(self) -> None:
-        if not 0.0 <= self.ratio < 1.0:
-            raise ConfigError(f"{self.ratio:g} is not from 0 to below 1", where="mask.ratio", mend="try 0.75")
+        if not 0.0 < self.ratio < 1.0:
+            raise ConfigError(
+                f"{self.ratio:g} is not above 0 and below 1", where="mask.ratio", mend="try 0.75"
+            )
         if not 0.0 < self.decode_part <= 1.0:
             raise ConfigError(
                 f"{self.decode_part:g} is not above 0 and up to 1", where="mask.decode_part", mend="try 0.25"

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -90,6 +90,7 @@ class Again:
     def run(self, kept: dict[str, Any]) -> Replayed:
         """All of it."""
         total: dict[str, list[float]] = {}
+        counts = self._counts(kept["micros"])
         losses: dict[str, float] = {}
         norms: dict[str, float] = {}
         self.objective.train()
@@ -101,7 +102,7 @@ class Again:
                     row = total.setdefault(name, [0.0, 0.0])
                     row[0] += float(part.numerator.detach())
                     row[1] += float(part.count.detach())
-                self._backward(out.loss)
+                self._backward(out.loss if counts is None else _share(out, counts))
         norm = self._norm()
         for micro in kept["micros"]:
             for i, name in enumerate(micro["ids"]):
@@ -118,6 +119,19 @@ class Again:
         largest = max(norms, key=lambda n: norms[n] if _finite(norms[n]) else float("inf"), default="")
         parts = {name: n / c if c > 0 else 0.0 for name, (n, c) in total.items()}
         return Replayed(kept["step"] + 1, kept["why"], losses, parts, norm, bad, largest, self.first)
+
+    def _counts(self, micros: Sequence[dict[str, Any]]) -> dict[str, float] | None:
+        """Counts of the step's parts, by which the gradients of its passes are divided; None for one pass."""
+        if len(micros) == 1:
+            return None
+        sums: dict[str, float] = {}
+        for micro in micros:
+            self._check(micro)
+            with torch.no_grad():
+                out = self._forward(micro["first"], len(micro["ids"]))
+            for name, part in out.parts.items():
+                sums[name] = sums.get(name, 0.0) + float(part.count)
+        return sums
 
     def _check(self, micro: dict[str, Any]) -> None:
         now = list(self.feed.take(micro["first"], len(micro["ids"])).ids)
@@ -155,6 +169,12 @@ class Again:
     def _found(self, name: str, value: Tensor) -> None:
         if not self.first and not bool(torch.isfinite(value).all()):
             self.first = name
+
+
+def _share(out: ObjectiveOutput, counts: Mapping[str, float]) -> Tensor:
+    """What a pass adds to the loss of its step."""
+    terms = [part.weight * part.numerator / (counts[name] or 1.0) for name, part in out.parts.items()]
+    return torch.stack(terms).sum()
 
 
 @contextlib.contextmanager
