@@ -78,7 +78,8 @@ def test_a_queue_longer_than_the_data_holds_the_sample_itself(caplog: pytest.Log
 def test_a_run_says_both(land: Any, tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
     import swath
 
-    options = land.pretraining(tmp_path / "run", steps=1, warmup_steps=0)
+    # The first step finds an empty queue, and nothing to compare with.
+    options = land.pretraining(tmp_path / "run", steps=2, warmup_steps=0)
     vit = {"embed_dim": 24, "depth": 1, "heads": 2, "patch_size": 4}
     options |= {"model": {"system": "moco", "options": vit}, "mask": {}}
     options["contrast"] = {"hidden": 16, "embedding": 8, "version": "v2", "queue": 900}

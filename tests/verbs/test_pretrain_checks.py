@@ -27,7 +27,7 @@ def test_every_system_is_known_and_every_recipe_says_only_what_is_looked_at() ->
 @pytest.mark.parametrize(
     ("change", "words"),
     [
-        ({"mask.ratio": 1.5}, "mask.ratio: 1.5 is not from 0 to below 1"),
+        ({"mask.ratio": 1.5}, "mask.ratio: 1.5 is not above 0 and below 1"),
         ({"mask.window": 0}, "mask.window: 0 is below 1"),
         ({"model.system": "mae", "mask.window": 2}, "mask.window: mae does not look at it"),
         ({"model.system": "spectralgpt"}, "mask.window: spectralgpt does not look at it"),

@@ -167,7 +167,7 @@ def test_stages_of_two_pixel_sizes_ask_one_probe(labelled: Any, tmp_path: Path) 
     images, _ = labelled["images"]
     swath.pretrain(
         run={"folder": str(tmp_path)}, model={"system": "mae", "options": VIT.options},
-        data={**images, "window": 16}, watch={"health_every": 1, "samples": 4, "probe": {**images, "window": 32}},
+        data={**images, "window": 32}, watch={"health_every": 1, "samples": 4, "probe": {**images, "window": 32}},
         training={"steps": 1, "batch_size": 2, "warmup_steps": 0, "precision": "fp32", "threads": 1},
         stages=[{"name": "coarse", "data": {"gsd": 20.0}}, {"name": "fine"}],
     )  # fmt: skip
