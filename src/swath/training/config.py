@@ -154,7 +154,7 @@ class TrainConfig:
             self.patience == 0 or (self.monitor is not None and self.validate_every > 0),
             "patience",
             "it waits for a number of the validation to improve",
-            "set monitor and validate_every, or patience to 0",
+            "set training.monitor and training.validate_every, or this to 0",
         )
         betas_fit = len(self.betas) == 2 and all(0 <= b < 1 for b in self.betas)
         _require(betas_fit, "betas", f"{self.betas} are not two numbers in [0, 1)", "try 0.9 and 0.95")
@@ -163,13 +163,17 @@ class TrainConfig:
         for name in ("unfreeze_start", "unfreeze_every"):
             _require(getattr(self, name) >= 0, name, f"{getattr(self, name)} is negative", "give 0 or more")
         if self.freeze == "none":
-            later = self.unfreeze_start or self.unfreeze_every
-            _require(
-                not later, "unfreeze_every", "nothing is frozen", "set freeze to encoder, or leave it out"
-            )
+            mend = "set training.freeze to encoder, or leave it out"
+            for name in ("unfreeze_start", "unfreeze_every"):
+                _require(not getattr(self, name), name, "nothing is frozen", mend)
         elif self.unfreeze_start:
             begins = self.unfreeze_every > 0
-            _require(begins, "unfreeze_start", "nothing is unfrozen", "give unfreeze_every, or leave it out")
+            _require(
+                begins,
+                "unfreeze_start",
+                "nothing is unfrozen",
+                "give training.unfreeze_every, or leave it out",
+            )
         if self.clip_norm is not None:
             fits = 0 < self.clip_norm < math.inf
             _require(fits, "clip_norm", f"{self.clip_norm} is not above 0 and finite", "give null or 1.0")
@@ -180,7 +184,7 @@ class TrainConfig:
             _require(0 < self.ema_decay < 1, "ema_decay", f"{self.ema_decay} is not in (0, 1)", "try 0.99")
         if self.strategy == "fsdp":
             what = "a mean of divided weights is not kept"
-            _require(self.ema_decay is None, "ema_decay", what, "set it to null, or strategy to ddp")
+            _require(self.ema_decay is None, "ema_decay", what, "set it to null, or training.strategy to ddp")
         if self.threads is not None:
             _require(self.threads >= 1, "threads", f"{self.threads} is below 1", "give 1 or more")
 

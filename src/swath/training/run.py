@@ -142,7 +142,9 @@ def _begin(folder: RunFolder, config: TrainConfig, place: World, began: Began) -
     samples = begun.get("samples_per_step")  # not in checkpoints of version 0.1
     if samples is None and place.size > 1 and config.strategy == "fsdp":
         raise ConfigError(
-            "a run of an older version cannot go on with fsdp", where=folder.path, mend="set strategy to ddp"
+            "a run of an older version cannot go on with fsdp",
+            where=folder.path,
+            mend="set training.strategy to ddp",
         )
     config.check_continues(begun["config"], folder.path, samples=samples, world=place.size)
     earlier = Began.of(state)

@@ -41,9 +41,8 @@ class WatchOptions:
                 raise ConfigError(
                     f"is {getattr(self, name)}", where=f"watch.{name}", mend=f"give 0 or more {self.unit}"
                 )
-        if self.samples < 2 or self.neighbours < 1:
-            raise ConfigError(
-                f"{self.samples} samples and {self.neighbours} neighbours show nothing",
-                where="watch",
-                mend="give at least 2 samples and 1 neighbour",
-            )
+        for name, least in (("samples", 2), ("neighbours", 1)):
+            if getattr(self, name) < least:
+                raise ConfigError(
+                    f"{getattr(self, name)} show nothing", where=f"watch.{name}", mend=f"give {least} or more"
+                )
