@@ -19,7 +19,7 @@ from swath.verbs.config import load_config
 from swath.verbs.mixing import mix_config
 from swath.verbs.pretrain import PretrainConfig
 from swath.verbs.scene_data import Pretraining
-from swath.verbs.stage_options import inside
+from swath.verbs.stage_options import MixOptions, inside
 from swath.verbs.stages import in_region, stage_configs
 from swath.weights.file import load, same_state
 
@@ -169,6 +169,13 @@ def test_what_a_group_of_a_stage_does_not_say_is_as_the_run_says_it(tmp_path: Pa
     mixed = mix_config(stage, stage.start.mix[0], 1).data
     assert (mixed.normalise.kind, mixed.normalise.scope) == ("standard", "scene")
     assert mixed.layout is not None and (mixed.layout.root, mixed.layout.options) == ("more", {"limit": 5})
+    # What one layout is told is nothing for another.
+    for layout in (
+        {"name": "hls-water", "root": "chips"},
+        {"name": "hls-water", "root": "chips", "options": {}},
+    ):
+        other = mix_config(stage, MixOptions({"layout": layout}), 1).data.layout
+        assert other is not None and (other.name, other.options) == ("hls-water", {})
 
 
 @pytest.mark.usefixtures("no_pages")

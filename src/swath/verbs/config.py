@@ -16,7 +16,7 @@ from __future__ import annotations
 import dataclasses
 import math
 import re
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar, cast
 
@@ -90,9 +90,12 @@ def load_config(
     return _instantiate(config, values, origins)
 
 
-def laid_over(config: Any, options: Mapping[str, Any]) -> dict[str, Any]:
-    """A config as plain values with others over it, key by key within its groups, as one file lies over another."""
-    values = to_plain(config)
+def laid_over(config: Any, options: Mapping[str, Any], without: Collection[str] = ()) -> dict[str, Any]:
+    """A config as plain values with others over it, key by key within its groups, as one file lies over another.
+
+    Of the keys in `without` nothing is left but what the options say.
+    """
+    values = {key: value for key, value in to_plain(config).items() if key not in without}
     _merge(type(config), values, _expand(type(config), options))
     return values
 

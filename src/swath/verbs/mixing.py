@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
@@ -70,11 +71,19 @@ def mixed_feed(config: PretrainConfig, first: Feed, contract: Any, mixed: Sequen
     return MixFeed(feeds, [config.start.weight, *(m.weight for m in mixed)], seed=config.training.seed)
 
 
+def data_over(data: PixelData, options: Mapping[str, Any]) -> dict[str, Any]:
+    """Options of other data over those of a run, key by key; but another layout's options are not those of the first."""
+    layout = options.get("layout")
+    named = layout.get("name") if isinstance(layout, Mapping) else layout
+    another = data.layout is not None and named not in (None, data.layout.name)
+    return laid_over(data, options, without=("layout",) if another else ())
+
+
 def mix_config(
     config: PretrainConfig, other: MixOptions, number: int, under: str = "start."
 ) -> PretrainConfig:
     """The run with the other data set in the place of its own, and draws of its own."""
-    values = laid_over(config.data, other.data)
+    values = data_over(config.data, other.data)
     data = load_config(PixelData, [], values, flag=f"{under}mix[{number}].data.")
     training = replace(config.training, seed=config.training.seed + 7919 * number)
     return replace(config, data=data, training=training, start=replace(config.start, mix=()))

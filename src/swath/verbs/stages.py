@@ -19,7 +19,7 @@ import numpy as np
 
 from swath.errors import ConfigError, InputError
 from swath.verbs.config import dump_config, laid_over, load_config, to_plain
-from swath.verbs.mixing import epoch_of, mix_config, read_mixed
+from swath.verbs.mixing import data_over, epoch_of, mix_config, read_mixed
 from swath.verbs.pretrain_checks import check_options
 from swath.verbs.probe_pixels import check_sizes
 from swath.verbs.run_start import CONFIG, check_same
@@ -60,7 +60,7 @@ def stage_configs(config: PretrainConfig) -> list[PretrainConfig]:
                     where=f"stages[{number}].training.steps",
                     mend=f"give one of training.steps and {key}",
                 )
-        own["data"] = laid_over(config.data, stage.data)
+        own["data"] = data_over(config.data, stage.data)
         own["mask"] = laid_over(config.mask, stage.mask)
         own["training"] = laid_over(config.training, stage.training)
         if stage.steps:
