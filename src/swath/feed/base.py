@@ -101,7 +101,7 @@ class Records:
                 raise InputError(
                     f"has {cube.shape[0]} dates and {cube.shape[1]} bands, the first cube {t} and {c}",
                     where=cube.source,
-                    mend="feed series of one length",
+                    mend="feed series of one length, or set data.dates to draw so many of each",
                 )
             if cube.bands != self.bands:
                 raise InputError(

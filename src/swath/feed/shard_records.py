@@ -87,7 +87,7 @@ class ShardRecords:
                 raise InputError(
                     f"has {kind.dates} dates, the first record {self.dates}",
                     where=self._first_name(number),
-                    mend="feed series of one length",
+                    mend="feed series of one length, or set data.dates to draw so many of each",
                 )
         # Of pixels of another size, found when a record is first asked for: minimum, maximum, mean, std, count.
         other = self._own and any(not kind.step.still for kind in self._kinds)
